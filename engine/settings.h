@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* settings — everything an operator can set, as one plain struct and one table.
+ *
+ * The table (settings_table) makes the defaults, the configuration file's keys, `millrace config
+ * show`, the reference in docs/configuration.md and the man page. A setting that is not
+ * `reloadable` is refused by SIGHUP with its name. Command-line flags are short names for rows of
+ * this table. */
+
+#include "base/base.h"
+#include "base/option.h"
+#include "rings/job.h"
+
+#define SETTINGS_LISTENERS_MAX 16
+
+enum idle_policy { IDLE_SPIN, IDLE_ADAPTIVE, IDLE_SLEEP };
+
+struct settings {
+    char store_dir[512];
+    uint64_t store_segment_bytes; /* 0: as formatted, or 256 MiB for a new store */
+    uint64_t store_memory_bytes;  /* frames */
+    uint64_t store_quota_bytes;   /* 0: the file system's, less a reserve */
+    uint64_t store_block_bytes_max;
+    uint32_t store_policy; /* enum store_policy */
+
+    char tlv_listen[1024]; /* "ADDR:PORT[,ceiling=CLASS]" separated by spaces */
+
+    char cores_net[256], cores_work[256], cores_sched[32],
+        cores_ctl[32]; /* taskset lists or "auto" */
+    bool cores_overcommit;
+    uint32_t cores_idle; /* enum idle_policy */
+
+    uint64_t net_connections_max;  /* all cores together */
+    uint64_t net_jobs_max;         /* requests in flight per net core */
+    uint64_t net_buffers;          /* receive buffers per class and core, 4 KiB each */
+    uint64_t net_output_bytes_max; /* unsent replies per connection before it is no longer read */
+    uint64_t net_body_bytes_max;   /* upload bodies in memory per net core */
+    uint64_t net_credits;          /* requests a connection may have unanswered */
+    uint64_t net_stall_timeout_ns; /* a peer that takes no reply bytes for so long is closed */
+    uint64_t net_idle_timeout_ns;  /* 0: never */
+    uint64_t net_backlog;          /* listen(2) */
+
+    uint64_t sched_quantum_ns; /* light work per turn while two classes wait */
+    bool sched_shed;           /* CoDel */
+    uint64_t drain_timeout_ns; /* SIGTERM: how long to finish what is in flight */
+
+    uint32_t log_level; /* enum log_level */
+    uint32_t log_form;  /* enum log_form */
+};
+
+extern const struct option settings_table[];
+extern const size_t settings_rows;
+
+/* One listener, out of tlv_listen. */
+struct listener_address {
+    char host[64];
+    uint16_t port;
+    enum job_class ceiling;
+    bool loopback;
+};
+/* Returns: 0 or OPTION_BAD with a sentence in `why`. No ceiling given: critical on loopback, else
+ * normal. */
+must_check int settings_listeners(const char *text,
+                                  struct listener_address ret_list[SETTINGS_LISTENERS_MAX],
+                                  uint32_t *ret_count, char *why, size_t why_bytes);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include "rings/job.h"
+
+const char *const job_class_names[CLASS_COUNT] = {"critical", "high", "normal", "low"};
+
+const char *const job_kind_names[JOB_KIND_COUNT] = {
+    [JOB_GET] = "get",       [JOB_HAVE] = "have", [JOB_PUT] = "put",
+    [JOB_DELETE] = "delete", [JOB_LIST] = "list", [JOB_VERIFY] = "verify",
+};
+
+const char *const job_status_names[JOB_STATUS_COUNT] = {
+    [JOB_OK] = "ok",           [JOB_ABSENT] = "absent",     [JOB_BUSY] = "busy",
+    [JOB_RETRY] = "retry",     [JOB_CORRUPT] = "corrupt",   [JOB_REFUSED] = "refused",
+    [JOB_EXPIRED] = "expired", [JOB_CANCELED] = "canceled", [JOB_FULL] = "full",
+    [JOB_FAILED] = "failed",
+};

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* job — one request on its way through the engine, in one cache-line pair.
+ *
+ *   net tile: takes it from its pool, fills it, decides light or heavy
+ *      light -> answered on this core, given back in the same turn
+ *      heavy -> batch -> class ring -> scheduler -> work tile -> done ring -> net tile, given back
+ *
+ * Ownership: whoever popped it last; only the net tile that made it (job.net) gives it back to the
+ * pool. Drop, cancel and deadline are statuses on the way home, never a free elsewhere.
+ *
+ * Stamps: arrived_ns is absolute; the others are nanoseconds after it (saturating at 4.29 s),
+ * written once per batch: queued (handed to a queue), started (work began), finished (work done).
+ */
+
+#include "base/base.h"
+#include "base/key.h"
+
+enum job_class { CLASS_CRITICAL, CLASS_HIGH, CLASS_NORMAL, CLASS_LOW, CLASS_COUNT };
+
+extern const char *const job_class_names[CLASS_COUNT]; /* "critical", "high", "normal", "low" */
+
+enum job_kind {
+    JOB_GET,    /* key -> frame lease and range */
+    JOB_HAVE,   /* data: keys as multihashes, count in `arg` -> one byte each, in place */
+    JOB_PUT,    /* key, data: the block, codec in `arg` */
+    JOB_DELETE, /* key */
+    JOB_LIST,   /* a page of the catalog after cursor `arg` -> data */
+    JOB_VERIFY, /* re-read from disk and check the hash: key */
+    JOB_KIND_COUNT,
+};
+
+/* What happened, as every protocol's refusal table knows it (docs/protocol.md). */
+enum job_status {
+    JOB_OK,
+    JOB_ABSENT,   /* no such block */
+    JOB_BUSY,     /* shed: overload or a limit; try later */
+    JOB_RETRY,    /* its tier is missing or loading */
+    JOB_CORRUPT,  /* the block is damaged here; never served */
+    JOB_REFUSED,  /* hash mismatch, unknown hash, too large: see `arg` */
+    JOB_EXPIRED,  /* its deadline passed before work began */
+    JOB_CANCELED, /* its connection went away */
+    JOB_FULL,     /* no space */
+    JOB_FAILED,   /* an I/O error */
+    JOB_STATUS_COUNT,
+};
+enum job_refusal { REFUSED_NONE, REFUSED_MISMATCH, REFUSED_HASH, REFUSED_SIZE, REFUSED_POLICY };
+
+extern const char *const job_kind_names[JOB_KIND_COUNT];
+extern const char *const job_status_names[JOB_STATUS_COUNT];
+
+struct job {
+    struct job *next; /* chain: in a queue, a batch or on the way home */
+    uint64_t arrived_ns;
+    void *data; /* PUT, HAVE, LIST: the body buffer (net tile's); GET reply: struct frame, leased */
+    uint32_t queued_ns;
+    uint32_t started_ns;
+    uint32_t finished_ns;
+    uint32_t conn;       /* index of the connection in the net tile's pool */
+    uint32_t id;         /* the peer's request id */
+    uint32_t data_bytes; /* of the body; GET: range length wanted, 0 = to the end */
+    uint32_t arg;        /* PUT: codec; GET: range offset; HAVE: count; refused: enum job_refusal */
+    uint16_t flow;       /* hashed flow, the policy's */
+    uint16_t deadline_ms; /* after arrival; 0 = none */
+    uint8_t net;          /* net tile that owns it */
+    uint8_t kind;
+    uint8_t class;
+    uint8_t status;
+    struct key key;
+};
+static_assert(sizeof(struct job) == CACHE_PAIR, "a job is one cache-line pair");
+
+/* A chain: jobs linked by next, in order, with its end for O(1) append. */
+struct job_chain {
+    struct job *head;
+    struct job *tail;
+    uint32_t count;
+};
+static inline void job_chain_push(struct job_chain *chain, struct job *job) {
+    job->next = NULL;
+    if (chain->tail) {
+        chain->tail->next = job;
+    } else {
+        chain->head = job;
+    }
+    chain->tail = job;
+    chain->count++;
+}
+static inline struct job *job_chain_pop(struct job_chain *chain) {
+    struct job *job = chain->head;
+    if (job) {
+        chain->head = job->next;
+        if (!chain->head) {
+            chain->tail = NULL;
+        }
+        chain->count--;
+    }
+    return job;
+}
+
+/* A stamp: nanoseconds since arrival, saturating. */
+static inline uint32_t job_since(const struct job *job, uint64_t now_ns) {
+    uint64_t d = now_ns - job->arrived_ns;
+    return d > UINT32_MAX ? UINT32_MAX : (uint32_t)d;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* store — content-addressed blocks: an in-memory catalog over log-structured segment files, with a
+ * memory tier of verified frames read without copying.
+ *
+ * 256 virtual shards by keyed hash of the key; each shard has one writer, its keeper (one per work
+ * tile); readers are any tile, without locks.
+ *
+ *   any tile     store_find, store_have, frame leases          (lock-free reads of catalog and
+ * frames) its tile     keeper_begin / keeper_poll / keeper_done      (puts, deletes, disk reads,
+ * eviction) helper       store_housekeep                               (spare segments, sealing:
+ * may block) boot, tools  store_open, store_close, store_walk
+ *
+ * A read (STORE_READ, STORE_VERIFY) may run on any keeper; a put or delete runs on the keeper
+ * that owns the key's shard (store_keeper_of). A frame filled by another keeper is told to the
+ * owner over a ring between keepers; the owner alone publishes and evicts.
+ *
+ * An entry is a hint: the record on disk or the frame in memory proves it, and a failed proof is
+ * looked up again. Nothing is acknowledged before it is durable. No byte that does not match its
+ * multihash is ever handed out. This folder starts no thread and enters the kernel only through
+ * store/disk.h. */
+
+#include "base/base.h"
+#include "base/counter.h"
+#include "base/key.h"
+#include "store/disk.h"
+
+#define STORE_SHARDS            256u
+#define STORE_BLOCK_MAX         (2u * 1024 * 1024) /* default limit of one block */
+#define STORE_BLOCK_HARD_MAX    4193664u           /* what the index's 16-bit length can say */
+#define STORE_KEEPERS_MAX       64u
+#define STORE_SEGMENT_BYTES_MIN (4 * MiB)
+#define STORE_SEGMENT_BYTES_MAX (256 * MiB)
+
+struct store;
+struct keeper;
+
+/* Outcomes, everywhere in the store (r > 0). */
+enum store_outcome {
+    STORE_ABSENT = 1, /* no such block */
+    STORE_RETRY,      /* cannot tell now: tier missing, loading, or caught in a move */
+    STORE_CORRUPT,    /* it was here and is damaged */
+    STORE_MISMATCH,   /* put: the bytes do not hash to the key */
+    STORE_HASH,       /* put: a hash function we do not have */
+    STORE_SIZE,       /* put: larger than a block may be */
+    STORE_FULL,       /* no space: puts are refused, reads and deletes go on */
+    STORE_LOCKED,     /* open: another process has it */
+    STORE_FORMAT,     /* open: not a store, or a version we cannot read */
+    STORE_READONLY,   /* a write failed twice: the tier takes no more */
+};
+
+/* Frame bodies come from here (the core's arena); both run on the keeper's own thread.
+ * take: NULL = none left, which evicts. A NULL `memory` in the config means the general heap. */
+struct store_memory {
+    void *(*take)(void *context, size_t bytes, size_t align);
+    void (*give)(void *context, void *body, size_t bytes);
+    void *context;
+};
+
+enum store_policy { STORE_POLICY_S3FIFO, STORE_POLICY_LRU };
+
+struct store_config {
+    const char *dir;
+    uint32_t keepers;         /* 1 .. STORE_KEEPERS_MAX; any count opens any store */
+    uint32_t readers;         /* tiles that call store_find: reader ids 0 .. readers-1 */
+    uint64_t segment_bytes;   /* 0: as formatted, or 256 MiB when formatting; else a power of two */
+    uint64_t memory_bytes;    /* budget for frames, all keepers together */
+    uint64_t quota_bytes;     /* 0: the file system's free space less a reserve */
+    uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
+    enum store_policy policy;
+    bool read_only;                    /* tools: recover in memory, write nothing */
+    bool create;                       /* format an empty directory */
+    const struct store_memory *memory; /* [keepers], or NULL */
+    struct disk disk;                  /* blocking calls at boot and in housekeeping */
+    const struct disk *keeper_disks;   /* [keepers] for submit, or NULL: use `disk` for all */
+};
+
+/* What opening found; every count is said to the operator. */
+struct store_report {
+    char why[512]; /* a sentence for people when the result is not 0 */
+    bool formatted, clean;
+    uint32_t segments, segments_suspect;
+    uint64_t blocks, bytes, tombstones, records_scanned;
+    uint64_t torn_batches;   /* unacknowledged tails that were ignored */
+    uint64_t corrupt_ranges; /* acknowledged data that is damaged: reported, kept going */
+    uint64_t open_ns;
+};
+
+/* Returns: 0, STORE_LOCKED, STORE_FORMAT, STORE_CORRUPT, -errno; report->why says it in words.
+ * Thread: boot. Blocks: yes, for the length of the scan. */
+must_check int store_open(const struct store_config *config, struct store_report *report,
+                          struct store **ret_store);
+/* store_close ends a clean run: seals, syncs, marks the store clean, unlocks. All keepers must be
+ * drained (keeper_idle) and their threads gone. Returns: 0 or -errno. */
+must_check int store_close(struct store *store);
+
+/* ---- reading: any tile ----------------------------------------------------------------------- */
+
+/* A place on disk, as the catalog packs it. */
+struct place {
+    uint64_t word;
+};
+
+enum find_state { FIND_ABSENT, FIND_FRAME, FIND_DISK, FIND_RETRY };
+
+/* One look-up. In: key. Out: the rest. */
+struct find {
+    const struct key *key;
+    uint64_t hash;       /* keyed 64-bit hash */
+    struct frame *frame; /* FIND_FRAME: leased to the caller: frame_give_back() it */
+    struct place place;  /* FIND_DISK: pass it on with STORE_READ */
+    enum find_state state;
+};
+/* store_find looks up any number, in prefetched groups of 16. Thread: any tile, with its reader id.
+ * Cost: about 50 ns a key in groups at 1 M keys. */
+void store_find(struct store *store, uint32_t reader, struct find finds[], uint32_t count);
+/* store_have answers from the keyed hash alone: present[i] = 1, 0, or 2 for "cannot tell now". */
+void store_have(struct store *store, uint32_t reader, const struct key keys[], uint8_t present[],
+                uint32_t count);
+/* store_turn says that this reader holds no pointer into the catalog from before: tables are freed
+ * only after every reader has said so. Call once a turn, before anything else. Cost: one store. */
+void store_turn(struct store *store, uint32_t reader);
+/* A reader that parks says so, and is not waited for until its next store_turn. */
+void store_park(struct store *store, uint32_t reader);
+
+uint32_t store_keeper_of(const struct store *store, const struct key *key);
+struct keeper *store_keeper(struct store *store, uint32_t index);
+
+/* ---- frames: blocks in memory, verified, immutable ---------------------------------------------
+ */
+
+struct frame; /* header: type-stable, never unmapped while the store is open */
+
+/* Valid while leased. */
+const uint8_t *frame_body(const struct frame *frame);
+uint32_t frame_bytes(const struct frame *frame);
+uint64_t frame_codec(const struct frame *frame);
+/* Another lease for a holder of one. Thread: any. */
+void frame_lease_again(struct frame *frame);
+/* Ends a lease; the last one of an evicted frame frees it. Thread: any. Cost: one atomic decrement.
+ */
+void frame_give_back(struct frame *frame);
+
+/* ---- writing and disk reads: a keeper, on its own tile -----------------------------------------
+ */
+
+enum store_op_kind { STORE_READ, STORE_PUT, STORE_DELETE, STORE_VERIFY };
+
+/* A request to a keeper: the caller's memory, the keeper's until it comes out of keeper_done. */
+struct store_op {
+    struct store_op *next;
+    void *user; /* the caller's */
+    struct key key;
+    uint8_t kind;        /* enum store_op_kind */
+    bool no_admit;       /* READ: a scan; do not let it push others out of memory */
+    int32_t result;      /* 0, enum store_outcome, -errno */
+    const uint8_t *data; /* PUT: the block, valid until done */
+    uint32_t bytes;
+    uint32_t codec;
+    struct frame *frame; /* READ done with 0: leased to the caller */
+    uint64_t scratch[6]; /* the keeper's */
+};
+
+/* keeper_begin starts an operation; it cannot fail: results arrive by keeper_done.
+ * PUT: verify the multihash, append, acknowledge when durable (a duplicate of a verified stored
+ * block is acknowledged at once; of one in flight, with it). DELETE: a durable tombstone; absent
+ * blocks give STORE_ABSENT. READ: disk, CRC and XXH3 and, on first read after an unclean start,
+ * multihash; fills a frame. VERIFY: reads the disk copy again and checks the multihash. */
+void keeper_begin(struct keeper *keeper, struct store_op *op);
+/* keeper_poll closes batches that are due, takes messages from other keepers, evicts to budget.
+ * Returns: how much it did. Thread: owner. Blocks: never. */
+uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns);
+/* Returns: the next finished operation, or NULL. */
+struct store_op *keeper_done(struct keeper *keeper);
+/* When keeper_poll next has something due by time (a batch to close); UINT64_MAX: nothing. */
+uint64_t keeper_due_ns(const struct keeper *keeper);
+/* No operation is in the keeper and no write is out. */
+bool keeper_idle(const struct keeper *keeper);
+/* A message waits from another keeper: part of the last look before sleeping. Thread: owner. */
+bool keeper_has_messages(const struct keeper *keeper);
+/* Bit k set: keeper k got a message from this one since the last call: its core must be rung. */
+uint64_t keeper_take_rings(struct keeper *keeper);
+
+/* ---- housekeeping, walking, numbers
+ * -------------------------------------------------------------- */
+
+/* store_housekeep makes spare segments, seals and syncs closed ones. Thread: one helper, not a
+ * tile. Blocks: yes. Returns: how much it did (0: sleep a little). */
+uint32_t store_housekeep(struct store *store);
+
+/* One stored block, for listing, export and verification. */
+struct store_item {
+    struct key key;
+    uint64_t codec;
+    uint32_t bytes;
+    uint64_t birth_lsn;
+};
+/* store_page lists blocks in an order that is stable while the store is open: starts at *cursor (0
+ * first), reads record headers where it must, fills up to max items, and moves *cursor; UINT64_MAX
+ * when there are no more. Thread: helper or tools (may block on disk reads). */
+must_check int store_page(struct store *store, uint64_t *cursor, struct store_item items[],
+                          uint32_t max, uint32_t *ret_count);
+
+/* store_check walks every record of every segment and verifies it to the multihash, calling `bad`
+ * for each that is not. Blocks: for long. Thread: tools, helper. */
+struct store_damage {
+    char segment[64];
+    uint64_t offset;
+    bool key_known;
+    struct key key;
+    const char *what; /* "payload checksum", "multihash", "record header" ... */
+};
+struct store_check_totals {
+    uint64_t blocks, bytes, bad, segments;
+};
+must_check int store_check(struct store *store,
+                           void (*bad)(void *context, const struct store_damage *),
+                           void (*progress)(void *context, const struct store_check_totals *),
+                           void *context, struct store_check_totals *ret_totals);
+
+#define STORE_COUNTERS(X)                                                       \
+    X(blocks, "blocks", "blocks in the catalog")                                \
+    X(bytes, "bytes", "stored bytes of those blocks")                           \
+    X(puts, "requests", "blocks stored and acknowledged")                       \
+    X(put_duplicates, "requests", "puts of blocks already stored")              \
+    X(put_mismatches, "requests", "puts refused: bytes do not hash to the key") \
+    X(deletes, "requests", "blocks deleted")                                    \
+    X(reads, "requests", "blocks read from disk")                               \
+    X(read_bytes, "bytes", "bytes read from disk")                              \
+    X(write_bytes, "bytes", "bytes written to disk")                            \
+    X(batches, "batches", "group commits")                                      \
+    X(io_errors, "errors", "disk operations that failed")                       \
+    X(corrupt, "errors", "reads that did not verify")                           \
+    X(frames, "frames", "blocks in memory")                                     \
+    X(frame_bytes, "bytes", "bytes of blocks in memory")                        \
+    X(fills, "frames", "frames filled from disk")                               \
+    X(evictions, "frames", "frames evicted")                                    \
+    X(stalls_spare, "waits", "times a log had to wait for a spare segment")     \
+    X(full, "requests", "puts refused: no space")                               \
+    X(catalog_grows, "tables", "catalog tables that grew")                      \
+    X(proof_retries, "lookups", "lookups repeated because the hint did not prove")
+COUNTER_STRUCT(store, STORE_COUNTERS);
+
+/* Counters of one keeper; sums are the reader's. Thread: any. */
+const struct store_counters *keeper_counters(const struct keeper *keeper);
+
+struct store_usage {
+    uint64_t segments, spare_segments, bytes_on_disk, live_bytes, free_bytes, catalog_bytes;
+    bool read_only;
+};
+void store_usage(const struct store *store, struct store_usage *ret_usage);
