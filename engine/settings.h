@@ -64,3 +64,9 @@ struct listener_address {
 must_check int settings_listeners(const char *text,
                                   struct listener_address ret_list[SETTINGS_LISTENERS_MAX],
                                   uint32_t *ret_count, char *why, size_t why_bytes);
+
+/* settings_check looks at what a single row cannot say: listeners, core lists, a segment size that
+ * is a power of two. Whether a core is there is the engine's to find out.
+ * Returns: 0; OPTION_BAD with the row's name (static) and a sentence. */
+must_check int settings_check(const struct settings *settings, const char **ret_name, char *why,
+                              size_t why_bytes);

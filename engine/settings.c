@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/settings.h"
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "base/option.h"
+#include "store/store.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const policy_words[] = {"s3fifo", "lru", NULL};
+static const char *const idle_words[] = {"spin", "adaptive", "sleep", NULL};
+static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
+static const char *const form_words[] = {"auto", "text", "json", "journal", NULL};
+static_assert(STORE_POLICY_S3FIFO == 0 && STORE_POLICY_LRU == 1, "policy_words has their order");
+static_assert(IDLE_SPIN == 0 && IDLE_ADAPTIVE == 1 && IDLE_SLEEP == 2, "idle_words");
+static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "level_words");
+static_assert(LOG_FORM_AUTO == 0 && LOG_FORM_JOURNAL == 3, "form_words");
+
+#define AT(field)   offsetof(struct settings, field)
+#define ROOM(field) sizeof(((struct settings *)0)->field)
+
+/* Rows are short forms of struct option: what varies by kind stands in the macro's arguments. */
+#define TEXT(name_, field_, fallback_, reload_, unit_, help_)                            \
+    {                                                                                    \
+        .name = name_, .kind = OPTION_TEXT, .offset = AT(field_), .fallback = fallback_, \
+        .max = ROOM(field_), .reloadable = reload_, .unit = unit_, .help = help_         \
+    }
+#define NUMBER(kind_, name_, field_, fallback_, min_, max_, reload_, unit_, help_)              \
+    {                                                                                           \
+        .name = name_, .kind = kind_, .offset = AT(field_), .fallback = fallback_, .min = min_, \
+        .max = max_, .reloadable = reload_, .unit = unit_, .help = help_                        \
+    }
+#define CHOICE(name_, field_, fallback_, words_, reload_, help_)                           \
+    {                                                                                      \
+        .name = name_, .kind = OPTION_CHOICE, .offset = AT(field_), .fallback = fallback_, \
+        .choices = words_, .reloadable = reload_, .unit = "word", .help = help_            \
+    }
+#define SWITCH(name_, field_, fallback_, reload_, help_)                                 \
+    {                                                                                    \
+        .name = name_, .kind = OPTION_BOOL, .offset = AT(field_), .fallback = fallback_, \
+        .reloadable = reload_, .unit = "on/off", .help = help_                           \
+    }
+#define SIZE(...)     NUMBER(OPTION_SIZE, __VA_ARGS__)
+#define DURATION(...) NUMBER(OPTION_DURATION, __VA_ARGS__)
+#define COUNT(...)    NUMBER(OPTION_COUNT, __VA_ARGS__)
+
+#define FOREVER_NS (UINT64_C(365) * 24 * 3600 * NS_PER_S)
+
+/* clang-format off */
+const struct option settings_table[] = {
+    TEXT("store.dir", store_dir, "./run", false, "path",
+         "Directory of the store; it also holds millrace.pid and admin.sock."),
+    SIZE("store.segment_size", store_segment_bytes, "0", 0, STORE_SEGMENT_BYTES_MAX, false, "bytes",
+         "Size of a segment file, a power of two from 4MiB; decided when the store is made, 0 takes "
+         "what it was made with (256MiB for a new one)."),
+    SIZE("store.memory", store_memory_bytes, "256MiB", MiB, 64 * 1024 * GiB, false, "bytes",
+         "Memory for blocks that are read often, all cores together."),
+    SIZE("store.quota", store_quota_bytes, "0", 0, UINT64_C(1) << 60, false, "bytes",
+         "Most bytes the store may take on disk; 0 is the file system's free space less a "
+         "reserve."),
+    SIZE("store.block_max", store_block_bytes_max, "2MiB", 4 * KiB, STORE_BLOCK_HARD_MAX, false,
+         "bytes", "Largest block that is accepted; other IPFS nodes take at most 2MiB."),
+    CHOICE("store.policy", store_policy, "s3fifo", policy_words, false,
+           "Which blocks leave memory first: s3fifo keeps what is used again and resists scans, "
+           "lru is plain least recently used."),
+
+    TEXT("tlv.listen", tlv_listen, "127.0.0.1:7411", false, "addresses",
+         "Where the binary protocol listens: ADDR:PORT[,ceiling=CLASS], several separated by "
+         "spaces or given as a list; a ceiling is critical, high, normal or low (loopback: "
+         "critical, else normal)."),
+
+    TEXT("cores.net", cores_net, "auto", false, "core list",
+         "Cores that serve connections, as taskset takes them (0-3,8 or 0-10/2), or auto: every "
+         "core of the allowed set."),
+    TEXT("cores.work", cores_work, "auto", false, "core list",
+         "Cores that do disk reads, writes and verification; auto: the same cores as cores.net."),
+    TEXT("cores.sched", cores_sched, "auto", false, "core",
+         "Core of the scheduler; auto: the last one, by itself from four cores on."),
+    TEXT("cores.ctl", cores_ctl, "auto", false, "core",
+         "Core of the control thread; auto: beside the scheduler."),
+    SWITCH("cores.overcommit", cores_overcommit, "off", false,
+           "Allow a core to be named twice, or to lie outside the allowed set."),
+    CHOICE("cores.idle", cores_idle, "adaptive", idle_words, false,
+           "What an idle core does: spin burns it for the least latency, sleep parks at once, "
+           "adaptive spins no longer than parking would cost and only where the core is ours."),
+
+    COUNT("net.connections_max", net_connections_max, "20000", 1, 4000000, false, "count",
+          "Most connections, all cores together; more are refused and counted."),
+    COUNT("net.jobs_max", net_jobs_max, "8192", 64, 1 << 20, false, "count",
+          "Most requests in flight on one net core; above it connections are read later."),
+    COUNT("net.buffers", net_buffers, "1024", 16, 32768, false, "count",
+          "Receive buffers of 4KiB per class and net core."),
+    SIZE("net.output_max", net_output_bytes_max, "4MiB", 64 * KiB, GiB, false, "bytes",
+         "Unsent replies of one connection before it is no longer read."),
+    SIZE("net.body_max", net_body_bytes_max, "64MiB", 8 * MiB, 64 * GiB, false, "bytes",
+         "Upload bodies held in memory on one net core."),
+    COUNT("net.credits", net_credits, "1024", 1, 65536, false, "count",
+          "Requests a connection may have unanswered; it learns the number at HELLO."),
+    DURATION("net.stall_timeout", net_stall_timeout_ns, "30s", 100 * NS_PER_MS, FOREVER_NS, true,
+             "time", "A peer that takes no byte of its replies for so long is closed."),
+    DURATION("net.idle_timeout", net_idle_timeout_ns, "0s", 0, FOREVER_NS, true, "time",
+             "A connection without a request for so long is closed; 0s: never."),
+    COUNT("net.backlog", net_backlog, "4096", 1, 1 << 20, false, "count",
+          "Connections the kernel may hold before they are accepted; net.core.somaxconn bounds "
+          "it."),
+
+    DURATION("sched.quantum", sched_quantum_ns, "150us", 10 * NS_PER_US, 100 * NS_PER_MS, true,
+             "time", "Work a core does in one turn while two classes wait on it."),
+    SWITCH("sched.shed", sched_shed, "on", true,
+           "Refuse the oldest requests of a class early (BUSY) when its queue stands too long."),
+    DURATION("drain.timeout", drain_timeout_ns, "10s", 0, 3600 * NS_PER_S, true, "time",
+             "After SIGTERM: how long requests in flight may take to finish."),
+
+    CHOICE("log.level", log_level, "info", level_words, true, "Least severe event that is logged."),
+    CHOICE("log.form", log_form, "auto", form_words, true,
+           "How events are written: auto is text on a terminal, journal under systemd, and JSON "
+           "lines elsewhere."),
+};
+/* clang-format on */
+const size_t settings_rows = array_count(settings_table);
+
+cold_path static int refuse(char *why, size_t why_bytes, const char *item, const char *problem) {
+    snprintf(why, why_bytes, "'%s' is not a listener: %s", item, problem);
+    return OPTION_BAD;
+}
+
+/* "ceiling=CLASS" behind the address. */
+static bool ceiling_read(const char *text, enum job_class *ret_class) {
+    if (strncmp(text, "ceiling=", 8) != 0) {
+        return false;
+    }
+    for (uint32_t class = 0; class < CLASS_COUNT; class ++) {
+        if (strcmp(text + 8, job_class_names[class]) == 0) {
+            *ret_class = (enum job_class) class;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Puts the host in canonical form and says whether only this machine can reach it. */
+static bool host_read(const char *host, struct listener_address *address) {
+    struct in_addr four;
+    struct in6_addr six;
+    if (strcmp(host, "localhost") == 0) {
+        host = "127.0.0.1";
+    } else if (strcmp(host, "*") == 0) {
+        host = "0.0.0.0";
+    }
+    if (inet_pton(AF_INET, host, &four) == 1) {
+        address->loopback = (ntohl(four.s_addr) >> 24) == 127;
+        return inet_ntop(AF_INET, &four, address->host, sizeof address->host) != NULL;
+    }
+    if (inet_pton(AF_INET6, host, &six) == 1) {
+        address->loopback = IN6_IS_ADDR_LOOPBACK(&six);
+        return inet_ntop(AF_INET6, &six, address->host, sizeof address->host) != NULL;
+    }
+    return false;
+}
+
+static bool port_read(const char *text, uint16_t *ret_port) {
+    char *end = NULL;
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    unsigned long port = strtoul(text, &end, 10);
+    if (*end != '\0' || port > UINT16_MAX) {
+        return false;
+    }
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+/* One item, which this function may cut up: ADDR:PORT[,ceiling=CLASS]. */
+static int listener_read(char *item, struct listener_address *ret_address, char *why,
+                         size_t why_bytes) {
+    struct listener_address address = {.ceiling = CLASS_COUNT};
+    char whole[192];
+    snprintf(whole, sizeof whole, "%s", item);
+    char *comma = strchr(item, ',');
+    if (comma != NULL) {
+        *comma = '\0';
+        if (!ceiling_read(comma + 1, &address.ceiling)) {
+            return refuse(why, why_bytes, whole,
+                          "after the address only ,ceiling=critical|high|normal|low may follow");
+        }
+    }
+    char *colon = strrchr(item, ':');
+    if (colon == NULL || !port_read(colon + 1, &address.port)) {
+        return refuse(why, why_bytes, whole, "it must end in :PORT (try 127.0.0.1:7411)");
+    }
+    *colon = '\0';
+    char *host = item;
+    size_t length = strlen(host);
+    bool bracketed = length >= 2 && host[0] == '[' && host[length - 1] == ']';
+    if (bracketed) {
+        host[length - 1] = '\0';
+        host++;
+    }
+    if (bracketed != (strchr(host, ':') != NULL)) {
+        return refuse(why, why_bytes, whole, "an IPv6 address stands in brackets: [::1]:7411");
+    }
+    if (!host_read(host, &address)) {
+        return refuse(why, why_bytes, whole,
+                      "the address must be a number (127.0.0.1, 0.0.0.0, [::1]) or localhost");
+    }
+    if (address.ceiling == CLASS_COUNT) {
+        address.ceiling = address.loopback ? CLASS_CRITICAL : CLASS_NORMAL;
+    }
+    *ret_address = address;
+    return 0;
+}
+
+int settings_listeners(const char *text, struct listener_address ret_list[SETTINGS_LISTENERS_MAX],
+                       uint32_t *ret_count, char *why, size_t why_bytes) {
+    char copy[sizeof((struct settings *)0)->tlv_listen];
+    struct listener_address list[SETTINGS_LISTENERS_MAX];
+    uint32_t count = 0;
+    if (strlen(text) >= sizeof copy) {
+        snprintf(why, why_bytes, "the list of listeners is longer than %zu bytes", sizeof copy - 1);
+        return OPTION_BAD;
+    }
+    memcpy(copy, text, strlen(text) + 1);
+    char *rest = copy;
+    for (char *item; (item = strsep(&rest, " \t")) != NULL;) {
+        if (*item == '\0') {
+            continue;
+        }
+        if (count == SETTINGS_LISTENERS_MAX) {
+            snprintf(why, why_bytes, "more than %d listeners", SETTINGS_LISTENERS_MAX);
+            return OPTION_BAD;
+        }
+        int r = listener_read(item, &list[count], why, why_bytes);
+        if (r != 0) {
+            return r;
+        }
+        count++;
+    }
+    if (count == 0) {
+        snprintf(why, why_bytes, "no listener is named: nobody could connect");
+        return OPTION_BAD;
+    }
+    memcpy(ret_list, list, count * sizeof list[0]);
+    *ret_count = count;
+    return 0;
+}
+
+/* One of the core lists: well formed, and of one core where `single`. */
+static int cores_check(const char *name, const char *text, bool single, char *why,
+                       size_t why_bytes) {
+    uint64_t map[CORES_MAX / 64];
+    bool automatic = false;
+    uint32_t cores = 0;
+    if (option_cores(text, map, &automatic) != 0) {
+        snprintf(why, why_bytes, "%s: '%s' is not a core list (try auto, 0-3,8 or 0-10/2)", name,
+                 text);
+        return OPTION_BAD;
+    }
+    for (size_t i = 0; !automatic && i < array_count(map); i++) {
+        cores += (uint32_t)__builtin_popcountll(map[i]);
+    }
+    if (!automatic && (single ? cores != 1 : cores == 0)) {
+        snprintf(why, why_bytes, "%s: '%s' names %u cores, it takes %s", name, text, cores,
+                 single ? "one" : "at least one");
+        return OPTION_BAD;
+    }
+    return 0;
+}
+
+int settings_check(const struct settings *settings, const char **ret_name, char *why,
+                   size_t why_bytes) {
+    struct listener_address list[SETTINGS_LISTENERS_MAX];
+    uint32_t count = 0;
+    const struct {
+        const char *name, *text;
+        bool single;
+    } cores[] = {
+        {"cores.net", settings->cores_net, false},
+        {"cores.work", settings->cores_work, false},
+        {"cores.sched", settings->cores_sched, true},
+        {"cores.ctl", settings->cores_ctl, true},
+    };
+    uint64_t segment = settings->store_segment_bytes;
+    if (settings->store_dir[0] == '\0') {
+        *ret_name = "store.dir";
+        snprintf(why, why_bytes, "store.dir: no directory is named");
+        return OPTION_BAD;
+    }
+    if (segment != 0 && (!is_power_of_two(segment) || segment < STORE_SEGMENT_BYTES_MIN)) {
+        *ret_name = "store.segment_size";
+        snprintf(why, why_bytes,
+                 "store.segment_size: it must be a power of two from 4MiB to 256MiB");
+        return OPTION_BAD;
+    }
+    char detail[384];
+    if (settings_listeners(settings->tlv_listen, list, &count, detail, sizeof detail) != 0) {
+        *ret_name = "tlv.listen";
+        snprintf(why, why_bytes, "tlv.listen: %s", detail);
+        return OPTION_BAD;
+    }
+    for (size_t i = 0; i < array_count(cores); i++) {
+        if (cores_check(cores[i].name, cores[i].text, cores[i].single, why, why_bytes) != 0) {
+            *ret_name = cores[i].name;
+            return OPTION_BAD;
+        }
+    }
+    return 0;
+}
