@@ -28,6 +28,7 @@ enum job_kind {
     JOB_DELETE, /* key */
     JOB_LIST,   /* a page of the catalog after cursor `arg` -> data */
     JOB_VERIFY, /* re-read from disk and check the hash: key */
+    JOB_STAT,   /* the numbers of the daemon, as JSON -> data */
     JOB_KIND_COUNT,
 };
 

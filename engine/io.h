@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* io — the one user of io_uring: operations go in, events come out.
+ *
+ *   prepare (accept, receive, send, cancel, bell, disk) ... -> io_enter (one system call) ->
+ * io_reap
+ *
+ * Completions are copied out as struct io_event before anything acts on them, so handlers never
+ * recurse. An event carries {op, slot, generation} as its submitter gave them; the encoding lives
+ * in io.c alone. A full submission queue is flushed at once and counted.
+ *
+ * Receive buffers lie in groups, one per class and one for handshakes: a multishot receive takes
+ * buffers from its group until the group is empty, which is how a class is held back without a
+ * system call: its buffers are simply not returned.
+ *
+ * Thread: the ring is made disabled by the main thread (so that bells know its descriptor) and from
+ * io_start on belongs to one thread (SINGLE_ISSUER, DEFER_TASKRUN: completions appear only when
+ * that thread enters the kernel). Errors: 0 or -errno. Source: io_uring_setup(2),
+ * io_uring_enter(2). */
+
+#include "base/base.h"
+#include "store/disk.h"
+
+#include <liburing.h>
+#include <sys/socket.h>
+
+#define IO_GROUPS       5 /* four classes and the handshake */
+#define IO_BUFFER_BYTES 4096u
+#define IO_SLOT_NONE    UINT32_MAX
+
+enum io_op {
+    IO_NOTHING, /* nobody waits for it */
+    IO_ACCEPT,  /* slot: listener; result: descriptor */
+    IO_RECEIVE, /* slot: connection; result: bytes, buffer: where */
+    IO_SEND,    /* slot: connection; result: bytes */
+    IO_CANCEL,  /* slot: connection */
+    IO_BELL,    /* somebody has work for this core */
+    IO_ADOPT,   /* slot: listener; result: a descriptor handed over by another core */
+    IO_DISK,    /* handled inside io_reap: calls disk_op->done */
+};
+
+struct io_event {
+    uint32_t slot;
+    uint32_t generation; /* 24 bits */
+    int32_t result;      /* count, descriptor or -errno */
+    uint16_t buffer;     /* IO_RECEIVE with result > 0 */
+    uint8_t op;
+    bool more; /* a multishot goes on */
+};
+
+struct io_group {
+    struct io_uring_buf_ring *ring;
+    uint8_t *memory;
+    uint32_t count;    /* buffers, a power of two */
+    uint32_t out;      /* with connections or the kernel's completions */
+    uint32_t returned; /* since the last publish */
+};
+
+struct io {
+    struct io_uring ring;
+    struct io_group groups[IO_GROUPS];
+    uint32_t disk_out; /* disk operations in the kernel */
+    uint64_t enters;   /* system calls made to enter the ring */
+    uint64_t flushes;  /* of those, because the submission queue was full */
+    bool started;
+};
+
+/* io_open makes the ring (disabled). entries: submission queue, a power of two.
+ * Returns: 0; -ENOSYS, -EPERM, -EACCES where io_uring is not to be had (millrace doctor says why).
+ */
+must_check int io_open(struct io *io, uint32_t entries);
+void io_close(struct io *io);
+/* Bytes of memory one group of `count` buffers needs, aligned to PAGE_BYTES. */
+size_t io_group_footprint(uint32_t count);
+/* Thread: before io_start. */
+must_check int io_group_open(struct io *io, uint32_t group, void *memory, uint32_t count);
+/* io_start enables the ring for the calling thread. */
+must_check int io_start(struct io *io);
+int io_fd(const struct io *io);
+
+/* Each takes one submission; none can fail. */
+void io_accept(struct io *io, int fd, uint32_t listener);
+void io_receive(struct io *io, int fd, uint32_t slot, uint32_t generation, uint32_t group,
+                bool multishot);
+void io_send(struct io *io, int fd, uint32_t slot, uint32_t generation, const void *bytes,
+             uint32_t count, bool wait_all);
+/* message and its iovecs must stay until the next io_enter. */
+void io_send_message(struct io *io, int fd, uint32_t slot, uint32_t generation,
+                     const struct msghdr *message, bool wait_all);
+void io_cancel_receive(struct io *io, uint32_t slot, uint32_t generation);
+void io_close_fd(struct io *io, int fd);
+/* Wakes the core whose ring is target_fd; it sees IO_BELL. */
+void io_bell(struct io *io, int target_fd);
+/* Hands a descriptor to another core, which sees IO_ADOPT. */
+void io_adopt(struct io *io, int target_fd, int fd, uint32_t listener);
+void io_disk(struct io *io, struct disk_op *op);
+
+/* io_enter submits what was prepared and lets completions arrive. wait: sleep until one does, at
+ * most timeout_ns. Returns: 0 or -errno of a ring that is broken. Cost: one system call. */
+must_check int io_enter(struct io *io, bool wait, uint64_t timeout_ns);
+/* Copies up to `max` completions. Disk operations finish in here. Returns: how many events. */
+uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max);
+/* Completions that wait to be reaped. */
+bool io_pending(struct io *io);
+
+/* The bytes of a buffer that a receive event named; it is out until io_buffer_return. */
+static inline const uint8_t *io_buffer_take(struct io *io, uint32_t group, uint32_t buffer) {
+    io->groups[group].out++;
+    return io->groups[group].memory + (size_t)buffer * IO_BUFFER_BYTES;
+}
+static inline const uint8_t *io_buffer(const struct io *io, uint32_t group, uint32_t buffer) {
+    return io->groups[group].memory + (size_t)buffer * IO_BUFFER_BYTES;
+}
+/* Buffers of a group that the kernel may still fill. */
+static inline uint32_t io_buffers_free(const struct io *io, uint32_t group) {
+    return io->groups[group].count - io->groups[group].out;
+}
+/* The kernel may fill this buffer again, from the next io_publish_buffers on. */
+void io_buffer_return(struct io *io, uint32_t group, uint32_t buffer);
+void io_publish_buffers(struct io *io);
