@@ -11,7 +11,7 @@
  * replies may come in any order.
  *
  *   request    type  after the common 8 bytes                    reply
- *   HELLO      0x10  (own layout, see docs/protocol.md)          WELCOME
+ *   HELLO      0x10  (own layout, below)                         WELCOME
  *   PING       0x12  -                                           PONG
  *   GET        0x20  multihash                                   VALUE, NOT_FOUND
  *   GET_RANGE  0x21  offset u32, length u32 (0: to the end), mh  VALUE, NOT_FOUND
@@ -20,8 +20,12 @@
  *   DELETE     0x24  multihash                                   DONE, NOT_FOUND
  *   STAT       0x25  -                                           STATS (body: JSON)
  *   LIST       0x26  cursor u64, max u16                         ITEMS
- *   VERIFY     0x27  multihash                                   DONE, NOT_FOUND, ERROR corrupt
- *   any                                                          BUSY, RETRY, ERROR
+ *   VERIFY     0x27  multihash                                   DONE, NOT_FOUND, FAULT corrupt
+ *   any                                                          BUSY, RETRY, FAULT
+ *
+ *   HELLO's payload: id u32, version u16, class u8, flags u8, features u32, body u32
+ *   HELLO's body (may be empty): name length u16, name, token (the rest)
+ *
  *   reply      type  payload
  *   WELCOME    0x11  id, version u16, class u8, 0 u8, features u32, credits u32, block_max u32
  *   PONG       0x13  id
@@ -29,12 +33,16 @@
  *   DONE       0x41  id
  *   HAVES      0x42  id, count u16, body u32
  *   STATS      0x43  id, body u32
- *   ITEMS      0x44  id, next cursor u64, count u16, body u32 (item: codec u32, bytes u32,
- * multihash) NOT_FOUND  0x4d  id BUSY       0x4e  id, retry_ms u32, credits u32 RETRY      0x4f id,
- * retry_ms u32 FAULT      0x50  id, code u16, text (the rest)               the general ERROR
+ *   ITEMS      0x44  id, next cursor u64, count u16, body u32
+ *                    (each item: codec u32, bytes u32, multihash)
+ *   NOT_FOUND  0x4d  id
+ *   BUSY       0x4e  id, retry_ms u32, credits u32
+ *   RETRY      0x4f  id, retry_ms u32
+ *   FAULT      0x50  id, code u16, text (the rest)               the general error
  *
- * Types 1, 2, 3 belong to the legacy bids (docs/protocol.md).
- * This folder is pure: no I/O, no clock, no memory but what it is handed. */
+ * Types 1, 2, 3 belong to the legacy bids and are unknown to this parser (docs/protocol.md).
+ * This folder is pure: no I/O, no clock, no memory but what it is handed. Thread: any, each reader
+ * by one. */
 
 #include "base/base.h"
 #include "base/bits.h"
@@ -45,6 +53,9 @@
 #define TLV_HAVE_KEYS_MAX  1024u /* keys in one HAVE */
 #define TLV_HAVE_BODY_MAX  (TLV_HAVE_KEYS_MAX * KEY_MULTIHASH_MAX)
 #define TLV_HELLO_BODY_MAX 4096u
+#define TLV_BLOCK_MAX      4193664u /* hard limit of a PUT's and a VALUE's body; stores set less */
+#define TLV_STATS_BODY_MAX (1u << 20)
+#define TLV_ITEM_MAX       (8u + KEY_MULTIHASH_MAX) /* one item of ITEMS */
 #define TLV_LIST_MAX       1024u
 #define TLV_CLASS_DEFAULT  255u
 
@@ -100,7 +111,7 @@ struct tlv_request {
     uint8_t type;
     uint8_t class; /* 0..3 or TLV_CLASS_DEFAULT */
     uint8_t flags;
-    bool key_refused; /* well-formed frame, key of a hash we do not have: answer UNKNOWN_HASH */
+    bool key_refused; /* well-formed frame, a key we never store: answer key_code, stay connected */
     uint16_t deadline_ms;
     uint16_t count; /* HAVE: keys; LIST: most items */
     uint32_t id;
@@ -108,12 +119,15 @@ struct tlv_request {
     uint32_t offset, length; /* GET_RANGE */
     uint32_t body_bytes;     /* follows the payload */
     uint64_t cursor;         /* LIST */
-    uint64_t refused_hash;   /* key_refused: its multihash code */
+    uint64_t refused_hash;   /* UNKNOWN_HASH: its multihash code */
     uint32_t features;       /* HELLO */
     uint16_t version;        /* HELLO */
+    uint16_t key_code;       /* key_refused: TLV_CODE_UNKNOWN_HASH or TLV_CODE_BAD_KEY */
 };
 
 /* tlv_request_read decodes one request frame from contiguous bytes (payload only, not the body).
+ * Type and length are judged as soon as they are there. PUT's body is held to TLV_BLOCK_MAX only:
+ * the store's own limit is the server's to check.
  * Returns: 0 with *ret_used bytes taken and the key, where the type has one, in *ret_key;
  * TLV_SHORT: more bytes needed; TLV_BAD: *ret_code says why, the connection ends. Cost: about 10
  * ns. */
@@ -123,6 +137,21 @@ must_check int tlv_request_read(const uint8_t *bytes, size_t count, struct tlv_r
 /* For clients and tests. `key` may be NULL for types without one. Returns: bytes written. */
 size_t tlv_request_write(const struct tlv_request *request, const struct key *key,
                          uint8_t out[TLV_REQUEST_MAX]);
+
+/* A HELLO's body: who asks. Pointers are into `bytes`; the name is at most TLV_NAME_MAX bytes, the
+ * token is the rest. Returns: 0, or TLV_BAD for a name longer than the body or the limit. */
+#define TLV_NAME_MAX 255u
+struct tlv_credentials {
+    const uint8_t *name;
+    const uint8_t *token;
+    uint32_t name_bytes;
+    uint32_t token_bytes;
+};
+must_check int tlv_credentials_read(const uint8_t *bytes, size_t count,
+                                    struct tlv_credentials *ret_credentials);
+/* Returns: bytes written, 0 where they do not fit (name or whole body above its limit). */
+size_t tlv_credentials_write(const struct tlv_credentials *credentials,
+                             uint8_t out[TLV_HELLO_BODY_MAX]);
 
 /* tlv_reader gives the same events however the bytes are split: it keeps a partial frame. */
 enum tlv_event { TLV_EVENT_MORE, TLV_EVENT_REQUEST, TLV_EVENT_BODY, TLV_EVENT_BAD };
@@ -198,3 +227,13 @@ struct tlv_reply {
 /* Returns as tlv_request_read. */
 must_check int tlv_reply_read(const uint8_t *bytes, size_t count, struct tlv_reply *ret_reply,
                               size_t *ret_used, enum tlv_code *ret_code);
+
+/* One entry of ITEMS' body; an entry that is cut or not a storable key is TLV_BAD. */
+struct tlv_item {
+    uint32_t codec;
+    uint32_t bytes; /* of the block */
+    struct key key;
+};
+must_check int tlv_item_read(const uint8_t *bytes, size_t count, struct tlv_item *ret_item,
+                             size_t *ret_used);
+size_t tlv_item_write(const struct tlv_item *item, uint8_t out[TLV_ITEM_MAX]);
