@@ -15,10 +15,12 @@
  * class: SCHED_FLOWS hashed flows, deficit round robin with a quantum of cost. Shedding: folly's
  * CoDel rule per class on delay at dequeue: if the least delay over an interval of 100 ms exceeded
  * the target, the class is overloaded, and jobs older than twice the target are shed. Target: the
- * larger of 20 % of the class target and 5 x the class's p50 service time.
+ * larger of 20 % of the class target and 5 x the class's p50 service time. Delay is counted from
+ * job.arrived_ns, so what a job waited before it came here counts too. A job past its deadline
+ * comes out as EXPIRED.
  *
- * Pure: no clock, no threads, no memory but what sched_init got; time comes in as now_ns. Jobs are
- * linked through job.next and a per-job node of the policy's own (indexed by a handle it gives).
+ * Pure: no clock, no threads, no memory but what sched_init got; time comes in as now_ns. A queued
+ * job is pointed to by a 32-byte node of the policy's own; job.next is left alone.
  * Sources: Shreedhar & Varghese 1996 (DRR); Seastar fair_queue; folly/executors/Codel.cpp; Nichols
  * & Jacobson (CoDel). Thread: owner. */
 
@@ -28,11 +30,11 @@
 #define SCHED_FLOWS 256u /* per class; job.flow is taken modulo this */
 
 struct sched_config {
-    uint32_t shares[CLASS_COUNT];    /* 25, 25, 33, 17 */
+    uint32_t shares[CLASS_COUNT];    /* 25, 25, 33, 17; each 1 .. 100 */
     uint64_t target_ns[CLASS_COUNT]; /* 10, 50, 200, 1,000 ms */
     uint64_t codel_interval_ns;      /* 100 ms */
     uint32_t jobs_max;               /* most jobs queued at once: sizes the nodes */
-    uint32_t flow_quantum;           /* cost units a flow may spend per round */
+    uint32_t flow_quantum;           /* ns of cost a flow may spend per round; rounded up to 2^n */
     uint32_t boost_percent;          /* 10 */
     bool shed;                       /* CoDel on */
 };
@@ -64,7 +66,8 @@ uint32_t sched_pick_class(struct sched *sched, enum job_class class, struct sche
 /* sched_next says which class sched_pick would serve now; CLASS_COUNT if nothing is queued. */
 enum job_class sched_next(const struct sched *sched, uint64_t now_ns);
 
-/* sched_charge tells the policy what service really took: corrects the class's p50 estimate. */
+/* sched_served tells the policy that `jobs` jobs of a class took service_ns together: moves the
+ * class's p50 estimate, and with it CoDel's target. */
 void sched_served(struct sched *sched, enum job_class class, uint64_t service_ns, uint32_t jobs);
 
 uint32_t sched_backlog(const struct sched *sched); /* jobs queued */
@@ -84,6 +87,11 @@ struct sched_stats {
 const struct sched_stats *sched_stats(const struct sched *sched);
 
 /* --- batch closing, for the scheduler tile ---------------------------------------------------- */
+
+#define BATCH_SIZE_MIN    50u
+#define BATCH_SIZE_MAX    1000u
+#define BATCH_BYTES_MAX   (256 * KiB)
+#define BATCH_COST_MAX_NS (500 * NS_PER_US)
 
 /* A work tile's waiting batch closes when the tile is idle, at the adaptive size, at the byte or
  * cost limit, or by the class's age (1/5/20/100 ms). */
@@ -109,8 +117,13 @@ struct batch_state {
     enum job_class class;
     bool consumer_idle;
 };
+/* Starts at BATCH_SIZE_MIN. */
 void batch_rules_init(struct batch_rules *rules);
+/* Returns: the first reason that holds, of size, bytes, cost, idle, age; NOT_YET for an empty
+ * batch.
+ */
 enum close_reason batch_close(const struct batch_rules *rules, const struct batch_state *state,
                               uint64_t now_ns);
-/* Two closes by size in a row: x 1.25; two by age: x 0.8; clamp 50 .. 1000. */
+/* Once per closed batch. Two closes by size in a row: x 1.25; two by age: x 0.8; clamp 50 .. 1000.
+ */
 void batch_rules_adapt(struct batch_rules *rules, enum close_reason reason);
