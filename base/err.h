@@ -28,3 +28,7 @@ const char *err_text(int result);
 /* err_trace writes the calling thread's last error path ("store/log.c:120 <- engine/work.c:88:
  * ...") into `text`, always terminated, and returns its length; 0 where nothing was raised. */
 size_t err_trace(char *text, size_t text_bytes);
+
+/* err_source gives a __FILE__ as its path inside the tree ("store/log.c"), whatever directory the
+ * build ran in. Lives: as long as `file`. */
+const char *err_source(const char *file);

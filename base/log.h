@@ -14,6 +14,8 @@
 
 #include "base/base.h"
 
+#include <stdatomic.h>
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 enum log_form { LOG_FORM_AUTO, LOG_FORM_TEXT, LOG_FORM_JSON, LOG_FORM_JOURNAL };
 
@@ -53,10 +55,9 @@ static inline struct log_field log_f64(const char *name, double value) {
     return (struct log_field){LOG_FIELD_F64, name, {.f64 = value}, 0};
 }
 
-struct log_site { /* one per call site, static: its rate limit */
-    uint64_t window_ns;
-    uint32_t lines;
-    uint32_t dropped;
+struct log_site { /* one per call site, static: its rate limit; any thread, no lock */
+    _Atomic uint64_t window;
+    _Atomic uint32_t dropped;
 };
 
 /* log_setup chooses level and form for the process; AUTO looks at stderr and JOURNAL_STREAM.
@@ -76,5 +77,13 @@ void log_write(struct log_site *site, enum log_level level, const char *file, in
 #define log_warn(message, ...)  log_at_(LOG_LEVEL_WARN, message __VA_OPT__(, ) __VA_ARGS__)
 #define log_error(message, ...) log_at_(LOG_LEVEL_ERROR, message __VA_OPT__(, ) __VA_ARGS__)
 
-/* log_escape writes `bytes` of untrusted data as printable ASCII; always terminated. */
+/* log_admit says whether this site may speak at `now_ns`, and how many lines were dropped since it
+ * last could. log_write asks it; it stands here to be tested and for others who limit lines. */
+bool log_admit(struct log_site *site, uint64_t now_ns, uint32_t *ret_dropped);
+/* Where the journal listens, if not in the usual place. Returns: false where the path is too long.
+ * Thread: boot, before log_setup. */
+bool log_setup_journal(const char *socket_path);
+
+/* log_escape writes `bytes` of untrusted data as printable ASCII, the backslash as \x5c so that it
+ * can be undone; always terminated. */
 size_t log_escape(char *text, size_t text_bytes, const void *data, size_t bytes);

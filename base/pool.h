@@ -11,9 +11,13 @@
 
 #include "base/base.h"
 
+/* Generations are 24 bits wide, so that a handle fits beside an operation in 64 bits; they run from
+ * 1 and wrap to 1: generation 0 names nothing. */
+#define POOL_GENERATION_BITS 24
+
 struct pool {
     uint8_t *slots;
-    uint32_t *generations;
+    uint32_t *generations; /* with a mark for "out": read them with pool_generation */
     uint32_t *free_stack;
     uint32_t slot_bytes;
     uint32_t slots_max;
@@ -26,12 +30,12 @@ size_t pool_footprint(uint32_t slot_bytes, uint32_t slots_max);
 void pool_init(struct pool *pool, void *memory, uint32_t slot_bytes, uint32_t slots_max);
 /* Returns: a slot with its old bytes in it, or NULL when all are out. Thread: owner. */
 void *pool_get(struct pool *pool);
-/* Panics on a slot that is not of this pool. Thread: owner. */
+/* Panics on a slot that is not of this pool, or not out. Thread: owner. */
 void pool_put(struct pool *pool, void *slot);
 
 uint32_t pool_index(const struct pool *pool, const void *slot);
 uint32_t pool_generation(const struct pool *pool, uint32_t index);
-/* Returns: the slot if `index` is in range and its generation is this one, else NULL. */
+/* Returns: the slot if `index` is in range, out, and its generation is this one, else NULL. */
 void *pool_find(const struct pool *pool, uint32_t index, uint32_t generation);
 
 static inline uint32_t pool_used(const struct pool *pool) {
