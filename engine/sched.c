@@ -64,9 +64,6 @@ struct codel {
 };
 
 struct class_queue {
-    uint64_t virtual_time;
-    uint64_t weight; /* virtual time per unit of cost */
-    uint64_t half_target_ns;
     uint32_t count;
     uint32_t round;
     uint64_t rounds_filled; /* bit r: some flow is filed at a round that is r modulo 64 */
@@ -84,6 +81,8 @@ struct sched {
     uint32_t backlogged; /* bit per class */
     int32_t boost_credit;
     uint32_t quantum_shift;
+    uint64_t virtual_time[CLASS_COUNT];
+    uint64_t weight[CLASS_COUNT]; /* virtual time per unit of cost */
     struct class_queue classes[CLASS_COUNT];
     struct sched_stats stats;
     struct sched_config config;
@@ -137,8 +136,7 @@ struct sched *sched_init(void *memory, const struct sched_config *config) {
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         struct class_queue *queue = &sched->classes[c];
         sched->nodes[c] = (struct node){.older = c, .newer = c};
-        queue->weight = product / config->shares[c];
-        queue->half_target_ns = config->target_ns[c] / 2;
+        sched->weight[c] = product / config->shares[c];
         for (uint32_t f = 0; f < SCHED_FLOWS; f++) {
             queue->flows[f].deficit = INT64_C(1) << sched->quantum_shift;
         }
@@ -225,12 +223,13 @@ static uint32_t flow_first(struct sched *sched, struct class_queue *queue) {
 /* --- classes ---------------------------------------------------------------------------------- */
 
 /* The backlogged class with the least virtual time, the higher class at a tie. Some class is. */
-static uint32_t class_least(const struct sched *sched) {
-    uint32_t mask = sched->backlogged;
-    uint32_t least = (uint32_t)__builtin_ctz(mask);
-    for (mask &= mask - 1; mask; mask &= mask - 1) {
-        uint32_t c = (uint32_t)__builtin_ctz(mask);
-        if (sched->classes[c].virtual_time < sched->classes[least].virtual_time) {
+static inline uint32_t class_least(const struct sched *sched) {
+    uint64_t least_time = UINT64_MAX;
+    uint32_t least = 0;
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        uint64_t time = sched->backlogged & BIT(c) ? sched->virtual_time[c] : UINT64_MAX;
+        if (time < least_time) {
+            least_time = time;
             least = c;
         }
     }
@@ -241,15 +240,30 @@ static uint64_t oldest_ns(const struct sched *sched, uint32_t class) {
     return sched->nodes[sched->nodes[class].newer].arrived_ns;
 }
 
-/* Whose dispatch is next: virtual time's choice, unless the most urgent class whose oldest job is
- * past half its target may be put before it. */
-static uint32_t class_choose(const struct sched *sched, uint64_t now_ns, bool *ret_boosted) {
+static bool class_late(const struct sched *sched, uint32_t class, uint64_t now_ns) {
+    return sched->classes[class].count != 0 &&
+           age_ns(oldest_ns(sched, class), now_ns) > sched->config.target_ns[class] / 2;
+}
+
+/* The classes whose oldest job is past half its target. None joins them while now_ns stands. */
+static uint32_t classes_late(const struct sched *sched, uint64_t now_ns) {
+    uint32_t late = 0;
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        late |= class_late(sched, c, now_ns) ? BIT(c) : 0;
+    }
+    return late;
+}
+
+/* Whose dispatch is next: virtual time's choice, unless the most urgent late class may be put
+ * before it. `late` may name classes that no longer are. */
+static inline uint32_t class_choose(const struct sched *sched, uint32_t late, uint64_t now_ns,
+                                    bool *ret_boosted) {
     uint32_t least = class_least(sched);
     *ret_boosted = false;
     if (sched->boost_credit >= BOOST_COST) {
-        for (uint32_t mask = sched->backlogged; mask; mask &= mask - 1) {
-            uint32_t c = (uint32_t)__builtin_ctz(mask);
-            if (age_ns(oldest_ns(sched, c), now_ns) > sched->classes[c].half_target_ns) {
+        for (; late; late &= late - 1) {
+            uint32_t c = (uint32_t)__builtin_ctz(late);
+            if (class_late(sched, c, now_ns)) {
                 *ret_boosted = c != least;
                 return c;
             }
@@ -261,24 +275,22 @@ static uint32_t class_choose(const struct sched *sched, uint64_t now_ns, bool *r
 /* An idle spell earns nothing: a class that wakes is pulled up to the least of those at work. */
 static void class_wake(struct sched *sched, uint32_t class) {
     if (sched->backlogged) {
-        uint64_t least = sched->classes[class_least(sched)].virtual_time;
-        struct class_queue *queue = &sched->classes[class];
-        queue->virtual_time = max_u64(queue->virtual_time, least);
+        uint64_t least = sched->virtual_time[class_least(sched)];
+        sched->virtual_time[class] = max_u64(sched->virtual_time[class], least);
     }
     sched->backlogged |= BIT(class);
 }
 
 static cold_path void virtual_time_rebase(struct sched *sched) {
-    uint64_t least = sched->classes[class_least(sched)].virtual_time;
+    uint64_t least = sched->virtual_time[class_least(sched)];
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-        struct class_queue *queue = &sched->classes[c];
-        queue->virtual_time -= min_u64(queue->virtual_time, least);
+        sched->virtual_time[c] -= min_u64(sched->virtual_time[c], least);
     }
 }
 
-static void class_charge(struct sched *sched, struct class_queue *queue, uint32_t cost_ns) {
-    queue->virtual_time += (uint64_t)cost_ns * queue->weight;
-    if (unlikely(queue->virtual_time > VIRTUAL_MAX)) {
+static void class_charge(struct sched *sched, uint32_t class, uint64_t cost_ns) {
+    sched->virtual_time[class] += cost_ns * sched->weight[class];
+    if (unlikely(sched->virtual_time[class] > VIRTUAL_MAX)) {
         virtual_time_rebase(sched);
     }
 }
@@ -287,7 +299,7 @@ static void class_idle(struct sched *sched, uint32_t class) {
     sched->backlogged &= ~BIT(class);
     if (!sched->backlogged) {
         for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-            sched->classes[c].virtual_time = 0;
+            sched->virtual_time[c] = 0;
         }
     }
 }
@@ -312,7 +324,9 @@ static inline bool codel_step(struct sched *sched, uint32_t class, uint64_t dela
         codel_interval_ends(codel, delay_ns, now_ns, sched->config.codel_interval_ns,
                             &sched->stats.overloaded[class]);
     }
-    codel->least_ns = min_u64(codel->least_ns, delay_ns);
+    if (delay_ns < codel->least_ns) {
+        codel->least_ns = delay_ns;
+    }
     return codel->overloaded && delay_ns > 2 * codel->target_ns && sched->config.shed;
 }
 
@@ -381,106 +395,143 @@ hot_path bool sched_push(struct sched *sched, struct job *job, uint32_t cost_ns,
     return true;
 }
 
-static enum sched_fate judge(struct sched *sched, uint32_t class, const struct job *job,
-                             uint64_t now_ns) {
+static inline enum sched_fate judge(struct sched *sched, uint32_t class, const struct job *job,
+                                    uint64_t now_ns) {
     uint64_t delay_ns = age_ns(job->arrived_ns, now_ns);
     bool shed = codel_step(sched, class, delay_ns, now_ns);
-    if (job->deadline_ms != 0 && delay_ns >= job->deadline_ms * NS_PER_MS) {
+    if (unlikely(job->deadline_ms != 0 && delay_ns >= job->deadline_ms * NS_PER_MS)) {
+        sched->stats.expired[class]++;
         return SCHED_EXPIRED;
     }
-    return shed ? SCHED_SHED : SCHED_RUN;
+    if (unlikely(shed)) {
+        sched->stats.shed[class]++;
+        return SCHED_SHED;
+    }
+    return SCHED_RUN;
 }
 
-/* Takes the next job of a class out of every list and says what becomes of it. */
-static inline enum sched_fate class_take(struct sched *sched, uint32_t class,
-                                         struct sched_pick *pick, uint64_t now_ns) {
+static void boost_account(struct sched *sched, uint32_t class, uint32_t dispatched, bool boosted) {
+    int32_t credit = sched->boost_credit + (int32_t)(dispatched * sched->config.boost_percent);
+    if (boosted) {
+        credit -= (int32_t)(dispatched * BOOST_COST);
+        sched->stats.boosted[class] += dispatched;
+    }
+    sched->boost_credit = credit < BOOST_SAVED ? credit : BOOST_SAVED;
+}
+
+/* What one call of pick or pick_class has done so far. */
+struct picking {
+    struct sched_pick *picks;
+    uint32_t count;
+    uint32_t max;
+    uint64_t spent_ns;
+    uint64_t budget_ns;
+    uint64_t now_ns;
+};
+
+/* Serves one class from the flow whose turn it is: until that turn ends, at most `jobs`. What can
+ * be added up is settled once at the end; the nodes are a chain already and go back as one. */
+static inline void class_serve(struct sched *sched, uint32_t class, struct picking *picking,
+                               uint32_t jobs, bool boosted) {
     struct class_queue *queue = &sched->classes[class];
     struct node *nodes = sched->nodes;
     uint32_t number = flow_first(sched, queue);
     struct flow *flow = &queue->flows[number];
+    uint64_t may_spend_ns =
+        min_u64(picking->budget_ns - picking->spent_ns, (uint64_t)flow->deficit);
+    uint64_t spent_ns = 0;
+    uint32_t taken = 0;
+    uint32_t dispatched = 0;
     uint32_t index = flow->head;
-    struct node *node = &nodes[index];
+    struct node *node;
+    do {
+        node = &nodes[index];
+        struct sched_pick *pick = &picking->picks[picking->count + taken++];
+        index = node->flow_next;
+        __builtin_prefetch(nodes[index].job); /* of node 0: NULL, which does no harm */
+        nodes[node->older].newer = node->newer;
+        nodes[node->newer].older = node->older;
+        pick->job = node->job;
+        pick->cost_ns = node->cost_ns;
+        pick->fate = judge(sched, class, node->job, picking->now_ns);
+        if (likely(pick->fate == SCHED_RUN)) {
+            spent_ns += node->cost_ns;
+            dispatched++;
+        }
+    } while (index != NONE && taken < jobs && spent_ns < may_spend_ns);
 
-    flow->head = node->flow_next;
-    __builtin_prefetch(nodes[flow->head].job); /* the head nodes of classes point nowhere: NULL */
-    nodes[node->older].newer = node->newer;
-    nodes[node->newer].older = node->older;
     node->flow_next = sched->free_head;
-    sched->free_head = index;
-    queue->count--;
-    sched->backlog--;
-
-    pick->job = node->job;
-    pick->cost_ns = node->cost_ns;
-    pick->fate = judge(sched, class, node->job, now_ns);
-    if (likely(pick->fate == SCHED_RUN)) {
-        flow->deficit -= node->cost_ns;
-        class_charge(sched, queue, node->cost_ns);
-        sched->stats.picked[class]++;
-        sched->stats.cost_ns[class] += node->cost_ns;
-    } else if (pick->fate == SCHED_SHED) {
-        sched->stats.shed[class]++;
-    } else {
-        sched->stats.expired[class]++;
-    }
+    sched->free_head = flow->head;
+    flow->head = index;
+    flow->deficit -= (int64_t)spent_ns;
+    queue->count -= taken;
+    sched->backlog -= taken;
+    picking->count += taken;
+    picking->spent_ns += spent_ns;
+    sched->stats.picked[class] += dispatched;
+    sched->stats.cost_ns[class] += spent_ns;
+    boost_account(sched, class, dispatched, boosted);
+    class_charge(sched, class, spent_ns);
     if (flow->head == NONE || flow->deficit <= 0) {
         flow_turn_ends(sched, queue, number);
     }
     if (queue->count == 0) {
         class_idle(sched, class);
     }
-    return pick->fate;
 }
 
-static void boost_account(struct sched *sched, uint32_t class, bool boosted) {
-    int32_t credit = sched->boost_credit + (int32_t)sched->config.boost_percent;
-    if (boosted) {
-        credit -= BOOST_COST;
-        sched->stats.boosted[class]++;
-    }
-    sched->boost_credit = credit < BOOST_SAVED ? credit : BOOST_SAVED;
+static inline bool picking_goes_on(const struct picking *picking) {
+    return picking->count < picking->max && picking->spent_ns < picking->budget_ns;
 }
 
 hot_path uint32_t sched_pick(struct sched *sched, struct sched_pick picks[], uint32_t max,
                              uint64_t budget_ns, uint64_t now_ns) {
-    uint64_t spent_ns = 0;
-    uint32_t n = 0;
-    while (n < max && sched->backlogged && (budget_ns == 0 || spent_ns < budget_ns)) {
-        bool boosted = false;
-        bool alone = (sched->backlogged & (sched->backlogged - 1)) == 0;
-        uint32_t class = alone ? (uint32_t)__builtin_ctz(sched->backlogged)
-                               : class_choose(sched, now_ns, &boosted);
-        struct sched_pick *pick = &picks[n++];
-        if (class_take(sched, class, pick, now_ns) == SCHED_RUN) {
-            boost_account(sched, class, boosted);
-            spent_ns += pick->cost_ns;
+    struct picking picking = {
+        .picks = picks,
+        .max = max,
+        .budget_ns = budget_ns ? budget_ns : UINT64_MAX,
+        .now_ns = now_ns,
+    };
+    uint32_t late = classes_late(sched, now_ns);
+    while (sched->backlogged && picking_goes_on(&picking)) {
+        if (is_power_of_two(sched->backlogged)) { /* one class: nothing to choose */
+            uint32_t class = (uint32_t)__builtin_ctz(sched->backlogged);
+            class_serve(sched, class, &picking, max - picking.count, false);
+        } else {
+            bool boosted;
+            uint32_t class = class_choose(sched, late, now_ns, &boosted);
+            class_serve(sched, class, &picking, 1, boosted);
         }
     }
-    return n;
+    return picking.count;
 }
 
 uint32_t sched_pick_class(struct sched *sched, enum job_class class, struct sched_pick picks[],
                           uint32_t max, uint64_t budget_ns, uint64_t now_ns) {
     must(class < CLASS_COUNT);
+    struct picking picking = {
+        .picks = picks,
+        .max = max,
+        .budget_ns = budget_ns ? budget_ns : UINT64_MAX,
+        .now_ns = now_ns,
+    };
+    /* A class the policy did not choose is the caller's own choice: charged, but no boost of ours.
+     */
     bool boosted = false;
-    if (sched->backlogged && class_choose(sched, now_ns, &boosted) != class) {
-        boosted = false; /* the caller's own choice: charged, but not a boost of ours */
+    bool ours = sched->backlogged &&
+                class_choose(sched, classes_late(sched, now_ns), now_ns, &boosted) == class;
+    while (sched->classes[class].count && picking_goes_on(&picking)) {
+        class_serve(sched, class, &picking, max - picking.count, ours && boosted);
     }
-    uint64_t spent_ns = 0;
-    uint32_t n = 0;
-    while (n < max && sched->classes[class].count && (budget_ns == 0 || spent_ns < budget_ns)) {
-        struct sched_pick *pick = &picks[n++];
-        if (class_take(sched, class, pick, now_ns) == SCHED_RUN) {
-            boost_account(sched, class, boosted);
-            spent_ns += pick->cost_ns;
-        }
-    }
-    return n;
+    return picking.count;
 }
 
 enum job_class sched_next(const struct sched *sched, uint64_t now_ns) {
+    if (!sched->backlogged) {
+        return CLASS_COUNT;
+    }
     bool boosted;
-    return sched->backlogged ? (enum job_class)class_choose(sched, now_ns, &boosted) : CLASS_COUNT;
+    return (enum job_class)class_choose(sched, classes_late(sched, now_ns), now_ns, &boosted);
 }
 
 /* --- questions -------------------------------------------------------------------------------- */
