@@ -47,6 +47,7 @@ int main(int argc, char **argv) {
     crowd.pop = pop;
     crowd.queue = &there;
     crowd.pairs = static_cast<uint32_t>(pairs);
+    crowd.weight = 1;
     crowd.millis = quick ? 50 : millis;
     struct crowd_result result;
     crowd_run(&crowd, &result);

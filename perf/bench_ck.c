@@ -38,8 +38,11 @@ int main(int argc, char **argv) {
     };
     kit_options(argc, argv, options, array_count(options));
     ck_ring_init(&shared.ring, SLOTS);
-    const struct crowd crowd = {
-        .push = push, .pop = pop, .pairs = (uint32_t)pairs, .millis = quick ? 50 : millis};
+    const struct crowd crowd = {.push = push,
+                                .pop = pop,
+                                .pairs = (uint32_t)pairs,
+                                .weight = 1,
+                                .millis = quick ? 50 : millis};
     struct crowd_result result;
     crowd_run(&crowd, &result);
     kit_begin("bench_ck");

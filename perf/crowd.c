@@ -120,6 +120,7 @@ void crowd_run(const struct crowd *crowd, struct crowd_result *ret_result) {
     if (sent != got || balance != 0 || sent == 0) {
         kit_fail("items were lost or came twice");
     }
+    sent *= crowd->weight;
     double ns = (double)(stop - start);
     *ret_result = (struct crowd_result){.ns_per_item = ns / (double)sent,
                                         .rate = (double)sent / ns * 1e9,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* crowd — threads that hand items through some queue, item by item, and what it cost them.
+/* crowd — threads that hand items through some queue, and what it cost them.
  *
  * Writers push numbered items, readers pop them and add the numbers up: the sums must agree, or the
  * program ends. Thread i runs on CPU i mod 2, so one pair has a CPU each and four pairs share two.
  * The wait of a push is from the first refusal until it went in; the longest one is kept, and one
- * push in 64 is timed whole. Used by the peers (bench_ck, bench_boost), from C and C++. */
+ * push in 64 is timed whole. Used by bench_ring and its peers (bench_ck, bench_boost, in C++). */
 
 #ifdef __cplusplus
 #include <cstdint>
@@ -22,6 +22,7 @@ struct crowd {
     void *(*pop)(void *queue);
     void *queue;
     uint32_t pairs;
+    uint32_t weight; /* items that one push moves: a container of 64 counts 64 */
     uint64_t millis;
 };
 struct crowd_result {

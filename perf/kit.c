@@ -74,11 +74,12 @@ bool kit_pin(uint32_t cpu) {
 }
 
 uint32_t kit_cpus(void) {
+    static uint32_t cpus; /* asked once: kit_pin shrinks the set */
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) {
-        return 1;
+    if (cpus == 0) {
+        cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
     }
-    return (uint32_t)CPU_COUNT(&set);
+    return cpus;
 }
 
 void *kit_map(size_t bytes) {

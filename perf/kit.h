@@ -30,7 +30,8 @@ _Noreturn void kit_skip(const char *why);
 /* Pins the calling thread to one CPU. Returns: false where that CPU is not ours to use; the caller
  * goes on unpinned and the result says so. */
 bool kit_pin(uint32_t cpu);
-uint32_t kit_cpus(void); /* CPUs this process may use */
+/* CPUs this process may use, as the first call found them: main calls it before it pins. */
+uint32_t kit_cpus(void);
 
 /* Zeroed memory, touched, on huge pages where the kernel gives them. Lives: to the end. */
 void *kit_map(size_t bytes);
