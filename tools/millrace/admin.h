@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* admin — one question to the daemon's admin socket, one JSON document back. */
+
+#include "tools/millrace/cli.h"
+
+#include <jansson.h>
+
+/* admin_ask sends {"command": command} to --admin. Returns: the document, or NULL after saying why
+ * on stderr with the exit status in *ret_status. Owns: the caller; json_decref. Blocks: at most
+ * 10 s. */
+json_t *admin_ask(const struct cli *cli, const char *command, int *ret_status);
+
+/* Reading a document without minding what is not there: 0, "" or NULL instead. A path is keys with
+ * dots between. */
+double admin_number(const json_t *object, const char *path);
+const char *admin_text(const json_t *object, const char *path);
+const json_t *admin_at(const json_t *object, const char *path);

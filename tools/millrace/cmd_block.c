@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_block — put, get, has, rm: commands about blocks one by one. */
+
+#include "tools/millrace/commands.h"
+
+#include "base/cid.h"
+#include "base/hash.h"
+#include "tools/millrace/remote.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- put ------------------------------------------------------------------------------------- */
+
+/* A name of the table or a number; false for neither. */
+static bool code_read(const char *text, int (*by_name)(const char *, uint64_t *),
+                      uint64_t *ret_code) {
+    char *end = NULL;
+    if (by_name(text, ret_code) == 0) {
+        return true;
+    }
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    *ret_code = strtoull(text, &end, 0);
+    return *end == '\0';
+}
+
+/* Reads a whole block. One byte more than the largest tells "too large" from "just fits". */
+static int block_read(const struct cli *cli, const char *name, uint8_t **ret_data,
+                      size_t *ret_size) {
+    bool standard = strcmp(name, "-") == 0;
+    FILE *file = standard ? stdin : fopen(name, "re");
+    uint8_t *data = malloc(MR_BLOCK_MAX + 1);
+    if (file == NULL || data == NULL) {
+        int error = file == NULL ? errno : ENOMEM;
+        free(data);
+        if (file != NULL && !standard) {
+            fclose(file);
+        }
+        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(error));
+    }
+    size_t size = fread(data, 1, MR_BLOCK_MAX + 1, file);
+    int error = ferror(file) ? errno : 0;
+    if (!standard) {
+        fclose(file);
+    }
+    if (error != 0) {
+        free(data);
+        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(error));
+    }
+    *ret_data = data;
+    *ret_size = size;
+    return CLI_DONE;
+}
+
+static int put_data(const struct cli *cli, const char *name, const void *data, size_t size,
+                    uint64_t codec, uint64_t hash) {
+    int status = CLI_DONE;
+    struct mr_cid cid;
+    char text[MR_CID_TEXT];
+    struct mr_client *client = remote_open(cli, &status);
+    if (client == NULL) {
+        return status;
+    }
+    int r = mr_put(client, data, size, codec, hash, &cid);
+    if (r == 0) {
+        mr_cid_format(&cid, text);
+        printf("%s\n", text);
+    } else if (r == MR_TOO_LARGE) {
+        struct mr_server server;
+        mr_server(client, &server);
+        status = cli_fail(cli, CLI_DAMAGED,
+                          "%s: larger than a block may be (%u bytes); 'millrace import' cuts "
+                          "files into blocks",
+                          name, server.block_max);
+    } else {
+        status = remote_fail(cli, client, r, name);
+    }
+    mr_free(client);
+    return status;
+}
+
+static int cmd_put(struct cli *cli) {
+    const char *codec_name = cli_value(cli, "codec", "raw");
+    const char *hash_name_ = cli_value(cli, "mh", "sha2-256");
+    uint64_t codec = 0, hash = 0;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (!code_read(codec_name, cid_codec_of, &codec) || codec == 0 || codec > UINT32_MAX) {
+        return cli_misuse(cli,
+                          "--codec %s: not known (raw, dag-pb, dag-cbor, dag-json, json, "
+                          "cbor, or a number as 0x55)",
+                          codec_name);
+    }
+    if (!code_read(hash_name_, hash_code_of, &hash)) {
+        return cli_misuse(cli,
+                          "--mh %s: not known (sha2-256, sha2-512, sha3-256, blake2b-256 ..., "
+                          "or a number as 0x12)",
+                          hash_name_);
+    }
+    if (hash == HASH_IDENTITY) {
+        return cli_misuse(cli, "--mh %s: an identity CID holds its block, nothing is stored",
+                          hash_name_);
+    }
+    if (hash_full_bytes(hash) == 0) {
+        return cli_fail(cli, CLI_DAMAGED, "--mh %s: hash function 0x%llx is not known here",
+                        hash_name_, (unsigned long long)hash);
+    }
+    int r = block_read(cli, cli->args[0], &data, &size);
+    if (r == CLI_DONE) {
+        r = put_data(cli, cli->args[0], data, size, codec, hash);
+        free(data);
+    }
+    return r;
+}
+
+/* ---- get ------------------------------------------------------------------------------------- */
+
+/* "A-B" (both counted in) or "A-". Returns false for anything else. */
+static bool range_read(const char *text, uint32_t *ret_offset, uint32_t *ret_length) {
+    unsigned long long first = 0, last = MR_BLOCK_MAX - 1;
+    char *end = NULL;
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    first = strtoull(text, &end, 10);
+    if (*end != '-' || first >= MR_BLOCK_MAX) {
+        return false;
+    }
+    text = end + 1;
+    if (*text != '\0') {
+        if (*text < '0' || *text > '9') {
+            return false;
+        }
+        last = strtoull(text, &end, 10);
+        if (*end != '\0' || last < first) {
+            return false;
+        }
+        last = last < MR_BLOCK_MAX ? last : MR_BLOCK_MAX - 1;
+    }
+    *ret_offset = (uint32_t)first;
+    *ret_length = (uint32_t)(last - first + 1);
+    return true;
+}
+
+static int output(const struct cli *cli, const void *data, size_t size) {
+    const char *name = cli_value(cli, "output", "-");
+    bool standard = strcmp(name, "-") == 0;
+    FILE *file = standard ? stdout : fopen(name, "we");
+    if (file == NULL) {
+        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(errno));
+    }
+    bool sound = fwrite(data, 1, size, file) == size;
+    if (!standard) {
+        sound = fclose(file) == 0 && sound;
+    }
+    if (!sound) {
+        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(errno));
+    }
+    return CLI_DONE;
+}
+
+static int get_range(const struct cli *cli, struct mr_client *client, const struct mr_cid *cid,
+                     const char *range) {
+    uint32_t offset = 0, length = 0;
+    size_t size = 0;
+    if (!range_read(range, &offset, &length)) {
+        return cli_misuse(cli, "--range %s: write it as FIRST-LAST, both counted, or FIRST-",
+                          range);
+    }
+    uint8_t *buffer = malloc(length);
+    if (buffer == NULL) {
+        return cli_fail(cli, CLI_FAILED, "out of memory");
+    }
+    int r = mr_get_range(client, cid, offset, length, buffer, &size, NULL);
+    int status = r == 0 ? output(cli, buffer, size) : remote_fail(cli, client, r, cli->args[0]);
+    free(buffer);
+    return status;
+}
+
+static int cmd_get(struct cli *cli) {
+    struct remote_cids cids;
+    struct mr_client *client = NULL;
+    const char *range = cli_value(cli, "range", NULL);
+    int status = remote_cids_read(cli, &cids);
+    if (status == CLI_DONE && cids.count != 1) {
+        status = cli_misuse(cli, "one CID at a time; 'millrace export' fetches many");
+    }
+    if (status == CLI_DONE) {
+        client = remote_open(cli, &status);
+    }
+    if (client != NULL && range != NULL) {
+        status = get_range(cli, client, &cids.cids[0], range);
+    } else if (client != NULL) {
+        struct mr_block block;
+        int r = mr_get(client, &cids.cids[0], &block);
+        if (r == 0) {
+            status = output(cli, block.data, block.size);
+            mr_block_free(&block);
+        } else {
+            status = remote_fail(cli, client, r, cids.names[0]);
+        }
+    }
+    mr_free(client);
+    remote_cids_free(&cids);
+    return status;
+}
+
+/* ---- has, rm --------------------------------------------------------------------------------- */
+
+static int has_print(const struct remote_cids *cids, const uint8_t present[]) {
+    static const char *const words[] = {"no", "yes", "unknown"};
+    int status = CLI_DONE;
+    for (size_t i = 0; i < cids->count; i++) {
+        uint8_t answer = present[i] < 2 ? present[i] : 2;
+        printf("%s %s\n", cids->names[i], words[answer]);
+        if (answer == 0) {
+            status = CLI_ABSENT;
+        } else if (answer == 2 && status == CLI_DONE) {
+            status = CLI_FAILED;
+        }
+    }
+    return status;
+}
+
+static int cmd_has(struct cli *cli) {
+    struct remote_cids cids;
+    struct mr_client *client = NULL;
+    int status = remote_cids_read(cli, &cids);
+    if (status == CLI_DONE) {
+        client = remote_open(cli, &status);
+    }
+    if (client != NULL) {
+        uint8_t *present = calloc(cids.count + 1, 1);
+        int r = present != NULL ? mr_have(client, cids.cids, cids.count, present) : -ENOMEM;
+        status = r == 0 ? has_print(&cids, present)
+                        : remote_fail(cli, client, r, cli_value(cli, "to", "the daemon"));
+        free(present);
+    }
+    mr_free(client);
+    remote_cids_free(&cids);
+    return status;
+}
+
+static int cmd_rm(struct cli *cli) {
+    struct remote_cids cids;
+    struct mr_client *client = NULL;
+    int status = remote_cids_read(cli, &cids);
+    if (status == CLI_DONE) {
+        client = remote_open(cli, &status);
+    }
+    for (size_t i = 0; client != NULL && i < cids.count; i++) {
+        int r = mr_delete(client, &cids.cids[i]);
+        if (r == 0) {
+            printf("removed %s\n", cids.names[i]);
+            continue;
+        }
+        int one = remote_fail(cli, client, r, cids.names[i]);
+        status = status == CLI_DONE || status == CLI_ABSENT ? one : status;
+        if (!mr_connected(client)) {
+            break; /* the rest would only say so again */
+        }
+    }
+    mr_free(client);
+    remote_cids_free(&cids);
+    return status;
+}
+
+static const struct cli_flag put_flags[] = {
+    CLI_FLAG_TO,
+    {"codec", 0, "CODEC", "what the block is: raw (default), dag-pb, dag-cbor ..."},
+    {"mh", 0, "HASH", "hash function: sha2-256 (default), sha2-512, blake2b-256 ..."},
+    CLI_FLAG_END,
+};
+static const struct cli_flag get_flags[] = {
+    CLI_FLAG_TO,
+    {"output", 'o', "FILE", "write there instead of standard output"},
+    {"range", 0, "A-B", "bytes A to B, both counted (B may be left out); not checked by hash"},
+    CLI_FLAG_END,
+};
+static const struct cli_flag to_flags[] = {CLI_FLAG_TO, CLI_FLAG_END};
+
+const struct cli_command command_put = {
+    .name = "put",
+    .args = "FILE|-",
+    .summary = "store one block and print its CID",
+    .flags = put_flags,
+    .args_min = 1,
+    .args_max = 1,
+    .more = "When it returns 0, the block is on disk. Larger files: 'millrace import'.",
+    .examples = "  echo hello | millrace put -\n  millrace put block.bin --codec dag-pb\n",
+    .run = cmd_put,
+};
+const struct cli_command command_get = {
+    .name = "get",
+    .args = "CID",
+    .summary = "fetch one block, check it, and write it out",
+    .flags = get_flags,
+    .args_min = 1,
+    .args_max = 1,
+    .examples = "  millrace get bafkrei... -o block.bin\n  millrace get bafkrei... --range 0-99\n",
+    .run = cmd_get,
+};
+const struct cli_command command_has = {
+    .name = "has",
+    .args = "CID...|-",
+    .summary = "say which blocks are stored; exit status 3 if one is not",
+    .flags = to_flags,
+    .args_min = 1,
+    .args_max = CLI_ARGS_ANY,
+    .more = "Prints 'CID yes' or 'CID no'. With '-' the CIDs are read from standard input.",
+    .examples = "  millrace has bafkrei... QmdfTb...\n  millrace has - < cids.txt\n",
+    .run = cmd_has,
+};
+const struct cli_command command_rm = {
+    .name = "rm",
+    .args = "CID...|-",
+    .summary = "remove blocks; exit status 3 if one was not there",
+    .flags = to_flags,
+    .args_min = 1,
+    .args_max = CLI_ARGS_ANY,
+    .more = "When it returns 0, the blocks are durably gone. With '-' CIDs are read from stdin.",
+    .examples = "  millrace rm bafkrei...\n",
+    .run = cmd_rm,
+};

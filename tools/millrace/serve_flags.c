@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/millrace/serve_flags.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The short names. --tlv and --set are not among them: they may be repeated. */
+static const struct {
+    const char *flag, *row;
+} short_names[] = {
+    {"store", "store.dir"},       {"segment-size", "store.segment_size"},
+    {"memory", "store.memory"},   {"net-cores", "cores.net"},
+    {"work-cores", "cores.work"}, {"sched-core", "cores.sched"},
+    {"ctl-core", "cores.ctl"},    {"overcommit", "cores.overcommit"},
+    {"idle", "cores.idle"},
+};
+
+static int set_short(struct conf *conf, const struct cli_value *value, char *why,
+                     size_t why_bytes) {
+    for (size_t i = 0; i < array_count(short_names); i++) {
+        if (strcmp(value->flag->name, short_names[i].flag) == 0) {
+            char flag[32];
+            const char *text = value->text != NULL ? value->text : "on";
+            snprintf(flag, sizeof flag, "--%s", short_names[i].flag);
+            return conf_set(conf, short_names[i].row, text, flag, why, why_bytes);
+        }
+    }
+    return 0; /* a flag of the command itself */
+}
+
+static int set_any(struct conf *conf, const char *text, char *why, size_t why_bytes) {
+    char key[64];
+    const char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text || (size_t)(equals - text) >= sizeof key) {
+        snprintf(why, why_bytes, "--set %.100s: write it as --set section.key=value", text);
+        return CONF_BAD;
+    }
+    snprintf(key, sizeof key, "%.*s", (int)(equals - text), text);
+    return conf_set(conf, key, equals + 1, "--set", why, why_bytes);
+}
+
+/* All --tlv together are one setting: a list. */
+static int set_listeners(const struct cli *cli, struct conf *conf, char *why, size_t why_bytes) {
+    char list[sizeof conf->settings.tlv_listen] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < cli->values_count; i++) {
+        if (strcmp(cli->values[i].flag->name, "tlv") != 0) {
+            continue;
+        }
+        int got = snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? " " : "",
+                           cli->values[i].text);
+        used += (size_t)got;
+        if (used >= sizeof list) {
+            snprintf(why, why_bytes, "--tlv: more listeners than fit into %zu bytes", sizeof list);
+            return CONF_BAD;
+        }
+    }
+    return used > 0 ? conf_set(conf, "tlv.listen", list, "--tlv", why, why_bytes) : 0;
+}
+
+int serve_settings(const struct cli *cli, struct conf *conf, char *why, size_t why_bytes) {
+    const char *file = cli_value(cli, "config", NULL);
+    conf_init(conf);
+    if (file != NULL && conf_read_file(conf, file, why, why_bytes) != 0) {
+        return CLI_USAGE;
+    }
+    for (uint32_t i = 0; i < cli->values_count; i++) {
+        const struct cli_value *value = &cli->values[i];
+        int r = strcmp(value->flag->name, "set") == 0 ? set_any(conf, value->text, why, why_bytes)
+                                                      : set_short(conf, value, why, why_bytes);
+        if (r != 0) {
+            return CLI_USAGE;
+        }
+    }
+    if (set_listeners(cli, conf, why, why_bytes) != 0 || conf_check(conf, why, why_bytes) != 0) {
+        return CLI_USAGE;
+    }
+    return CLI_DONE;
+}
