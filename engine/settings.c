@@ -88,7 +88,7 @@ const struct option settings_table[] = {
            "What an idle core does: spin burns it for the least latency, sleep parks at once, "
            "adaptive spins no longer than parking would cost and only where the core is ours."),
 
-    COUNT("net.connections_max", net_connections_max, "20000", 1, 4000000, false, "count",
+    COUNT("net.connections_max", net_connections_max, "16384", 1, 4000000, false, "count",
           "Most connections, all cores together; more are refused and counted."),
     COUNT("net.jobs_max", net_jobs_max, "8192", 64, 1 << 20, false, "count",
           "Most requests in flight on one net core; above it connections are read later."),
