@@ -4,8 +4,8 @@
 #include "base/must.h"
 #include "base/varint.h"
 
-#define KEY_FOREIGN_MAX 128 /* longest digest of a hash we lack that still counts as well formed \
-                             */
+/* The longest digest of a hash we lack that still counts as well formed. */
+#define KEY_FOREIGN_MAX 128
 
 size_t key_write(const struct key *key, uint8_t out[KEY_MULTIHASH_MAX]) {
     must(key->digest_bytes <= HASH_DIGEST_MAX);

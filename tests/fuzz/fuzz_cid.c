@@ -2,7 +2,7 @@
 /* Any input is tried as a binary CID, as a CID's text, and as a multihash. What is accepted must
  * come back the same from every form it can be written in. */
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "base/cid.h"
 #include "base/key.h"

@@ -3,7 +3,7 @@
  * accepted must survive being formatted and parsed again; what is refused must leave the field as
  * it was and be explained. */
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "base/must.h"
 #include "base/option.h"

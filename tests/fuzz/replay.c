@@ -5,7 +5,7 @@
  * exactly its size, so that a sanitizer sees a read past its end. An empty corpus is a failure: it
  * would test nothing and say nothing. */
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
 #include <stdio.h>
