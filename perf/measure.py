@@ -190,10 +190,9 @@ class Bench:
 
 
 def server_cpu_us(result):
-    for name, scale in (("server_cpu_us", 1), ("server_us", 1), ("server_cpu_ns", 1e-3)):
-        if result.get(name) is not None:
-            return result[name] * scale
-    return None
+    """Server CPU a request: both counted over the same window."""
+    seconds = result.get("server_cpu_seconds")
+    return seconds / result["requests"] * 1e6 if seconds is not None else None
 
 
 def spread(values):

@@ -148,7 +148,8 @@ def tlv_runs(ctx, bed, size, conns, depth, peers, more=()):
     def run(server, fill="no"):
         mode = MODES[server.name]
         extra = [] if mode == "echo" else ["--fill", fill]
-        seconds = ctx.seconds if fill == "no" else 0.2
+        # With many connections a second holds few turns of each: take two.
+        seconds = (ctx.seconds if conns <= 1000 else 2 * ctx.seconds) if fill == "no" else 0.2
         return ctx.bench.load(mode, server, *shape, *extra, *more, seconds=seconds, warmup=0.5)
 
     columns = {}
