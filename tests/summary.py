@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Adds up what meson's test logs say, names every skip and failure, and ends with the line of totals.
+"""Adds up what meson's test logs say, names every skip and failure, and ends with the line of
+totals.
 
 usage: summary.py [LABEL=check.json]... [broken=WORDS]...
 
-A test program that counts its own cases is counted by them (Criterion's synthesis line, the `cases:` line of
-tests/e2e); any other is one case. A program that died without saying how many is one failure more.
+A test program that counts its own cases is counted by them (Criterion's synthesis line, the
+`cases:` line of tests/e2e); any other is one case. One that died without saying how many is a failure more.
 """
+
 import json
 import re
 import sys
 
-CRITERION = re.compile(r"Synthesis: Tested: *(\d+) *\| *Passing: *(\d+) *\| *Failing: *(\d+) *\| *Crashing: *(\d+)")
+CRITERION = re.compile(
+    r"Synthesis: Tested: *(\d+) *\| *Passing: *(\d+) *\| *Failing: *(\d+) *\| *Crashing: *(\d+)"
+)
 CASES = re.compile(r"^cases: (\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 SKIPPED = re.compile(r"^\s*SKIPPED:? *(.+)$", re.MULTILINE)
 GOOD = ("OK", "EXPECTEDFAIL")
@@ -51,7 +55,9 @@ def main(arguments):
         label, _, path = argument.partition("=")
         if label == "broken":
             failures.append(path)
-            rows.setdefault((path.partition(":")[0], path.partition(": ")[2]), [0, 0, 0, 0.0])[1] += 1
+            rows.setdefault((path.partition(":")[0], path.partition(": ")[2]), [0, 0, 0, 0.0])[
+                1
+            ] += 1
             continue
         try:
             with open(path, encoding="utf-8", errors="replace") as log:
@@ -70,7 +76,9 @@ def main(arguments):
             row[3] += record.get("duration", 0.0)
             skips += [f"{label} {suite}/{test}: {reason}" for reason in reasons]
             if failed:
-                failures.append(f"{label} {suite}/{test}: {record['result'].lower()}, {failed} failed")
+                failures.append(
+                    f"{label} {suite}/{test}: {record['result'].lower()}, {failed} failed"
+                )
     print(f"{'tree':<10}{'suite':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for (label, suite), (passed, failed, skipped, seconds) in rows.items():
         print(f"{label:<10}{suite:<10}{passed:>8}{failed:>8}{skipped:>9}{seconds:>9.1f}")

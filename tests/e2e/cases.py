@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Runs one file of cases: names every skip, ends with the line of totals, exits 77 where nothing but skips ran.
+"""Runs one file of cases: names every skip, ends with the line of totals, exits 77 where nothing
+but skips ran.
 
-usage in a test file: `if __name__ == "__main__": cases.main()`; arguments pick cases by part of their name.
+usage in a test file: `if __name__ == "__main__": cases.main()`; arguments pick cases by part of
+their name.
 """
+
 import signal
 import sys
 import tempfile
@@ -26,7 +29,9 @@ class Result(unittest.TextTestResult):
     def addSuccess(self, test):
         self.good += 1
         super().addSuccess(test)
-        print(f"ok {time.monotonic() - self.began:6.2f} s  {test.id().split('.', 1)[1]}", flush=True)
+        print(
+            f"ok {time.monotonic() - self.began:6.2f} s  {test.id().split('.', 1)[1]}", flush=True
+        )
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
@@ -59,18 +64,31 @@ class Case(unittest.TestCase):
         self.assertEqual(reply.code, code, repr(reply))
 
     def assertExit(self, done, status):
-        self.assertEqual(done.returncode, status, f"{done.args}\nstdout: {done.stdout[-1500:]}\nstderr: {done.stderr[-1500:]}")
+        self.assertEqual(
+            done.returncode,
+            status,
+            f"{done.args}\nstdout: {done.stdout[-1500:]}\nstderr: {done.stderr[-1500:]}",
+        )
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # a time limit still cleans up its daemons
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # a time limit still cleans up its daemons
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     if len(sys.argv) > 1:
-        chosen = [case for group in suite for case in group if any(word in case.id() for word in sys.argv[1:])]
+        chosen = [
+            case
+            for group in suite
+            for case in group
+            if any(word in case.id() for word in sys.argv[1:])
+        ]
         suite = unittest.TestSuite(chosen)
     result = unittest.TextTestRunner(stream=sys.stderr, resultclass=Result, verbosity=0).run(suite)
     failed = len(result.failures) + len(result.errors)
-    print(f"cases: {result.good} passed, {failed} failed, {len(result.skipped)} skipped", flush=True)
+    print(
+        f"cases: {result.good} passed, {failed} failed, {len(result.skipped)} skipped", flush=True
+    )
     if failed or result.testsRun == 0:
         sys.exit(1)
     sys.exit(77 if result.good == 0 else 0)

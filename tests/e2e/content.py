@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Blocks, CIDs and CARs, written a second time and without a line of the product's, so that they can contradict it."""
+"""Blocks, CIDs and CARs, written a second time and without a line of the product's, so that they
+can contradict it.
+"""
+
 import base64
 import hashlib
 
@@ -45,7 +48,8 @@ def base58(data):
 
 
 def cid_text(cid):
-    """The usual text form of a binary CID: base58 for version 0, lower-case base32 for version 1."""
+    """The usual text form of a binary CID: base58 for version 0, lower-case base32 for version 1.
+    """
     if cid[0] == SHA2_256:
         return base58(cid)
     return "b" + base64.b32encode(cid).decode().rstrip("=").lower()
@@ -94,7 +98,9 @@ def car_section(cid, data):
 
 def car(roots, blocks):
     """CARv1."""
-    return car_header([root.cid for root in roots]) + b"".join(car_section(b.cid, b.data) for b in blocks)
+    return car_header([root.cid for root in roots]) + b"".join(
+        car_section(b.cid, b.data) for b in blocks
+    )
 
 
 CAR_V2_PRAGMA = bytes.fromhex("0aa16776657273696f6e02")
@@ -102,7 +108,12 @@ CAR_V2_PRAGMA = bytes.fromhex("0aa16776657273696f6e02")
 
 def car_v2(inner, padding=0):
     """The same inside a CARv2 without an index."""
-    header = bytes(16) + (51 + padding).to_bytes(8, "little") + len(inner).to_bytes(8, "little") + bytes(8)
+    header = (
+        bytes(16)
+        + (51 + padding).to_bytes(8, "little")
+        + len(inner).to_bytes(8, "little")
+        + bytes(8)
+    )
     return CAR_V2_PRAGMA + header + bytes(padding) + inner
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Daemons for tests: each in a directory and on a port of its own, ended by process id whatever happens."""
+"""Daemons for tests: each in a directory and on a port of its own, ended by process id whatever
+happens.
+"""
+
 import atexit
 import json
 import os
@@ -29,7 +32,17 @@ def layouts():
     first = cpus[0]
 
     def flags(net, work, sched, *more):
-        return ["--net-cores", net, "--work-cores", work, "--sched-core", sched, "--ctl-core", sched, *more]
+        return [
+            "--net-cores",
+            net,
+            "--work-cores",
+            work,
+            "--sched-core",
+            sched,
+            "--ctl-core",
+            sched,
+            *more,
+        ]
 
     out = {"one core": flags(first, first, first)}
     four = ",".join((cpus + [str(c) for c in range(64) if str(c) not in cpus])[:4])
@@ -48,14 +61,19 @@ def free_port():
 
 
 def run(*arguments, timeout=60, **more):
-    """Runs `millrace` with these arguments. Returns the finished process, output as text (bytes with text=False)."""
+    """Runs `millrace` with these arguments. Returns the finished process, output as text (bytes
+    with text=False).
+    """
     more.setdefault("text", True)
     words = [str(MILLRACE), *[str(a) for a in arguments]]
-    return subprocess.run(words, capture_output=True, timeout=timeout * PATIENCE, check=False, **more)
+    return subprocess.run(
+        words, capture_output=True, timeout=timeout * PATIENCE, check=False, **more
+    )
 
 
 def wait_for(condition, what, seconds=20.0):
-    """Polls until condition() is true; its value. The one place where tests wait for time to pass."""
+    """Polls until condition() is true; its value. The one place where tests wait for time to pass.
+    """
     end = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
@@ -69,10 +87,24 @@ def wait_for(condition, what, seconds=20.0):
 class Daemon:
     """`millrace serve` on a store directory. Keeps the directory when given one."""
 
-    def __init__(self, directory=None, flags=(), segment="4MiB", config=None, environment=None, listen=None, wrapper=()):
+    def __init__(
+        self,
+        directory=None,
+        flags=(),
+        segment="4MiB",
+        config=None,
+        environment=None,
+        listen=None,
+        wrapper=(),
+    ):
         self.own_directory = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="millrace-e2e-"))
-        self.flags, self.segment, self.config, self.environment = list(flags), segment, config, environment
+        self.flags, self.segment, self.config, self.environment = (
+            list(flags),
+            segment,
+            config,
+            environment,
+        )
         self.listen, self.wrapper = listen, list(wrapper)
         self.port, self.process, self.log = None, None, None
         self.log_path = Path(tempfile.mkstemp(prefix="millrace-e2e-", suffix=".log")[1])
@@ -116,7 +148,11 @@ class Daemon:
         words += self.flags
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(self.environment or {})}
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(self.environment or {})},
             )
         return self
 
@@ -131,7 +167,9 @@ class Daemon:
 
         def up():
             if self.process.poll() is not None:
-                raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.words()[-4000:]}")
+                raise AssertionError(
+                    f"serve ended with {self.process.returncode}:\n{self.words()[-4000:]}"
+                )
             return self.ready()
 
         wait_for(up, f"the daemon to serve:\n{self.words()[-2000:]}", 30)
@@ -160,7 +198,11 @@ class Daemon:
 
     def run(self, command, *arguments, **more):
         """A CLI command against this daemon."""
-        where = ["--admin", self.admin_path] if command in ("stat", "topo", "top", "why") else ["--to", self.to]
+        where = (
+            ["--admin", self.admin_path]
+            if command in ("stat", "topo", "top", "why")
+            else ["--to", self.to]
+        )
         return run(command, *where, *arguments, **more)
 
     def signal(self, number):

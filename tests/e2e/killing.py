@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The kill -9 loop: writers that remember what was acknowledged, a daemon that dies under them, and the proof after."""
+"""The kill -9 loop: writers that remember what was acknowledged, a daemon that dies under them,
+and the proof after.
+"""
+
 import random
 import signal
 import threading
@@ -13,13 +16,17 @@ DEPTH = 24
 
 
 def body(number):
-    """The block of that number: bytes that can be made again, so that nothing has to be remembered but numbers."""
+    """The block of that number: bytes that can be made again, so that nothing has to be remembered
+    but numbers.
+    """
     source = random.Random(number)
     return number.to_bytes(8, "big") + source.randbytes(source.choice(SIZES))
 
 
 class Ledger:
-    """What is known of every block: stored (put acknowledged), gone (delete acknowledged), or unsure (asked, no answer)."""
+    """What is known of every block: stored (put acknowledged), gone (delete acknowledged), or
+    unsure (asked, no answer).
+    """
 
     def __init__(self):
         self.stored, self.gone, self.unsure = {}, {}, {}
@@ -31,7 +38,9 @@ class Ledger:
 
 
 class Writer(threading.Thread):
-    """Puts new blocks, deletes old ones and puts deleted ones again, DEPTH at a time, until the daemon is gone."""
+    """Puts new blocks, deletes old ones and puts deleted ones again, DEPTH at a time, until the
+    daemon is gone.
+    """
 
     def __init__(self, address, ledger, lock, first, step, seed):
         super().__init__(daemon=True)
@@ -63,7 +72,10 @@ class Writer(threading.Thread):
     def run(self):
         pending = {}
         with self.lock:
-            mine, graves = ([n for n in state if n % self.step == self.number % self.step] for state in (self.ledger.stored, self.ledger.gone))
+            mine, graves = (
+                [n for n in state if n % self.step == self.number % self.step]
+                for state in (self.ledger.stored, self.ledger.gone)
+            )
         try:
             with tlv.Client(self.address) as c:
                 while True:
@@ -72,14 +84,18 @@ class Writer(threading.Thread):
                     reply = c.read()
                     number, mh, deleting = pending.pop(reply.id)
                     if reply.kind in (tlv.BUSY, tlv.RETRY):
-                        with self.lock:   # refused before any work: as it was
-                            self.ledger.settle(number, mh, self.ledger.stored if deleting else self.ledger.gone)
+                        with self.lock:  # refused before any work: as it was
+                            self.ledger.settle(
+                                number, mh, self.ledger.stored if deleting else self.ledger.gone
+                            )
                         continue
                     if reply.kind != tlv.DONE:
                         self.problem = f"block {number}: {reply!r}"
                         return
                     with self.lock:
-                        self.ledger.settle(number, mh, self.ledger.gone if deleting else self.ledger.stored)
+                        self.ledger.settle(
+                            number, mh, self.ledger.gone if deleting else self.ledger.stored
+                        )
                         self.acknowledged += 1
                     (graves if deleting else mine).append(number)
         except (tlv.Closed, OSError):
@@ -99,7 +115,9 @@ def ask_many(c, mhs):
 
 
 def prove(d, ledger, numbers):
-    """Problems found in these blocks: acknowledged ones that are missing or different, deleted ones that are back."""
+    """Problems found in these blocks: acknowledged ones that are missing or different, deleted
+    ones that are back.
+    """
     problems = []
     numbers = [n for n in numbers if n in ledger.stored or n in ledger.gone or n in ledger.unsure]
     known = {**ledger.stored, **ledger.gone, **ledger.unsure}
@@ -116,7 +134,9 @@ def prove(d, ledger, numbers):
                 if reply.kind not in (tlv.VALUE, tlv.NOT_FOUND):
                     problems.append(f"block {number}: {reply!r}")
                 # From here on it must stay what it turned out to be.
-                ledger.settle(number, known[number], ledger.stored if reply.kind == tlv.VALUE else ledger.gone)
+                ledger.settle(
+                    number, known[number], ledger.stored if reply.kind == tlv.VALUE else ledger.gone
+                )
     return problems
 
 
@@ -129,12 +149,21 @@ def loop(kills, seed, flags=(), writers=2, report=None):
     next_number = 1
     with Daemon(flags=flags, segment="4MiB") as d:
         for kill in range(1, kills + 1):
-            threads = [Writer(d.address, ledger, lock, next_number + i, writers, source.random()) for i in range(writers)]
+            threads = [
+                Writer(d.address, ledger, lock, next_number + i, writers, source.random())
+                for i in range(writers)
+            ]
             for thread in threads:
                 thread.start()
-            # Not a fixed time: the kill comes after a number of acknowledgements drawn for this round.
+            # Not a fixed time: the kill comes after a number of acknowledgements drawn for this
+            # round.
             target = source.choice((1, 5, 20, 60, 150))
-            wait_for(lambda: sum(t.acknowledged for t in threads) >= target or any(t.problem for t in threads), "acknowledgements", 60)
+            wait_for(
+                lambda: sum(t.acknowledged for t in threads) >= target
+                or any(t.problem for t in threads),
+                "acknowledgements",
+                60,
+            )
             d.signal(signal.SIGKILL)
             d.process.wait()
             for thread in threads:
@@ -149,10 +178,12 @@ def loop(kills, seed, flags=(), writers=2, report=None):
             problems += [f"kill {kill}: {p}" for p in prove(d, ledger, chosen)]
             proven += len(chosen)
             if report:
-                report(f"kill {kill}/{kills}: {acknowledged} acknowledged, {len(ledger.stored)} stored, {len(problems)} problems")
+                report(
+                    f"kill {kill}/{kills}: {acknowledged} acknowledged, "
+                    f"{len(ledger.stored)} stored, {len(problems)} problems"
+                )
             if problems:
                 break
         if not problems and d.stop() != 0:
             problems.append("the last, orderly stop failed: " + d.words()[-500:])
     return problems, acknowledged, proven
-

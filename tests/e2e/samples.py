@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Makes the samples of tools/up: a CAR with a small file tree, a plain file, and one block with its CID.
+"""Makes the samples of tools/up: a CAR with a small file tree, a plain file, and one block with
+its CID.
 
 usage: samples.py DIR     writes sample.car, plain.bin, block.bin and block.cid
 """
+
 import random
 import sys
 from pathlib import Path

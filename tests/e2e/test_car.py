@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""import and export: CARs the tests make, damaged on purpose, and the real ones of MILLRACE_TEST_DATA."""
+"""import and export: CARs the tests make, damaged on purpose, and the real ones of
+MILLRACE_TEST_DATA.
+"""
+
 import os
 import random
 import re
@@ -25,9 +28,16 @@ DAMAGED = {
 
 def mixed_blocks(seed, count):
     source = random.Random(seed)
-    kinds = ((CODEC_RAW, content.SHA2_256, 1), (CODEC_DAG_PB, content.SHA2_256, 0), (CODEC_RAW, SHA2_512, 1), (CODEC_DAG_PB, BLAKE2B_256, 1))
-    return [Block(codec, source.randbytes(source.choice((0, 10, 500, 5000, 70_000))), code, version)
-            for codec, code, version in (source.choice(kinds) for _ in range(count))]
+    kinds = (
+        (CODEC_RAW, content.SHA2_256, 1),
+        (CODEC_DAG_PB, content.SHA2_256, 0),
+        (CODEC_RAW, SHA2_512, 1),
+        (CODEC_DAG_PB, BLAKE2B_256, 1),
+    )
+    return [
+        Block(codec, source.randbytes(source.choice((0, 10, 500, 5000, 70_000))), code, version)
+        for codec, code, version in (source.choice(kinds) for _ in range(count))
+    ]
 
 
 class Import(cases.Case):
@@ -56,12 +66,18 @@ class Import(cases.Case):
         blocks = mixed_blocks(1, 120)
         one = content.car(blocks[:2], blocks[:60])
         two = content.car_v2(content.car(blocks[60:61], blocks[60:]), padding=333)
-        self.assertExit(self.d.run("import", self.file(one, "one.car"), self.file(two, "two.car")), 0)
+        self.assertExit(
+            self.d.run("import", self.file(one, "one.car"), self.file(two, "two.car")), 0
+        )
         self.assertStored(blocks)
         self.assertExit(self.d.run("export", "-o", self.folder / "all.car"), 0)
         exported = content.car_blocks((self.folder / "all.car").read_bytes())
-        self.assertEqual({content.cid_mh(cid): data for cid, data in exported}, {b.mh: b.data for b in blocks})
-        self.assertExit(self.d.run("export", blocks[5].text, blocks[6].text, "-o", self.folder / "some.car"), 0)
+        self.assertEqual(
+            {content.cid_mh(cid): data for cid, data in exported}, {b.mh: b.data for b in blocks}
+        )
+        self.assertExit(
+            self.d.run("export", blocks[5].text, blocks[6].text, "-o", self.folder / "some.car"), 0
+        )
         exported = content.car_blocks((self.folder / "some.car").read_bytes())
         self.assertEqual({content.cid_mh(cid) for cid, _ in exported}, {blocks[5].mh, blocks[6].mh})
         other = self.daemon()
@@ -88,7 +104,9 @@ class Import(cases.Case):
         self.assertExit(done, 3)
 
     def refused(self, data, offset, before=(), after=(), words=""):
-        """The import stops with 4 and names the offset; blocks before the place are kept, none after it."""
+        """The import stops with 4 and names the offset; blocks before the place are kept, none
+        after it.
+        """
         done = self.d.run("import", self.file(data))
         self.assertExit(done, 4)
         numbers = [int(n) for n in re.findall(r"\d+", done.stderr)]
@@ -119,12 +137,16 @@ class Import(cases.Case):
     def test_a_section_too_long_to_be_a_block(self):
         block, other = raw_block(b"good"), raw_block(b"huge, it says")
         good = content.car([block], [block])
-        self.refused(good + content.varint(1 << 40) + other.cid + other.data, len(good), before=[block])
+        self.refused(
+            good + content.varint(1 << 40) + other.cid + other.data, len(good), before=[block]
+        )
 
     def test_a_zero_length_section(self):
         block, other = raw_block(b"before"), raw_block(b"after")
         good = content.car([block], [block])
-        self.refused(good + b"\0" + content.car_section(other.cid, other.data), len(good), before=[block])
+        self.refused(
+            good + b"\0" + content.car_section(other.cid, other.data), len(good), before=[block]
+        )
 
     def test_a_varint_that_never_ends(self):
         block = raw_block(b"before the varint")
@@ -135,7 +157,11 @@ class Import(cases.Case):
         block, other = raw_block(b"before the long one"), raw_block(b"in the long one")
         good = content.car([block], [block])
         length = len(other.cid) + len(other.data)
-        self.refused(good + bytes([length & 0x7F | 0x80, 0x80 | length >> 7, 0]) + other.cid + other.data, len(good), before=[block])
+        self.refused(
+            good + bytes([length & 0x7F | 0x80, 0x80 | length >> 7, 0]) + other.cid + other.data,
+            len(good),
+            before=[block],
+        )
 
     def test_bytes_that_do_not_match_their_cid_name_offset_and_cid(self):
         blocks = [raw_block(b"one"), raw_block(b"two"), raw_block(b"three")]
@@ -144,7 +170,9 @@ class Import(cases.Case):
         lie = content.car_section(blocks[1].cid, b"tvo")
         last = content.car_section(blocks[2].cid, blocks[2].data)
         at = len(head) + len(first)
-        self.refused(head + first + lie + last, at, before=blocks[:1], after=blocks[1:], words=blocks[1].text)
+        self.refused(
+            head + first + lie + last, at, before=blocks[:1], after=blocks[1:], words=blocks[1].text
+        )
         done = self.d.run("import", "--on-error", "continue", self.file(head + first + lie + last))
         self.assertExit(done, 4)
         self.assertIn(blocks[1].text, done.stderr)
@@ -153,15 +181,22 @@ class Import(cases.Case):
 
     def test_an_unknown_hash_is_refused_with_its_code(self):
         block = raw_block(b"known")
-        cid = b"\x01\x55" + content.varint(0x1014) + b"\x20" + bytes(32)   # a code nobody implements
+        cid = b"\x01\x55" + content.varint(0x1014) + b"\x20" + bytes(32)  # a code nobody implements
         good = content.car([block], [block])
-        done = self.refused(good + content.car_section(cid, b"some bytes"), len(good), before=[block])
+        done = self.refused(
+            good + content.car_section(cid, b"some bytes"), len(good), before=[block]
+        )
         self.assertRegex(done.stderr.lower(), "0x1014|4116")
 
     def test_a_block_larger_than_a_block_may_be(self):
         block, other = raw_block(b"small"), raw_block(bytes(2 * 1024 * 1024 + 1))
         good = content.car([block], [block])
-        self.refused(good + content.car_section(other.cid, other.data), len(good), before=[block], after=[other])
+        self.refused(
+            good + content.car_section(other.cid, other.data),
+            len(good),
+            before=[block],
+            after=[other],
+        )
 
     def test_a_header_that_is_no_header(self):
         for head in (b"\x0a\xa1gversion\x01", b"\x05hello", content.varint(1 << 33) + b"x"):
@@ -177,13 +212,17 @@ class Import(cases.Case):
 def samples():
     if not DATA:
         return []
-    return sorted(path for folder in ("car", "conformance") for path in (Path(DATA) / folder).glob("*.car"))
+    return sorted(
+        path for folder in ("car", "conformance") for path in (Path(DATA) / folder).glob("*.car")
+    )
 
 
 class RealFiles(cases.Case):
     def setUp(self):
         if not samples():
-            self.skipTest("no real CAR files: MILLRACE_TEST_DATA names no folder with car/ and conformance/")
+            self.skipTest(
+                "no real CAR files: MILLRACE_TEST_DATA names no folder with car/ and conformance/"
+            )
         self.d = self.daemon()
 
     def test_every_sound_file_goes_in_and_each_block_comes_back(self):
@@ -196,7 +235,11 @@ class RealFiles(cases.Case):
                     for cid, data in content.car_blocks(path.read_bytes()):
                         mh = content.cid_mh(cid)
                         if mh[0] == IDENTITY:
-                            done = self.d.run("get", content.cid_text(cid), text=False) if len(data) < 64 else None
+                            done = (
+                                self.d.run("get", content.cid_text(cid), text=False)
+                                if len(data) < 64
+                                else None
+                            )
                             if done:
                                 self.assertEqual((done.returncode, done.stdout), (0, data))
                             continue
@@ -224,14 +267,19 @@ class RealFiles(cases.Case):
                         expected[content.cid_mh(cid)] = data
         out = self.scratch() / "all.car"
         self.assertExit(self.d.run("export", "-o", out), 0)
-        self.assertEqual({content.cid_mh(cid): data for cid, data in content.car_blocks(out.read_bytes())}, expected)
+        self.assertEqual(
+            {content.cid_mh(cid): data for cid, data in content.car_blocks(out.read_bytes())},
+            expected,
+        )
 
 
 class SelfCheck(unittest.TestCase):
     """The second opinion must be right itself: known CIDs from the specification's own examples."""
 
     def test_known_cids(self):
-        self.assertEqual(raw_block(b"").text, "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")
+        self.assertEqual(
+            raw_block(b"").text, "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+        )
         empty_dir = Block(CODEC_DAG_PB, b"\x0a\x02\x08\x01", version=0)
         self.assertEqual(empty_dir.text, "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn")
 

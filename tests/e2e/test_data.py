@@ -1,16 +1,46 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """put, get, has, rm, ls, stat and ranges, by the wire and by the command line, on every layout."""
+
 import json
 import random
 import struct
 
 import cases
 import tlv
-from content import BLAKE2B_256, CODEC_DAG_PB, CODEC_RAW, SHA2_256, SHA2_512, Block, cid_text, multihash, raw_block
+from content import (
+    BLAKE2B_256,
+    CODEC_DAG_PB,
+    CODEC_RAW,
+    SHA2_256,
+    SHA2_512,
+    Block,
+    cid_text,
+    multihash,
+    raw_block,
+)
 from daemon import layouts, wait_for
 
-SIZES = (0, 1, 63, 64, 65, 1000, 2047, 2048, 2049, 4095, 4096, 16383, 16384, 16385, 65536, 262144, 1048576, 2097152)
+SIZES = (
+    0,
+    1,
+    63,
+    64,
+    65,
+    1000,
+    2047,
+    2048,
+    2049,
+    4095,
+    4096,
+    16383,
+    16384,
+    16385,
+    65536,
+    262144,
+    1048576,
+    2097152,
+)
 
 
 def some_block(seed, size):
@@ -56,7 +86,15 @@ class OnOneLayout:
         block = some_block(7, 100_000)
         with tlv.Client(self.d.address) as c:
             self.assertKind(c.put(block.mh, block.data), tlv.DONE)
-            for offset, length in ((0, 1), (0, 100_000), (1, 2), (99_999, 1), (50_000, 4096), (4095, 4098), (10, 0)):
+            for offset, length in (
+                (0, 1),
+                (0, 100_000),
+                (1, 2),
+                (99_999, 1),
+                (50_000, 4096),
+                (4095, 4098),
+                (10, 0),
+            ):
                 reply = c.get_range(block.mh, offset, length)
                 expected = block.data[offset : offset + length] if length else block.data[offset:]
                 self.assertKind(reply, tlv.VALUE, f"{offset}+{length}")
@@ -72,7 +110,9 @@ class OnOneLayout:
             self.assertKind(c.delete(block.mh), tlv.NOT_FOUND)
             for _ in range(3):
                 self.assertKind(c.put(block.mh, block.data), tlv.DONE)
-                self.assertKind(c.put(block.mh, block.data), tlv.DONE, "a duplicate is as good as new")
+                self.assertKind(
+                    c.put(block.mh, block.data), tlv.DONE, "a duplicate is as good as new"
+                )
                 self.assertEqual(c.get(block.mh).body, block.data)
                 self.assertKind(c.delete(block.mh), tlv.DONE)
                 self.assertKind(c.get(block.mh), tlv.NOT_FOUND)
@@ -149,7 +189,9 @@ class OnOneLayout:
                 self.assertKind(c.read(), tlv.DONE)
             items = c.list()
             self.assertEqual(len(items), len(blocks))
-            self.assertEqual({mh: size for _, size, mh in items}, {mh: len(b.data) for mh, b in blocks.items()})
+            self.assertEqual(
+                {mh: size for _, size, mh in items}, {mh: len(b.data) for mh, b in blocks.items()}
+            )
 
     def test_welcome_says_version_class_credits_and_block_limit(self):
         with tlv.Client(self.d.address) as c:
@@ -198,7 +240,11 @@ class OnOneLayout:
         self.assertEqual(done.stdout.strip(), Block(CODEC_DAG_PB, block.data, BLAKE2B_256).text)
         v0 = cid_text(Block(CODEC_DAG_PB, block.data, version=0).cid)
         done = self.d.run("get", v0, text=False)
-        self.assertEqual((done.returncode, done.stdout), (0, block.data), "one hash, one block, whatever the CID's form")
+        self.assertEqual(
+            (done.returncode, done.stdout),
+            (0, block.data),
+            "one hash, one block, whatever the CID's form",
+        )
         self.assertExit(self.d.run("rm", block.text), 0)
         self.assertExit(self.d.run("rm", block.text), 3)
         self.assertExit(self.d.run("get", block.text), 3)
@@ -218,7 +264,9 @@ class OnOneLayout:
 
 for _name, _flags in layouts().items():
     _class = "On" + "".join(word.strip(",").capitalize() for word in _name.split())
-    globals()[_class] = type(_class, (OnOneLayout, cases.Case), {"layout": _flags, "__module__": __name__})
+    globals()[_class] = type(
+        _class, (OnOneLayout, cases.Case), {"layout": _flags, "__module__": __name__}
+    )
 
 
 class Offline(cases.Case):
@@ -258,7 +306,11 @@ class Offline(cases.Case):
                     segment.write(bytes([data[at + 1000] ^ 0x40]))
         done = daemons.run("verify", "--store", d.directory, "--json")
         self.assertExit(done, 4)
-        self.assertGreaterEqual(json.dumps(json.loads(done.stdout)).count(damaged.text) + done.stderr.count(damaged.text), 1)
+        self.assertGreaterEqual(
+            json.dumps(json.loads(done.stdout)).count(damaged.text)
+            + done.stderr.count(damaged.text),
+            1,
+        )
         d.start()
         with tlv.Client(d.address) as c:
             self.assertFault(c.get(damaged.mh), tlv.CORRUPT)

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Stores that cannot be opened, and disks that fill up: a sentence, an exit status, and nothing lost."""
+"""Stores that cannot be opened, and disks that fill up: a sentence, an exit status, and nothing
+lost.
+"""
+
 import os
 import random
 import shutil
@@ -51,8 +54,15 @@ class Opening(cases.Case):
             wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
             folder.parent.chmod(0o755)
             program = daemon.MILLRACE
-            if subprocess.run([*wrapper, str(program), "--version"], capture_output=True, check=False).returncode != 0:
-                self.skipTest("root may write anywhere, and another user cannot reach the program to be run")
+            if (
+                subprocess.run(
+                    [*wrapper, str(program), "--version"], capture_output=True, check=False
+                ).returncode
+                != 0
+            ):
+                self.skipTest(
+                    "root may write anywhere, and another user cannot reach the program to be run"
+                )
         folder.chmod(0o555)
         d = self.daemon(folder, start=False, wrapper=wrapper)
         self.assertEqual(started_and_ended(d), 1)
@@ -125,8 +135,13 @@ class Opening(cases.Case):
 
 
 def snapshot(folder):
-    """Name -> bytes of what makes a store; its pid file, socket, lock and log are not part of it."""
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.suffix in (".seg", ".snap") or p.name == "SUPER"}
+    """Name -> bytes of what makes a store; its pid file, socket, lock and log are not part of it.
+    """
+    return {
+        p.relative_to(folder): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.suffix in (".seg", ".snap") or p.name == "SUPER"
+    }
 
 
 def crc32c(data):
@@ -145,7 +160,9 @@ def other_version(super_bytes):
         page = out[slot : slot + 4096]
         if page[:4] != b"MSUR":
             continue
-        assert int.from_bytes(page[4092:], "little") == crc32c(page[:4092]), "the slot does not end in its CRC32C"
+        assert int.from_bytes(page[4092:], "little") == crc32c(
+            page[:4092]
+        ), "the slot does not end in its CRC32C"
         page[4:6] = (99).to_bytes(2, "little")
         page[4092:] = crc32c(page[:4092]).to_bytes(4, "little")
         out[slot : slot + 4096] = page
@@ -166,11 +183,21 @@ class FullDisk(cases.Case):
         image = self.folder / "image"
         with open(image, "wb") as file:
             file.truncate(64 << 20)
-        made = subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], capture_output=True, check=False)
+        made = subprocess.run(
+            ["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], capture_output=True, check=False
+        )
         how = ["-o", "loop", str(image)]
-        if made.returncode != 0 or subprocess.run(["mount", *how, str(self.mount)], capture_output=True, check=False).returncode != 0:
+        if (
+            made.returncode != 0
+            or subprocess.run(
+                ["mount", *how, str(self.mount)], capture_output=True, check=False
+            ).returncode
+            != 0
+        ):
             how = ["-t", "tmpfs", "-o", "size=64m", "tmpfs"]
-            done = subprocess.run(["mount", *how, str(self.mount)], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["mount", *how, str(self.mount)], capture_output=True, text=True, check=False
+            )
             if done.returncode != 0:
                 self.skipTest(f"mount is not allowed here: {done.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", str(self.mount)], check=False)

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""kill -9, 60 times: no acknowledged block is lost, no deleted one comes back, no byte is different."""
+"""kill -9, 60 times: no acknowledged block is lost, no deleted one comes back, no byte is
+different.
+"""
+
 import cases
 import killing
 from daemon import layouts
@@ -13,7 +16,10 @@ class Kill(cases.Case):
         problems, acknowledged, proven = killing.loop(kills, seed, layouts()[layout])
         self.assertEqual(problems, [])
         self.assertGreater(acknowledged, kills)
-        print(f"{kills} kills on {layout}, seed {seed}: {acknowledged} acknowledged, {proven} look-ups proven")
+        print(
+            f"{kills} kills on {layout}, seed {seed}: "
+            f"{acknowledged} acknowledged, {proven} look-ups proven"
+        )
 
     def test_on_one_core(self):
         self.looped(30, 1, "one core")

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Slow, half-open, idle, churning and too many peers: memory stays bounded and the counters say what happened."""
+"""Slow, half-open, idle, churning and too many peers: memory stays bounded and the counters say
+what happened.
+"""
+
 import random
 import resource
 import select
@@ -47,7 +50,7 @@ class Peers(cases.Case):
         before = d.rss()
         slow = [tlv.Client(d.address, buffers=4096) for _ in range(20)]
         try:
-            for c in slow:   # 20 × 1000 × 200 kB asked for, none of it read
+            for c in slow:  # 20 × 1000 × 200 kB asked for, none of it read
                 c.socket.setblocking(False)
                 request = b"".join(tlv.get(i, self.block.mh) for i in range(1000))
                 try:
@@ -55,7 +58,9 @@ class Peers(cases.Case):
                 except BlockingIOError:
                     pass
             self.assertServes(d)
-            wait_for(lambda: d.sum("net", "stalled_closes") >= 20, "20 stalled peers to be closed", 30)
+            wait_for(
+                lambda: d.sum("net", "stalled_closes") >= 20, "20 stalled peers to be closed", 30
+            )
             self.assertLess(d.rss() - before, 64 * MIB)
             self.assertServes(d)
         finally:
@@ -69,7 +74,7 @@ class Peers(cases.Case):
             count = 40
             c.send(b"".join(tlv.get(i, self.block.mh) for i in range(count)))
             for _ in range(count):
-                select.select([], [], [], 0.02)   # the slowness under test, not a wait for anything
+                select.select([], [], [], 0.02)  # the slowness under test, not a wait for anything
                 self.assertEqual(c.read().body, self.block.data)
 
     def test_a_writer_that_stops_inside_a_body_costs_the_others_nothing(self):
@@ -102,12 +107,14 @@ class Peers(cases.Case):
             c = tlv.Client(d.address)
             c.send(tlv.get(1, self.block.mh) * 3)
             c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            c.close()   # RST, with replies under way
+            c.close()  # RST, with replies under way
         half = [tlv.Client(d.address) for _ in range(50)]
         for c in half:
             c.send(tlv.get(7, self.small.mh))
             c.socket.shutdown(socket.SHUT_WR)
-        for c in half:   # asked, then said they are done asking: the answer still comes, then the end
+        for (
+            c
+        ) in half:  # asked, then said they are done asking: the answer still comes, then the end
             replies = c.read_until_closed()
             self.assertEqual([r.body for r in replies], [self.small.data])
             c.close()
@@ -122,12 +129,14 @@ class Peers(cases.Case):
         try:
             for _ in range(count):
                 idle.append(tlv.Client(d.address))
-            wait_for(lambda: d.sum("net", "connections") >= count, f"{count} connections to be known", 30)
+            wait_for(
+                lambda: d.sum("net", "connections") >= count, f"{count} connections to be known", 30
+            )
             self.assertLess(d.rss() - before, max(8 * MIB, count * 4096))
             self.assertServes(d)
             for c in idle[:: max(1, count // 100)]:
                 self.assertKind(c.ping(), tlv.PONG)
-            for c in idle:   # all of them wake at once
+            for c in idle:  # all of them wake at once
                 c.send(tlv.get(1, self.small.mh))
             for c in idle:
                 self.assertEqual(c.read().body, self.small.data)
@@ -192,7 +201,7 @@ class Peers(cases.Case):
         d = self.served(wrapper=["prlimit", "--nofile=300:300"])
         kept = []
         try:
-            for _ in range(400):   # more than there are descriptors for
+            for _ in range(400):  # more than there are descriptors for
                 try:
                     kept.append(tlv.Client(d.address, timeout=2 * PATIENCE))
                 except OSError:

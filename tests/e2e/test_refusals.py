@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What bad frames and bad blocks get: an answer with a code, and nobody else notices."""
+
 import random
 import struct
 
@@ -21,7 +22,8 @@ class Frames(cases.Case):
         self.assertEqual(self.bystander.get(self.block.mh).body, self.block.data)
 
     def assertEnds(self, data, code, before=0):
-        """Sent raw: `before` good replies, then FAULT with that code, then the end of the stream."""
+        """Sent raw: `before` good replies, then FAULT with that code, then the end of the stream.
+        """
         with tlv.Client(self.d.address) as c:
             c.send(data)
             replies = c.read_until_closed()
@@ -50,7 +52,9 @@ class Frames(cases.Case):
     def test_bodies_larger_than_any_block_end_the_connection(self):
         fields = struct.pack(">II", CODEC_RAW, 0xFFFFFFF0)
         self.assertEnds(tlv.request(tlv.PUT, 1, fields + self.block.mh), tlv.BODY_TOO_LARGE)
-        self.assertEnds(tlv.request(tlv.HAVE, 1, struct.pack(">HI", 4, 1 << 31)), tlv.BODY_TOO_LARGE)
+        self.assertEnds(
+            tlv.request(tlv.HAVE, 1, struct.pack(">HI", 4, 1 << 31)), tlv.BODY_TOO_LARGE
+        )
 
     def test_fields_out_of_range_end_the_connection(self):
         self.assertEnds(tlv.request(tlv.PING, 1, cls=9), tlv.BAD_FIELD)
@@ -74,7 +78,7 @@ class Frames(cases.Case):
                     c.socket.shutdown(1)
                     c.read_until_closed()
                 except OSError:
-                    pass   # closed while we were still talking
+                    pass  # closed while we were still talking
         self.assertUnharmed()
 
     def test_a_connection_that_ends_inside_a_frame_harms_nobody(self):
@@ -111,7 +115,14 @@ class Blocks(cases.Case):
         self.assertKind(self.c.ping(), tlv.PONG, "the connection lives on")
 
     def test_keys_that_are_none_are_refused(self):
-        for mh in (b"", b"\x12", b"\x12\x20" + bytes(31), b"\x12\x20" + bytes(33), b"\x12\x21" + bytes(33), b"\xff" * 12):
+        for mh in (
+            b"",
+            b"\x12",
+            b"\x12\x20" + bytes(31),
+            b"\x12\x20" + bytes(33),
+            b"\x12\x21" + bytes(33),
+            b"\xff" * 12,
+        ):
             with self.subTest(mh=mh):
                 self.assertFault(self.c.get(mh), tlv.BAD_KEY)
         self.assertKind(self.c.ping(), tlv.PONG)
@@ -127,7 +138,9 @@ class Blocks(cases.Case):
         good = raw_block(b"present")
         self.assertKind(self.c.put(good.mh, good.data), tlv.DONE)
         body = good.mh + b"\xff\xff\xff\xff"
-        reply = self.c.ask(tlv.request(tlv.HAVE, self.c.next(), struct.pack(">HI", 2, len(body))) + body)
+        reply = self.c.ask(
+            tlv.request(tlv.HAVE, self.c.next(), struct.pack(">HI", 2, len(body))) + body
+        )
         self.assertIn(reply.kind, (tlv.FAULT, tlv.HAVES), repr(reply))
         if reply.kind == tlv.FAULT:
             self.assertEqual(reply.code, tlv.BAD_KEY)

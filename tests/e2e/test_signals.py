@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""TERM drains, a second one stops hard, HUP reloads, and configuration errors name their file and line."""
+"""TERM drains, a second one stops hard, HUP reloads, and configuration errors name their file and
+line.
+"""
+
 import random
 import signal
 import socket
@@ -14,7 +17,9 @@ from daemon import wait_for
 
 
 class Writer(threading.Thread):
-    """Puts blocks until the connection ends; remembers what was acknowledged and what was under way."""
+    """Puts blocks until the connection ends; remembers what was acknowledged and what was under
+    way.
+    """
 
     def __init__(self, address, seed):
         super().__init__(daemon=True)
@@ -46,7 +51,9 @@ class Drain(cases.Case):
         threads = [Writer(d.address, seed) for seed in range(writers)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: all(len(t.acknowledged) >= 50 for t in threads), "the load to be under way")
+        wait_for(
+            lambda: all(len(t.acknowledged) >= 50 for t in threads), "the load to be under way"
+        )
         return threads
 
     def test_term_under_load_exits_0_and_loses_nothing(self):
@@ -69,7 +76,7 @@ class Drain(cases.Case):
         with tlv.Client(d.address) as c:
             self.assertKind(c.ping(), tlv.PONG)
             c.send(b"".join(tlv.put(i, b.mh, b.data) for i, b in enumerate(blocks)))
-            first = c.read()   # the server is inside them now
+            first = c.read()  # the server is inside them now
             d.signal(signal.SIGTERM)
             replies = [first, *c.read_until_closed()]
         self.assertEqual(d.wait(), 0, d.words())
@@ -98,7 +105,10 @@ class Drain(cases.Case):
         with tlv.Client(d.address, buffers=4096) as c:
             self.assertKind(c.put(block.mh, block.data), tlv.DONE)
             c.send(b"".join(tlv.get(i, block.mh) for i in range(200)))
-            wait_for(lambda: d.ask("stat")["paths"]["light"] + d.ask("stat")["paths"]["heavy"] > 3, "the gets to arrive")
+            wait_for(
+                lambda: d.ask("stat")["paths"]["light"] + d.ask("stat")["paths"]["heavy"] > 3,
+                "the gets to arrive",
+            )
             self.assertEqual(d.stop(15), 0, d.words())
         d.start()
         self.assertTrue(d.ask("stat")["store"]["clean"])
@@ -109,7 +119,10 @@ class Drain(cases.Case):
         with tlv.Client(d.address, buffers=4096) as c:
             self.assertKind(c.put(block.mh, block.data), tlv.DONE)
             c.send(b"".join(tlv.get(i, block.mh) for i in range(200)))
-            wait_for(lambda: d.ask("stat")["paths"]["light"] + d.ask("stat")["paths"]["heavy"] > 3, "the gets to arrive")
+            wait_for(
+                lambda: d.ask("stat")["paths"]["light"] + d.ask("stat")["paths"]["heavy"] > 3,
+                "the gets to arrive",
+            )
             d.signal(signal.SIGTERM)
             wait_for(lambda: self.draining(d), "the drain to begin")
             self.assertIsNone(d.process.poll(), "the peer that does not read holds the drain")
@@ -159,7 +172,9 @@ class Reload(cases.Case):
             self.assertKind(idle.ping(), tlv.PONG)
             self.write('net = { idle_timeout = "500ms"; };\n')
             d.signal(signal.SIGHUP)
-            self.assertEqual(idle.read_until_closed(), [], "the idle connection is closed once the key applies")
+            self.assertEqual(
+                idle.read_until_closed(), [], "the idle connection is closed once the key applies"
+            )
         self.assertIsNone(d.process.poll())
 
     def test_a_key_that_cannot_change_is_refused_by_name_and_the_old_one_stands(self):
@@ -198,19 +213,28 @@ class Configuration(cases.Case):
             self.assertExit(done, 2)
             for word in words:
                 self.assertIn(word.format(file=path), done.stderr)
-            self.assertEqual(done.stderr.strip().count("\n"), 0, f"one error, one line: {done.stderr}")
+            self.assertEqual(
+                done.stderr.strip().count("\n"), 0, f"one error, one line: {done.stderr}"
+            )
 
     def test_an_unknown_key_names_file_line_and_the_nearest(self):
-        self.refused('store = {\n  memory = "64MiB";\n  memorry = "1GiB";\n};\n', "{file}:3", "memorry", "store.memory")
+        self.refused(
+            'store = {\n  memory = "64MiB";\n  memorry = "1GiB";\n};\n',
+            "{file}:3",
+            "memorry",
+            "store.memory",
+        )
 
     def test_a_bad_unit(self):
-        self.refused('drain = {\n  timeout = "10 parsecs";\n};\n', "{file}:2", "drain.timeout", "10 parsecs")
+        self.refused(
+            'drain = {\n  timeout = "10 parsecs";\n};\n', "{file}:2", "drain.timeout", "10 parsecs"
+        )
 
     def test_a_value_out_of_range(self):
         self.refused("net = { backlog = 0; };\n", "{file}:1", "net.backlog")
 
     def test_broken_syntax(self):
-        self.refused('store = {\n  memory = ;\n};\n', "{file}:2")
+        self.refused("store = {\n  memory = ;\n};\n", "{file}:2")
 
     def test_a_core_that_is_not_there(self):
         self.refused_by_serve('cores = {\n  net = "1000";\n};\n', "{file}:2", "1000")
@@ -218,14 +242,31 @@ class Configuration(cases.Case):
     def refused_by_serve(self, text, *words):
         path = self.scratch() / "millrace.conf"
         path.write_text(text)
-        done = daemon.run("serve", "--store", self.scratch() / "store", "--tlv", f"127.0.0.1:{daemon.free_port()}", "--config", path, timeout=20)
+        done = daemon.run(
+            "serve",
+            "--store",
+            self.scratch() / "store",
+            "--tlv",
+            f"127.0.0.1:{daemon.free_port()}",
+            "--config",
+            path,
+            timeout=20,
+        )
         self.assertExit(done, 2)
         for word in words:
             self.assertIn(word.format(file=path), done.stderr)
 
     def test_a_core_named_twice_needs_overcommit(self):
         first = str(daemon.allowed_cpus()[0])
-        arguments = ("serve", "--store", self.scratch() / "store", "--tlv", f"127.0.0.1:{daemon.free_port()}", "--net-cores", f"{first},{first}")
+        arguments = (
+            "serve",
+            "--store",
+            self.scratch() / "store",
+            "--tlv",
+            f"127.0.0.1:{daemon.free_port()}",
+            "--net-cores",
+            f"{first},{first}",
+        )
         done = daemon.run(*arguments, timeout=20)
         self.assertExit(done, 2)
         self.assertIn(first, done.stderr)

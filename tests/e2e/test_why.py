@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The path a request takes is the design's, on all four layouts; topo says the layout and the counters say how many."""
+"""The path a request takes is the design's, on all four layouts; topo says the layout and the
+counters say how many.
+"""
+
 import random
 
 import cases
@@ -28,7 +31,9 @@ class Paths(cases.Case):
         words = [step.rstrip("0123456789 ") for step in trace["path"]]
         self.assertEqual(words, ["net", "class ring", "sched", "work", "done ring", "net"], trace)
         self.assertEqual(trace["path"][0], trace["path"][-1], "home to the tile that made it")
-        self.assertStamps(trace, ("arrived_us", "queued_us", "started_us", "finished_us", "replied_us"))
+        self.assertStamps(
+            trace, ("arrived_us", "queued_us", "started_us", "finished_us", "replied_us")
+        )
 
     def on(self, flags, split=False):
         d = self.daemon(flags=flags)
@@ -41,15 +46,24 @@ class Paths(cases.Case):
                 self.assertEqual(c.get(block.mh).body, block.data)
             if split:
                 self.assertHeavy(self.traced(d, "last_heavy", ("get",)))
-                wait_for(lambda: d.ask("stat")["paths"]["heavy"] >= before["heavy"] + 100, "100 more heavy ones")
+                wait_for(
+                    lambda: d.ask("stat")["paths"]["heavy"] >= before["heavy"] + 100,
+                    "100 more heavy ones",
+                )
             else:
                 trace = self.traced(d, "last_light", ("get",))
-                self.assertTrue(all(step == trace["path"][0] for step in trace["path"]), f"a light one left its core: {trace}")
+                self.assertTrue(
+                    all(step == trace["path"][0] for step in trace["path"]),
+                    f"a light one left its core: {trace}",
+                )
                 self.assertRegex(trace["path"][0], r"^net \d+")
                 self.assertStamps(trace, ("arrived_us", "replied_us"))
-                wait_for(lambda: d.ask("stat")["paths"]["light"] >= before["light"] + 99, "99 more light ones")
+                wait_for(
+                    lambda: d.ask("stat")["paths"]["light"] >= before["light"] + 99,
+                    "99 more light ones",
+                )
         self.assertEqual(d.stop(), 0)
-        d.start()   # memory is cold now: the first get is a disk read, and goes the heavy way
+        d.start()  # memory is cold now: the first get is a disk read, and goes the heavy way
         with tlv.Client(d.address) as c:
             self.assertEqual(c.get(block.mh).body, block.data)
             self.assertHeavy(self.traced(d, "last_heavy", ("get",)))
@@ -69,7 +83,9 @@ class Paths(cases.Case):
         topo = d.ask("topo")
         self.assertFalse(topo["auto"])
         self.assertEqual(len(topo["cores"]), 1)
-        self.assertEqual(set(topo["cores"][0]["tiles"]) & {"net", "sched", "work"}, {"net", "sched", "work"})
+        self.assertEqual(
+            set(topo["cores"][0]["tiles"]) & {"net", "sched", "work"}, {"net", "sched", "work"}
+        )
 
     def test_two_cores(self):
         if "two cores" not in layouts():

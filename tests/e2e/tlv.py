@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The wire, spoken by code that shares nothing with the server (docs/protocol.md is its only source)."""
+"""The wire, spoken by code that shares nothing with the server (docs/protocol.md is its only
+source).
+"""
+
 import socket
 import struct
 
@@ -12,7 +15,9 @@ NOT_FOUND, BUSY, RETRY, FAULT = 0x4D, 0x4E, 0x4F, 0x50
 
 UNKNOWN_TYPE, BAD_LENGTH, BAD_FIELD, BODY_TOO_LARGE, HELLO_LATE, VERSION = 1, 2, 3, 4, 5, 6
 TOO_MANY_CONNECTIONS = 8
-BAD_KEY, UNKNOWN_HASH, MISMATCH, TOO_LARGE, CORRUPT, FULL, IO, EXPIRED, READONLY, RANGE = range(100, 110)
+BAD_KEY, UNKNOWN_HASH, MISMATCH, TOO_LARGE, CORRUPT, FULL, IO, EXPIRED, READONLY, RANGE = range(
+    100, 110
+)
 
 CRITICAL, HIGH, NORMAL, LOW, DEFAULT = 0, 1, 2, 3, 255
 # Where a reply's payload says how long the body behind it is.

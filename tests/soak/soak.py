@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What takes too long for every change: 10,000 connections, 500 kills, 100,000 short connections, minutes of load."""
+"""What takes too long for every change: 10,000 connections, 500 kills, 100,000 short connections,
+minutes of load.
+"""
+
 import json
 import os
 import subprocess
@@ -28,9 +31,14 @@ class Kills(cases.Case):
     def test_five_hundred(self):
         for seed, (name, flags) in enumerate(daemon.layouts().items(), 100):
             with self.subTest(layout=name):
-                problems, acknowledged, proven = killing.loop(125, seed, flags, report=lambda words: print(words, flush=True))
+                problems, acknowledged, proven = killing.loop(
+                    125, seed, flags, report=lambda words: print(words, flush=True)
+                )
                 self.assertEqual(problems, [])
-                print(f"125 kills on {name}, seed {seed}: {acknowledged} acknowledged, {proven} look-ups proven")
+                print(
+                    f"125 kills on {name}, seed {seed}: "
+                    f"{acknowledged} acknowledged, {proven} look-ups proven"
+                )
 
 
 class Load(cases.Case):
@@ -38,18 +46,40 @@ class Load(cases.Case):
         d = self.daemon(segment="64MiB", flags=["--memory", "64MiB"])
 
         def load(seconds):
-            words = [str(daemon.LOAD), "tlv", "--to", d.to, "--conns", "32", "--depth", "8", "--size", "4096",
-                     "--keys", "50000", "--mix", "95:5", "--seconds", str(seconds), "--json"]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 300, check=False)
+            words = [
+                str(daemon.LOAD),
+                "tlv",
+                "--to",
+                d.to,
+                "--conns",
+                "32",
+                "--depth",
+                "8",
+                "--size",
+                "4096",
+                "--keys",
+                "50000",
+                "--mix",
+                "95:5",
+                "--seconds",
+                str(seconds),
+                "--json",
+            ]
+            done = subprocess.run(
+                words, capture_output=True, text=True, timeout=seconds + 300, check=False
+            )
             self.assertEqual(done.returncode, 0, done.stderr[-1000:])
             said = json.loads(done.stdout)
             self.assertEqual((said["wrong"], said["errors"]), (0, 0), said)
             return said
 
-        load(max(30, SECONDS // 10))   # every pool and cache has been filled once
+        load(max(30, SECONDS // 10))  # every pool and cache has been filled once
         before = d.rss()
         said = load(SECONDS)
-        print(f"{said['requests']} requests, {said['rate']:.0f}/s, p99 {said['p99_us']} us, resident {before >> 20} -> {d.rss() >> 20} MiB")
+        print(
+            f"{said['requests']} requests, {said['rate']:.0f}/s, p99 {said['p99_us']} us, "
+            f"resident {before >> 20} -> {d.rss() >> 20} MiB"
+        )
         self.assertLess(d.rss() - before, 32 << 20)
         self.assertEqual(d.stop(), 0, d.words())
 
