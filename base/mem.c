@@ -22,8 +22,7 @@ int mem_open(struct mem_region *region, size_t bytes) {
     size_t whole = round_up(bytes, unit);
     /* The kernel aligns to pages only; huge pages need the start at 2 MiB: ask for more, trim. */
     size_t asked = large ? whole + unit : whole;
-    uint8_t *got = mmap(NULL, asked, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *got = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (got == MAP_FAILED) {
         return err_raise(-ENOMEM);
     }

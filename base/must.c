@@ -3,10 +3,13 @@
 
 #include "base/err.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#define PANIC_SECONDS 10
 
 struct panic_dump {
     panic_dump_fn dump;
@@ -30,11 +33,23 @@ bool panic_dump_add(panic_dump_fn dump, const void *object) {
     return true;
 }
 
+/* A stderr that nobody drains must not keep a broken process alive: after this long the alarm,
+ * which nobody handles, ends it without the rest of its words. */
+static void panic_limit_time(void) {
+    sigset_t alarm_only;
+    sigemptyset(&alarm_only);
+    sigaddset(&alarm_only, SIGALRM);
+    signal(SIGALRM, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
+    alarm(PANIC_SECONDS);
+}
+
 void panic(const char *what, const char *file, int line) {
     if (panic_mine) {
         abort(); /* a dump panicked: what it has printed is what there is */
     }
     panic_mine = true;
+    panic_limit_time();
     dprintf(STDERR_FILENO, "panic: %s at %s:%d\n", what, err_source(file), line);
     /* The first thread tells the story; the others wait for its abort to end them all, so that
      * their lines do not cut through it. */
