@@ -163,7 +163,7 @@ class Bench:
         bad = result.get("wrong", 0) + result.get("errors", 0)
         if result["requests"] == 0 or (bad and not tolerate):
             raise Broken(f"{server.name}: {result['requests']} requests, {result.get('errors')} "
-                         f"errors, {result.get('wrong')} wrong")
+                         f"errors, {result.get('wrong')} wrong: {result.get('fault', '-')}")
         result["cpu_us"] = server_cpu_us(result)
         return result
 

@@ -103,7 +103,7 @@ class Bed:
         return server
 
     def floor(self, size, keys, cpus="0", copies=True):
-        """The echo floor: replies of the product's length, bodies copied from a table as large."""
+        """The echo floor: replies of the product's length, one constant or copied from a table."""
         port = free_port()
         argv = [self.bench.program("floor_echo"), "--port", str(port), "--size", str(size)]
         if copies:
@@ -114,7 +114,7 @@ class Bed:
         port = free_port()
         return self.start("redis", ["redis-server", "--port", str(port), "--bind", "127.0.0.1",
                                     "--save", "", "--appendonly", "no", "--maxclients", "20000",
-                                    "--daemonize", "no"], port)
+                                    "--protected-mode", "no", "--daemonize", "no"], port)
 
     def memcached(self):
         port = free_port()
@@ -137,9 +137,12 @@ def peer_or_none(start, name):
 # ---- rows over sockets ---------------------------------------------------------------------------
 
 def tlv_runs(ctx, bed, size, conns, depth, peers, more=()):
-    """Starts and fills what a GET row compares. Returns: columns for rounds(), probe."""
+    """Starts and fills what a GET row compares. Returns: columns for rounds(), probe.
+
+    With depth the floor copies its bodies from a table as large as the product's (G3); at depth 1
+    it sends one constant reply (F1, F2)."""
     keys = ctx.keys
-    servers = {"floor": bed.floor(size, keys), "product": bed.millrace("one", more_settings(conns))}
+    servers = {"floor": bed.floor(size, keys, copies=depth > 1), "product": bed.millrace("one", more_settings(conns))}
     for name in peers:
         servers[name] = peer_or_none(getattr(bed, name), name)
     shape = ["--conns", conns, "--depth", depth, "--size", size, "--keys", keys]
@@ -228,7 +231,7 @@ def g6(ctx):
 def g14(ctx):
     job = "idle machine, first reply, p50, 1 connection at 100/s, net and work on 1 core"
     with Bed(ctx.bench, ctx.out) as bed:
-        floor, product = bed.floor(64, ctx.keys), bed.millrace("one")
+        floor, product = bed.floor(64, 0, copies=False), bed.millrace("one")
         shape = ["--conns", 1, "--depth", 1, "--size", 64, "--keys", 1000]
         ctx.bench.load("tlv", product, *shape, "--fill", "yes", seconds=0.2)
 
