@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tests/summary.py decides whether CI is green, so it has a test of its own."""
+
 import unittest
 
 import summary
@@ -14,7 +15,9 @@ class Summary(unittest.TestCase):
 
     def test_counts_the_cases_line_and_names_the_skips(self):
         text = "SKIPPED: full disk: not root\ncases: 7 passed, 0 failed, 1 skipped\n"
-        self.assertEqual(summary.count({"result": "OK", "stdout": text}), (7, 0, 1, ["full disk: not root"]))
+        self.assertEqual(
+            summary.count({"result": "OK", "stdout": text}), (7, 0, 1, ["full disk: not root"])
+        )
 
     def test_a_program_that_died_after_good_cases_is_a_failure(self):
         text = "cases: 7 passed, 0 failed, 0 skipped\n"
