@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_export — blocks into a CARv1, each checked against its CID on the way.
+ *
+ * The roots are the CIDs that were named. Where none is (all blocks), the root is the empty
+ * identity CID bafkqaaa: CARv1 asks for a root and some readers refuse an archive without one, and
+ * this one claims nothing of the blocks that follow. */
+
+#include "tools/millrace/commands.h"
+
+#include "base/cid.h"
+#include "base/hash.h"
+#include "base/must.h"
+#include "proto/ipld/car.h"
+#include "tools/millrace/flight.h"
+#include "tools/millrace/human.h"
+#include "tools/millrace/progress.h"
+#include "tools/millrace/walk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPORT_STOPPED (-10000) /* what ends the flight when words were already said */
+
+/* A block that came before those asked for earlier waits here for its turn. */
+struct waiting {
+    bool here;
+    uint32_t bytes;
+    void *data;
+    struct mr_cid cid;
+};
+struct export {
+    const struct cli *cli;
+    FILE *file;
+    const char *name;
+    uint64_t asked, written; /* sequence numbers */
+    uint64_t blocks, bytes, gone;
+    bool all; /* a block that has gone since it was listed is no failure */
+    int status;
+    struct progress progress;
+    struct walk walk;
+    struct flight flight;
+    struct waiting waiting[FLIGHT_MAX];
+};
+
+static int write_block(struct export *export, const struct waiting *block) {
+    uint8_t head[CAR_SECTION_HEAD_MAX];
+    struct cid cid;
+    size_t used = 0;
+    must(cid_read(block->cid.bytes, block->cid.size, &cid, &used) == 0);
+    size_t bytes = car_section_head(&cid, block->bytes, head);
+    if (fwrite(head, 1, bytes, export->file) != bytes ||
+        fwrite(block->data, 1, block->bytes, export->file) != block->bytes) {
+        export->status = cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name, strerror(errno));
+        return EXPORT_STOPPED;
+    }
+    export->blocks++;
+    export->bytes += block->bytes;
+    return 0;
+}
+
+/* Writes what is next in order, as far as it is here. */
+static int write_ready(struct export *export) {
+    for (struct waiting *next = &export->waiting[export->written % FLIGHT_MAX]; next->here;
+         next = &export->waiting[export->written % FLIGHT_MAX]) {
+        int r = next->data != NULL ? write_block(export, next) : 0;
+        free(next->data);
+        *next = (struct waiting){.here = false};
+        export->written++;
+        if (r != 0) {
+            return r;
+        }
+    }
+    progress_show(&export->progress, export->bytes, export->blocks);
+    return 0;
+}
+
+static int on_block(void *context, const struct flight_ask *ask, struct mr_completion *completion) {
+    struct export *export = context;
+    struct waiting *place = &export->waiting[ask->tag % FLIGHT_MAX];
+    *place = (struct waiting){.here = true, .cid = ask->cid};
+    if (completion->result == 0) {
+        place->bytes = (uint32_t)completion->size;
+        place->data = malloc(completion->size > 0 ? completion->size : 1);
+        if (place->data == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(place->data, completion->data, completion->size);
+        return write_ready(export);
+    }
+    if (completion->result == MR_NOT_FOUND && export->all) {
+        export->gone++;
+        return write_ready(export);
+    }
+    char cid[MR_CID_TEXT];
+    mr_cid_format(&ask->cid, cid);
+    progress_clear(&export->progress);
+    export->status = cli_fail(export->cli, remote_status(completion->result, completion->fault),
+                              "%s: %s", cid, mr_result_text(completion->result));
+    return EXPORT_STOPPED;
+}
+
+static int ask_block(struct export *export, const struct mr_cid *cid) {
+    struct flight_ask ask = {.kind = MR_KIND_GET, .tag = export->asked, .cid = *cid};
+    while (export->asked - export->written >= FLIGHT_MAX) {
+        int r = flight_step(&export->flight);
+        if (r != 0) {
+            return r;
+        }
+    }
+    export->asked++;
+    return flight_ask(&export->flight, &ask);
+}
+
+static int ask_all(struct export *export) {
+    const struct mr_item *item = NULL;
+    int r;
+    while ((r = walk_next(&export->walk, &item)) == 0 && item != NULL) {
+        struct mr_cid cid = item->cid; /* the page may turn while the flight waits */
+        r = ask_block(export, &cid);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return r;
+}
+
+/* Identity CIDs are blocks of their own: no section stands for them. */
+static int ask_named(struct export *export, const struct remote_cids *cids) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < cids->count; i++) {
+        struct cid cid;
+        size_t used = 0;
+        must(cid_read(cids->cids[i].bytes, cids->cids[i].size, &cid, &used) == 0);
+        if (cid.hash != HASH_IDENTITY) {
+            r = ask_block(export, &cids->cids[i]);
+        }
+    }
+    return r;
+}
+
+static int write_header(struct export *export, const struct remote_cids *cids) {
+    uint32_t count = cids->count > 0 ? (uint32_t)cids->count : 1;
+    size_t room = (size_t)count * (CID_BYTES_MAX + 8) + 64, used = 0;
+    struct cid *roots = calloc(count, sizeof *roots);
+    uint8_t *bytes = malloc(room);
+    if (roots == NULL || bytes == NULL) {
+        free(roots);
+        free(bytes);
+        return cli_fail(export->cli, CLI_FAILED, "out of memory");
+    }
+    roots[0] = (struct cid){.version = 1, .codec = CID_RAW, .hash = HASH_IDENTITY};
+    for (size_t i = 0; i < cids->count; i++) {
+        must(cid_read(cids->cids[i].bytes, cids->cids[i].size, &roots[i], &used) == 0);
+    }
+    size_t size = car_header_write(roots, count, bytes, room);
+    bool sound = size > 0 && fwrite(bytes, 1, size, export->file) == size;
+    free(roots);
+    free(bytes);
+    if (!sound) {
+        return cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name,
+                        size > 0 ? strerror(errno) : "too many roots for a CAR header");
+    }
+    return CLI_DONE;
+}
+
+static int fetch(struct export *export, struct mr_client *client, const struct remote_cids *cids) {
+    export->all = cids->count == 0;
+    export->status = CLI_DONE;
+    walk_begin(&export->walk, client);
+    flight_begin(&export->flight, client, on_block, export);
+    progress_begin(&export->progress, "export", 0, true);
+    int r = write_header(export, cids);
+    if (r != CLI_DONE) {
+        return r;
+    }
+    r = export->all ? ask_all(export) : ask_named(export, cids);
+    r = r == 0 ? flight_drain(&export->flight) : r;
+    flight_end(&export->flight);
+    for (size_t i = 0; i < FLIGHT_MAX; i++) {
+        free(export->waiting[i].data);
+    }
+    progress_clear(&export->progress);
+    if (r != 0 && export->status == CLI_DONE) {
+        return remote_fail(export->cli, client, r, "export broke off");
+    }
+    return export->status;
+}
+
+static void conclude(const struct export *export) {
+    char blocks[HUMAN_MAX], bytes[HUMAN_MAX], time[HUMAN_MAX];
+    fprintf(stderr, "%s: %s blocks, %s in %s", export->name, human_count(export->blocks, blocks),
+            human_bytes(export->bytes, bytes),
+            human_time(progress_seconds(&export->progress), time));
+    if (export->gone > 0) {
+        fprintf(stderr, "; %llu were removed meanwhile", (unsigned long long)export->gone);
+    }
+    fprintf(stderr, "\n");
+}
+
+/* The archive gets its name only when it is whole. */
+static int export_to(struct export *export, struct mr_client *client,
+                     const struct remote_cids *cids) {
+    char part[4096];
+    bool standard = strcmp(export->name, "-") == 0;
+    if ((size_t)snprintf(part, sizeof part, "%s.part", export->name) >= sizeof part) {
+        return cli_fail(export->cli, CLI_USAGE, "-o: the name is too long");
+    }
+    export->file = standard ? stdout : fopen(part, "we");
+    if (export->file == NULL) {
+        return cli_fail(export->cli, CLI_FAILED, "%s: %s", part, strerror(errno));
+    }
+    int status = fetch(export, client, cids);
+    if (standard) {
+        fflush(stdout);
+    } else if (fclose(export->file) != 0 && status == CLI_DONE) {
+        status = cli_fail(export->cli, CLI_FAILED, "%s: %s", part, strerror(errno));
+    }
+    if (!standard && status == CLI_DONE && rename(part, export->name) != 0) {
+        status = cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name, strerror(errno));
+    }
+    if (!standard && status != CLI_DONE) {
+        unlink(part);
+    }
+    if (status == CLI_DONE) {
+        conclude(export);
+    }
+    return status;
+}
+
+static int cmd_export(struct cli *cli) {
+    static struct export export;
+    struct remote_cids cids;
+    struct mr_client *client = NULL;
+    export.cli = cli;
+    export.name = cli_value(cli, "output", NULL);
+    if (export.name == NULL) {
+        return cli_misuse(cli, "-o FILE.car is missing ('-' for standard output)");
+    }
+    if (strcmp(export.name, "-") == 0 && isatty(STDOUT_FILENO) == 1) {
+        return cli_misuse(cli, "a CAR is no text for a terminal; name a file with -o");
+    }
+    int status = remote_cids_read(cli, &cids);
+    if (status == CLI_DONE) {
+        client = remote_open(cli, &status);
+    }
+    if (client != NULL) {
+        status = export_to(&export, client, &cids);
+    }
+    mr_free(client);
+    remote_cids_free(&cids);
+    return status;
+}
+
+static const struct cli_flag flags[] = {
+    CLI_FLAG_TO,
+    {"output", 'o', "FILE.car", "the archive to write; '-' is standard output"},
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_export = {
+    .name = "export",
+    .args = "[CID...|-]",
+    .summary = "write blocks into a CARv1; all of them when none is named",
+    .flags = flags,
+    .args_max = CLI_ARGS_ANY,
+    .more =
+        "The roots are the named CIDs, or bafkqaaa (the empty identity) when all are exported.\n"
+        "Blocks are checked against their CIDs; if one is missing, no archive is left behind.",
+    .examples = "  millrace export -o all.car\n  millrace export bafkrei... -o one.car\n",
+    .run = cmd_export,
+};

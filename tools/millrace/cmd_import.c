@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_import — files into the daemon, with a progress bar and a summary. */
+
+#include "tools/millrace/commands.h"
+
+#include "proto/tlv/tlv.h"
+#include "tools/millrace/human.h"
+#include "tools/millrace/import.h"
+#include "tools/millrace/remote.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static uint64_t bytes_of(const struct cli *cli) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < cli->args_count; i++) {
+        struct stat stat_out;
+        if (strcmp(cli->args[i], "-") == 0 || stat(cli->args[i], &stat_out) != 0 ||
+            !S_ISREG(stat_out.st_mode)) {
+            return 0; /* not known: no percentage is better than a wrong one */
+        }
+        bytes += (uint64_t)stat_out.st_size;
+    }
+    return bytes;
+}
+
+/* Says why a file ended early. Returns: the exit status so far. */
+static int told(const struct cli *cli, struct import *import, const char *name, enum import_end end,
+                int status) {
+    progress_clear(&import->progress);
+    switch (end) {
+    case IMPORT_WENT_ON:
+        return status;
+    case IMPORT_STOPPED:
+        return cli_fail(cli, CLI_DAMAGED, "stopped at the first error (--on-error stop)");
+    case IMPORT_UNREAD:
+        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(-import->error));
+    case IMPORT_REFUSING:
+        return cli_fail(cli, CLI_FAILED, "%s: the daemon takes no more: %s", name,
+                        tlv_code_text((enum tlv_code)import->error));
+    case IMPORT_LOST:
+        return cli_fail(cli, CLI_FAILED, "%s: import broke off: %s", name,
+                        mr_result_text(import->error));
+    default:
+        return status;
+    }
+}
+
+static void summary_json(const struct import *import, double seconds) {
+    const struct import_totals *totals = &import->totals;
+    json_t *document =
+        json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "blocks", (json_int_t)totals->blocks,
+                  "bytes", (json_int_t)totals->bytes, "inline", (json_int_t)totals->inlined, "bad",
+                  (json_int_t)totals->bad, "seconds", seconds, "bytes_per_second",
+                  seconds > 0 ? (double)totals->bytes / seconds : 0.0, "files", import->files);
+    json_dumpf(document, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(document);
+}
+
+static void summary_text(const struct import *import, double seconds) {
+    char blocks[HUMAN_MAX], bytes[HUMAN_MAX], time[HUMAN_MAX], rate[HUMAN_MAX];
+    const struct import_totals *totals = &import->totals;
+    printf("imported %s blocks, %s in %s (%s/s)", human_count(totals->blocks, blocks),
+           human_bytes(totals->bytes, bytes), human_time(seconds, time),
+           human_bytes(seconds > 0 ? (uint64_t)((double)totals->bytes / seconds) : 0, rate));
+    if (totals->inlined > 0) {
+        printf(", %llu inline", (unsigned long long)totals->inlined);
+    }
+    printf(", %llu bad section%s\n", (unsigned long long)totals->bad, totals->bad == 1 ? "" : "s");
+}
+
+static int import_all(const struct cli *cli, struct import *import, struct mr_client *client) {
+    int status = CLI_DONE;
+    if (import_begin(import, client) != 0) {
+        return cli_fail(cli, CLI_FAILED, "out of memory");
+    }
+    progress_begin(&import->progress, "import", bytes_of(cli), true);
+    for (uint32_t i = 0; i < cli->args_count; i++) {
+        enum import_end end = import_file(import, cli->args[i]);
+        status = told(cli, import, cli->args[i], end, status);
+        bool fatal = end == IMPORT_LOST || end == IMPORT_REFUSING || end == IMPORT_STOPPED;
+        if (fatal || (end == IMPORT_UNREAD && import->stop_on_error)) {
+            break;
+        }
+    }
+    double seconds = progress_seconds(&import->progress);
+    if (import->files != NULL) {
+        summary_json(import, seconds);
+    } else {
+        summary_text(import, seconds);
+    }
+    import_end(import);
+    return import->totals.bad > 0 ? CLI_DAMAGED : status;
+}
+
+static int cmd_import(struct cli *cli) {
+    static struct import import;
+    const char *on_error = cli_value(cli, "on-error", "continue");
+    int status = CLI_DONE;
+    if (strcmp(on_error, "stop") != 0 && strcmp(on_error, "continue") != 0) {
+        return cli_misuse(cli, "--on-error %s: it takes stop or continue", on_error);
+    }
+    import.stop_on_error = on_error[0] == 's';
+    import.padded = cli_has(cli, "padded");
+    import.quiet = cli_has(cli, "json");
+    import.verbose = cli_has(cli, "verbose") && !import.quiet;
+    struct mr_client *client = remote_open(cli, &status);
+    if (client == NULL) {
+        return status;
+    }
+    struct mr_server server;
+    mr_server(client, &server);
+    import.block_max = server.block_max;
+    import.files = import.quiet ? json_array() : NULL;
+    status = import_all(cli, &import, client);
+    json_decref(import.files);
+    mr_free(client);
+    return status;
+}
+
+static const struct cli_flag flags[] = {
+    CLI_FLAG_TO,
+    {"on-error", 0, "stop|continue", "at a bad section: end, or go on (default)"},
+    {"padded", 0, NULL, "zeros behind the last section end an archive"},
+    {"verbose", 'v', NULL, "print the CID of every block that was stored"},
+    {"json", 0, NULL, "print the summary as JSON"},
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_import = {
+    .name = "import",
+    .args = "FILE.car|FILE|-...",
+    .summary = "store the blocks of CAR archives, or of plain files",
+    .flags = flags,
+    .args_min = 1,
+    .args_max = CLI_ARGS_ANY,
+    .more =
+        "CARv1 and CARv2 are known by their first bytes; other files are cut into raw leaves of\n"
+        "256 KiB. Every block is checked against its CID. Bad sections are named by offset and\n"
+        "CID, sound ones are kept, and the exit status is 4.",
+    .examples = "  millrace import blocks.car\n  millrace import --on-error stop *.car --json\n"
+                "  curl -s URL | millrace import -\n",
+    .run = cmd_import,
+};

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* import — blocks out of files into a daemon: CARv1, CARv2 and plain files, told apart by their
+ * first bytes.
+ *
+ * Every block is checked against its CID before it is sent. What is wrong with a section is told
+ * by file, offset and CID; blocks before it are kept, and later ones where the archive can still be
+ * followed. Memory is bounded by the flight and one section.
+ * Thread: one. */
+
+#include "tools/millrace/flight.h"
+#include "tools/millrace/progress.h"
+
+#include "base/cid.h"
+
+#include <jansson.h>
+
+#define IMPORT_CHUNK (256u << 10) /* a leaf of a plain file */
+
+enum import_end {
+    IMPORT_WENT_ON,  /* to the end, whatever was wrong on the way */
+    IMPORT_STOPPED,  /* at the first wrong thing, as the caller wished */
+    IMPORT_UNREAD,   /* a file could not be read: -errno in import->error */
+    IMPORT_LOST,     /* the connection: a client's result in import->error */
+    IMPORT_REFUSING, /* the daemon takes nothing more (full, read only): its code in error */
+};
+
+struct import_totals {
+    uint64_t blocks, bytes; /* acknowledged by the daemon: they are on disk */
+    uint64_t inlined;       /* identity CIDs: the CID is the block, nothing is sent */
+    uint64_t bad;           /* sections damaged or refused */
+};
+
+struct import {
+    bool stop_on_error; /* set by the caller, as the rest of this group */
+    bool padded;        /* zeros behind the last section end an archive */
+    bool verbose;       /* print every CID that was stored */
+    bool quiet;         /* print no line per file (JSON) */
+    uint32_t block_max; /* what the daemon takes */
+    json_t *files;      /* NULL, or an array that gets an object per file */
+
+    struct import_totals totals;
+    uint64_t read_bytes; /* of all files, for the progress */
+    int error;
+    struct progress progress;
+    struct flight flight;
+    /* The file at hand. */
+    const char *name;
+    uint64_t file_blocks, file_bytes, file_bad;
+    uint32_t version; /* of its CAR; 0: a plain file */
+    json_t *roots, *bad;
+    bool stop;
+    uint8_t *section; /* where split sections are put together */
+};
+
+/* import_begin makes it ready; `import` has the caller's wishes and zeros. Returns: 0 or -ENOMEM.
+ */
+must_check int import_begin(struct import *import, struct mr_client *client);
+/* One file, "-" for stdin. Returns when all its blocks are answered. */
+must_check enum import_end import_file(struct import *import, const char *name);
+void import_end(struct import *import);
+
+/* Whether bytes look like the start of a CAR. */
+bool import_is_car(const uint8_t *bytes, size_t count);
