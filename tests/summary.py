@@ -27,7 +27,8 @@ def count(record):
     text = COLOUR.sub("", record.get("stdout", "") + "\n" + record.get("stderr", ""))
     reasons = SKIPPED.findall(text)
     if record["result"] == "SKIP":
-        return 0, 0, 1, reasons or ["no reason given"]
+        last = text.strip().rpartition("\n")[2]
+        return 0, 0, 1, reasons or [last or "no reason given"]
     said = CASES.search(text)
     if said:
         passed, failed, skipped = (int(word) for word in said.groups())
