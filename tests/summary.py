@@ -6,7 +6,8 @@ totals.
 usage: summary.py [LABEL=check.json]... [broken=WORDS]...
 
 A test program that counts its own cases is counted by them (Criterion's synthesis line, the
-`cases:` line of tests/e2e); any other is one case. One that died without saying how many is a failure more.
+`cases:` line of tests/e2e); any other is one case. One that died without saying
+how many is a failure more.
 """
 
 import json

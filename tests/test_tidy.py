@@ -13,24 +13,12 @@ from pathlib import Path
 import tidy
 
 HEADER = (
-    "/* SPDX-License-Identifier: MIT */
-#pragma once
-
-/* thing — what it is. */
-
-"
-    "int thing(void);
-"
+    "/* SPDX-License-Identifier: MIT */\n#pragma once\n\n/* thing — what it is. */\n\n"
+    "int thing(void);\n"
 )
 SOURCE = (
-    '/* SPDX-License-Identifier: MIT */
-#include "store/thing.h"
-
-'
-    "int thing(void) {
-    return 1;
-}
-"
+    '/* SPDX-License-Identifier: MIT */\n#include "store/thing.h"\n\n'
+    "int thing(void) {\n    return 1;\n}\n"
 )
 SOUND = {
     "README.md": "# A house\n\nSee [the docs](docs/a.md#some-title).\n",
@@ -50,7 +38,7 @@ class Tidy(unittest.TestCase):
         tidy.ALLOW = {}
 
     def rules(self, **changed):
-        """The rules that a sound tree breaks once these files ('store/thing.c' and so on) change."""
+        """The rules that a sound tree breaks once these files ('store/thing.c' ...) change."""
         with tempfile.TemporaryDirectory() as root:
             for name, text in {**SOUND, **changed}.items():
                 path = Path(root, name)

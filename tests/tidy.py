@@ -5,7 +5,8 @@
 usage: tidy.py [ROOT]            prints file:line: what is wrong; exit 1 where anything is
 
 An exception stands in ALLOW with its reason; one that is no longer needed is itself an error, so
-the list only holds what is true. Nothing here counts down from an old number: a rule holds or it fails.
+the list only holds what is true. Nothing here counts down from an old number: a rule holds
+or it fails.
 """
 
 import os
@@ -63,7 +64,7 @@ BANNED_TESTS = "strcpy strcat sprintf gets usleep sleep".split()
 # (path, rule): reason. Rules are the names that messages end with.
 ALLOW = {
     ("tests/tidy.py", "machine"): "names what it looks for",
-    ("engine/arena.c", "banned-free"): "gives back boot memory, and bodies where there is no jemalloc",
+    ("engine/arena.c", "banned-free"): "boot memory, and bodies where there is no jemalloc",
     ("engine/heap.c", "banned-malloc"): "it is malloc: counts what the sealed heap is asked for",
     ("engine/heap.c", "banned-calloc"): "as malloc",
     ("engine/heap.c", "banned-realloc"): "as malloc",
@@ -229,7 +230,8 @@ def check_header(path, text, report):
         return
     if lines[1:2] != ["#pragma once"]:
         report.bad(path, 2, "contract", "#pragma once is not the second line")
-    comment = re.search(r"\A.*?\n#pragma once\s*\n/\* (\w[\w./ ]*?)(,[^—]*)? — ", text, re.DOTALL)
+    noun = r"\A.*?\n#pragma once\s*\n/\* (\w[\w./ ]*?)(,[^—]*)? — "
+    comment = re.search(noun, text, re.DOTALL)
     stem = os.path.basename(path)[:-2]
     if not comment:
         report.bad(
