@@ -111,14 +111,14 @@ static inline bool class_good(uint8_t class) {
     return class <= 3 || class == TLV_CLASS_DEFAULT;
 }
 
-static int bad(enum tlv_code code, enum tlv_code *ret_code) {
+static inline int bad(enum tlv_code code, enum tlv_code *ret_code) {
     *ret_code = code;
     return TLV_BAD;
 }
 
 /* Layout of its own: a HELLO has a version where the others have their class. */
-static int hello_read(const uint8_t *payload, struct tlv_request *ret_request, size_t *ret_used,
-                      enum tlv_code *ret_code) {
+static cold_path int hello_read(const uint8_t *payload, struct tlv_request *ret_request,
+                                size_t *ret_used, enum tlv_code *ret_code) {
     uint32_t body_bytes = get_be32(payload + 12);
     if (!class_good(payload[6])) {
         return bad(TLV_CODE_BAD_FIELD, ret_code);
@@ -139,31 +139,82 @@ static int hello_read(const uint8_t *payload, struct tlv_request *ret_request, s
     return 0;
 }
 
-/* The fields of HAVE and LIST; 0 where they are within their limits, else the code. */
-static int counts_read(const uint8_t *fields, struct tlv_request *request) {
-    if (request->type == TLV_LIST) {
-        request->cursor = get_be64(fields);
-        request->count = get_be16(fields + 8);
-        return request->count == 0 || request->count > TLV_LIST_MAX ? TLV_CODE_BAD_FIELD : 0;
+/* Limits of what is counted, judged before anything is written. Returns: 0 or the code. */
+static inline int limits_check(uint8_t type, const uint8_t *fields) {
+    if (type == TLV_PUT) {
+        return get_be32(fields + 4) > TLV_BLOCK_MAX ? TLV_CODE_BODY_TOO_LARGE : 0;
     }
-    request->count = get_be16(fields);
-    request->body_bytes = get_be32(fields + 2);
-    if (request->count == 0 || request->count > TLV_HAVE_KEYS_MAX) {
+    if (type == TLV_LIST) {
+        uint32_t count = get_be16(fields + 8);
+        return count == 0 || count > TLV_LIST_MAX ? TLV_CODE_BAD_FIELD : 0;
+    }
+    if (type != TLV_HAVE) {
+        return 0;
+    }
+    uint32_t count = get_be16(fields), body_bytes = get_be32(fields + 2);
+    if (count == 0 || count > TLV_HAVE_KEYS_MAX) {
         return TLV_CODE_BAD_FIELD;
     }
-    if (request->body_bytes > TLV_HAVE_BODY_MAX) {
+    if (body_bytes > TLV_HAVE_BODY_MAX) {
         return TLV_CODE_BODY_TOO_LARGE;
     }
     /* The shortest multihash has two bytes: fewer cannot be so many keys. */
-    return request->body_bytes < 2u * request->count ? TLV_CODE_BAD_FIELD : 0;
+    return body_bytes < 2 * count ? TLV_CODE_BAD_FIELD : 0;
 }
 
-hot_path int tlv_request_read(const uint8_t *bytes, size_t count, struct tlv_request *ret_request,
-                              struct key *ret_key, size_t *ret_used, enum tlv_code *ret_code) {
+/* Written in place: a copy of a struct just written in parts would wait for its own stores. */
+static inline void fields_read(const uint8_t *payload, size_t length, uint8_t type,
+                               struct tlv_request *request, struct key *ret_key) {
+    uint32_t id = get_be32(payload);
+    uint8_t class = payload[4], flags = payload[5];
+    uint16_t deadline_ms = get_be16(payload + 6);
+    memset(request, 0, sizeof *request);
+    request->type = type;
+    request->class = class;
+    request->flags = flags;
+    request->deadline_ms = deadline_ms;
+    request->id = id;
+    const uint8_t *fields = payload + COMMON;
+    size_t bytes = length - COMMON;
+    switch (type) {
+    case TLV_GET:
+    case TLV_DELETE:
+    case TLV_VERIFY:
+        key_of(fields, bytes, request, ret_key);
+        break;
+    case TLV_GET_RANGE:
+        request->offset = get_be32(fields);
+        request->length = get_be32(fields + 4);
+        key_of(fields + 8, bytes - 8, request, ret_key);
+        break;
+    case TLV_PUT:
+        request->codec = get_be32(fields);
+        request->body_bytes = get_be32(fields + 4);
+        key_of(fields + 8, bytes - 8, request, ret_key);
+        break;
+    case TLV_HAVE:
+        request->count = get_be16(fields);
+        request->body_bytes = get_be32(fields + 2);
+        break;
+    case TLV_LIST:
+        request->cursor = get_be64(fields);
+        request->count = get_be16(fields + 8);
+        break;
+    default: /* PING, STAT: nothing follows */
+        break;
+    }
+}
+
+/* Inlined into its two callers: one frame of a stream costs one call. */
+static inline __attribute__((always_inline)) int request_read(const uint8_t *bytes, size_t count,
+                                                              struct tlv_request *ret_request,
+                                                              struct key *ret_key, size_t *ret_used,
+                                                              enum tlv_code *ret_code) {
     if (unlikely(count == 0)) {
         return TLV_SHORT;
     }
-    struct shape shape = shapes[bytes[0]];
+    uint8_t type = bytes[0];
+    struct shape shape = shapes[type];
     if (unlikely(shape.longest == 0)) {
         return bad(TLV_CODE_UNKNOWN_TYPE, ret_code);
     }
@@ -178,52 +229,24 @@ hot_path int tlv_request_read(const uint8_t *bytes, size_t count, struct tlv_req
         return TLV_SHORT;
     }
     const uint8_t *payload = bytes + 2;
-    if (unlikely(bytes[0] == TLV_HELLO)) {
+    if (unlikely(type == TLV_HELLO)) {
         return hello_read(payload, ret_request, ret_used, ret_code);
     }
     if (unlikely(!class_good(payload[4]))) {
         return bad(TLV_CODE_BAD_FIELD, ret_code);
     }
-    struct tlv_request request = {
-        .type = bytes[0],
-        .class = payload[4],
-        .flags = payload[5],
-        .deadline_ms = get_be16(payload + 6),
-        .id = get_be32(payload),
-    };
-    const uint8_t *fields = payload + COMMON;
-    size_t fields_bytes = length - COMMON;
-    int code = 0;
-    switch (request.type) {
-    case TLV_GET:
-    case TLV_DELETE:
-    case TLV_VERIFY:
-        key_of(fields, fields_bytes, &request, ret_key);
-        break;
-    case TLV_GET_RANGE:
-        request.offset = get_be32(fields);
-        request.length = get_be32(fields + 4);
-        key_of(fields + 8, fields_bytes - 8, &request, ret_key);
-        break;
-    case TLV_PUT:
-        request.codec = get_be32(fields);
-        request.body_bytes = get_be32(fields + 4);
-        code = request.body_bytes > TLV_BLOCK_MAX ? TLV_CODE_BODY_TOO_LARGE : 0;
-        key_of(fields + 8, fields_bytes - 8, &request, ret_key);
-        break;
-    case TLV_HAVE:
-    case TLV_LIST:
-        code = counts_read(fields, &request);
-        break;
-    default: /* PING, STAT: nothing follows */
-        break;
-    }
+    int code = limits_check(type, payload + COMMON);
     if (unlikely(code != 0)) {
         return bad((enum tlv_code)code, ret_code);
     }
-    *ret_request = request;
+    fields_read(payload, length, type, ret_request, ret_key);
     *ret_used = 2 + length;
     return 0;
+}
+
+hot_path int tlv_request_read(const uint8_t *bytes, size_t count, struct tlv_request *ret_request,
+                              struct key *ret_key, size_t *ret_used, enum tlv_code *ret_code) {
+    return request_read(bytes, count, ret_request, ret_key, ret_used, ret_code);
 }
 
 size_t tlv_request_write(const struct tlv_request *request, const struct key *key,
@@ -363,10 +386,9 @@ hot_path enum tlv_event tlv_reader_step(struct tlv_reader *reader, const uint8_t
     if (unlikely(reader->stashed > 0)) {
         return stash_step(reader, bytes, count, ret_step, ret_key);
     }
-    size_t used = 0;
-    int r = tlv_request_read(bytes, count, &ret_step->request, ret_key, &used, &ret_step->code);
+    int r =
+        request_read(bytes, count, &ret_step->request, ret_key, &ret_step->used, &ret_step->code);
     if (likely(r == 0)) {
-        ret_step->used = used;
         reader->body_left = ret_step->request.body_bytes;
         return TLV_EVENT_REQUEST;
     }
