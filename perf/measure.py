@@ -214,10 +214,11 @@ def rounds(count, column_runs, probe=None, calm=True, label=""):
 
     column_runs: {name: callable -> result}. A round in which the machine was not ours (another
     waiter for CPU for more than a fifth of it, or an idle probe above 2 ms) is dropped and run
-    again, at most as many times as there are rounds. Returns: {name: [results]}, dropped.
+    again; when as many were dropped as were asked for, what comes is kept and the row is void.
+    Returns: {name: [results]} and what to say of the row.
     """
     columns = {name: [] for name in column_runs}
-    dropped = 0
+    dropped, noisy = 0, 0
     done = 0
     while done < count:
         order = list(column_runs)
@@ -233,11 +234,15 @@ def rounds(count, column_runs, probe=None, calm=True, label=""):
         if void and dropped < count:
             dropped += 1
             continue
+        noisy += void
         for name, result in results.items():
             columns[name].append(result)
         done += 1
         say(f"  {label} round {done}/{count}" + (f", {dropped} dropped" if dropped else ""))
-    return columns, dropped
+    about = {"dropped": dropped, "noisy": noisy}
+    if noisy:
+        about["void"] = f"{noisy} of {count} rounds were run while the machine was not ours"
+    return columns, about
 
 
 def column(results, field):

@@ -169,7 +169,7 @@ def tlv_runs(ctx, bed, size, conns, depth, peers, more=()):
                                 "--rate", 400, seconds=0.25, warmup=0.1)
         return result["p99_us"]
 
-    return columns, probe
+    return columns, probe if ctx.calm else None
 
 
 def more_settings(conns):
@@ -181,13 +181,13 @@ def cpu_rows(ctx, row, size, conns, depth, peers, cpu_target, rate_target, peer_
     job = f"TLV GET {size} B, {conns} conns, depth {depth}, 1 core"
     with Bed(ctx.bench, ctx.out) as bed:
         columns, probe = tlv_runs(ctx, bed, size, conns, depth, peers)
-        results, dropped = rounds(ctx.rounds, columns, probe, label=job)
+        results, about = rounds(ctx.rounds, columns, probe, ctx.calm, job)
     product = results["product"]
     floors = list(zip(results["floor"], results["floor_again"]))
     floor_cpu = [mean(a["cpu_us"], b["cpu_us"]) for a, b in floors]
     floor_rate = [mean(a["rate"], b["rate"]) for a, b in floors]
     itself = spread([a["cpu_us"] / b["cpu_us"] for a, b in floors if a["cpu_us"] and b["cpu_us"]])
-    more = {"dropped": dropped, "floor_self": itself,
+    more = {**about, "floor_self": itself,
             "busy": sum(r.get("busy", 0) for r in product),
             "busy_cpu": median([r["cpu_us"] * r["rate"] / 1e6 for r in product if r["cpu_us"]] or [0])}
     if itself and abs(itself["median"] - 1) > SELF_MAX:
@@ -240,13 +240,13 @@ def g14(ctx):
             return ctx.bench.load(mode, server, *shape, *extra, "--rate", 100,
                                   seconds=max(ctx.seconds, 2), warmup=0.2)
 
-        results, dropped = rounds(ctx.rounds, {
+        results, about = rounds(ctx.rounds, {
             "floor": lambda: run("echo", floor), "product": lambda: run("tlv", product),
-            "floor_again": lambda: run("echo", floor)}, label="G14")
+            "floor_again": lambda: run("echo", floor)}, calm=ctx.calm, label="G14")
     floors = [mean(a["p50_us"], b["p50_us"])
               for a, b in zip(results["floor"], results["floor_again"])]
     itself = ratios(column(results["floor"], "p50_us"), column(results["floor_again"], "p50_us"))
-    more = {"dropped": dropped, "floor_self": itself}
+    more = {**about, "floor_self": itself}
     if abs(itself["median"] - 1) > SELF_MAX:
         more["void"] = f"the floor against itself: {itself['median']:.3f}"
     yield finish("G14", job, "us", column(results["product"], "p50_us"), floors,
@@ -260,10 +260,10 @@ PUBLISHED_RATE = 471e3  # wants/s, in process, Go, 8 cores: the issue's figure
 
 def g1(ctx):
     small = ["--quick"] if ctx.quick else []
-    results, dropped = rounds(ctx.rounds_bench, {
+    results, about = rounds(ctx.rounds_bench, {
         "floor": lambda: ctx.bench.run("floor_want", "--batch", 16, *small),
         "product": lambda: ctx.bench.run("bench_pipeline", *small),
-        "floor_again": lambda: ctx.bench.run("floor_want", "--batch", 16, *small)}, label="G1")
+        "floor_again": lambda: ctx.bench.run("floor_want", "--batch", 16, *small)}, calm=ctx.calm, label="G1")
     product = results["product"]
     floors = [mean(a["rate"], b["rate"]) for a, b in zip(results["floor"], results["floor_again"])]
     published = [PUBLISHED_RATE] * len(product)
@@ -273,7 +273,7 @@ def g1(ctx):
         gate = batch != 1
         yield finish("G1", f"{job}, batch {batch}: rate", "wants/s", column(product, f"b{batch}_rate"),
                      floors if gate else None, published, "published 471k/s at 2.3 us (Go, 8 cores)",
-                     0.5 if gate else None, 15 if gate else None, ">=", dropped=dropped,
+                     0.5 if gate else None, 15 if gate else None, ">=", **about,
                      ns=median(column(product, f"b{batch}_ns")),
                      p50_ns=median(column(product, f"b{batch}_p50_ns")),
                      p99_ns=median(column(product, f"b{batch}_p99_ns")))
@@ -290,14 +290,14 @@ def g12(ctx):
         runs["peer"] = lambda: ctx.bench.run("bench_boost", *small)
     except Missing as why:
         say(f"!! peer boost is missing, its column stays '-': {why}")
-    results, dropped = rounds(ctx.rounds_bench, runs, label="G12")
+    results, about = rounds(ctx.rounds_bench, runs, calm=ctx.calm, label="G12")
     product, floor, peer = results["product"], results["floor"], results.get("peer")
     job = "hand-off between 2 cores"
     yield finish("G12", f"{job}, burst 32, one to one: time", "ns/item", column(product, "ns_per_item"),
-                 column(floor, "ns_per_item"), None, None, 1.5, None, dropped=dropped)
+                 column(floor, "ns_per_item"), None, None, 1.5, None, **about)
     yield finish("G12", f"{job}, burst 32, one to one: rate", "items/s", column(product, "rate"),
                  None, column(peer, "rate") if peer else None, "boost::lockfree::queue", None, 20,
-                 ">=", dropped=dropped)
+                 ">=", **about)
     yield finish("G12", f"{job}, containers of 64, many to many: rate", "items/s",
                  column(product, "container_rate"), column(floor, "rate"),
                  column(peer, "rate") if peer else None, "boost::lockfree::queue", None, 20, ">=")
@@ -308,14 +308,14 @@ def g12(ctx):
 
 def g13(ctx):
     small = ["--quick"] if ctx.quick else []
-    results, dropped = rounds(ctx.rounds_bench, {
+    results, about = rounds(ctx.rounds_bench, {
         "product": lambda: ctx.bench.run("bench_ring", *small),
         "peer": lambda: ctx.bench.run("bench_ck", "--pairs", 4, *small)}, calm=False, label="G13")
     product, peer = results["product"], results["peer"]
     yield finish("G13", "hand-off, 4 writers and 4 readers on 2 CPUs, containers of 64 (floor: own "
                  "1:1)", "items/s", column(product, "crowd_rate"), column(product, "container_rate"),
                  column(peer, "rate"), "one ck MPMC ring, item by item", 0.5, 20, ">=",
-                 dropped=dropped, worst_push_us=max(column(product, "crowd_worst_push_us")),
+                 **about, worst_push_us=max(column(product, "crowd_worst_push_us")),
                  peer_worst_push_us=max(column(peer, "worst_push_us")))
 
 
