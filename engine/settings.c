@@ -256,7 +256,8 @@ static int cores_check(const char *name, const char *text, bool single, char *wh
     bool automatic = false;
     uint32_t cores = 0;
     if (option_cores(text, map, &automatic) != 0) {
-        snprintf(why, why_bytes, "%s: '%s' is not a core list (try auto, 0-3,8 or 0-10/2)", name,
+        snprintf(why, why_bytes,
+                 "%s: '%s' is not a core list (try auto, 0-3,8 or 0-10/2; no core twice)", name,
                  text);
         return OPTION_BAD;
     }

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/arena.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "build_info.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#if HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+struct arena {
+    uint8_t *base;
+    size_t bytes;
+    _Atomic size_t cut; /* extents begin below this offset; jemalloc may call from its purge too */
+    _Atomic uint64_t used; /* owner writes, anyone reads */
+    unsigned index;        /* jemalloc's */
+#if HAVE_JEMALLOC
+    extent_hooks_t hooks;
+#endif
+};
+
+#if HAVE_JEMALLOC
+
+#define EXTENT_UNIT (2 * MiB) /* cut in huge pages, so that a frame's pages can be huge */
+
+static void *extent_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size_t alignment,
+                          bool *zero, bool *commit, unsigned index) {
+    (void)index;
+    struct arena *arena = container_of(hooks, struct arena, hooks);
+    if (wanted) {
+        return NULL;
+    }
+    size_t start = atomic_load_explicit(&arena->cut, memory_order_relaxed);
+    size_t first, end;
+    do { /* relaxed: the cut orders nothing but itself */
+        first = round_up((uintptr_t)arena->base + start, alignment) - (uintptr_t)arena->base;
+        end = first + size;
+        if (end > arena->bytes || end < first) {
+            return NULL;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&arena->cut, &start, end, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    *zero = true; /* never handed out before: dalloc below keeps extents */
+    *commit = true;
+    return arena->base + first;
+}
+
+/* true: "not given back": jemalloc retains the extent and reuses it. */
+static bool extent_keep(extent_hooks_t *hooks, void *address, size_t size, bool committed,
+                        unsigned index) {
+    (void)hooks, (void)address, (void)size, (void)committed, (void)index;
+    return true;
+}
+
+static bool extent_purge(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
+                         size_t length, unsigned index) {
+    (void)hooks, (void)size, (void)index;
+    return madvise((uint8_t *)address + offset, length, MADV_DONTNEED) != 0;
+}
+
+static bool extent_allow(extent_hooks_t *hooks, void *address, size_t size, size_t a, size_t b,
+                         bool committed, unsigned index) {
+    (void)hooks, (void)address, (void)size, (void)a, (void)b, (void)committed, (void)index;
+    return false; /* splitting is always fine inside one mapping */
+}
+
+static bool extent_merge(extent_hooks_t *hooks, void *a, size_t a_bytes, void *b, size_t b_bytes,
+                         bool committed, unsigned index) {
+    (void)hooks, (void)a, (void)a_bytes, (void)b, (void)b_bytes, (void)committed, (void)index;
+    return false; /* so is merging */
+}
+
+static int arena_create(struct arena *arena) {
+    arena->hooks = (extent_hooks_t){
+        .alloc = extent_alloc,
+        .dalloc = extent_keep,
+        .purge_forced = extent_purge,
+        .split = extent_allow,
+        .merge = extent_merge,
+    };
+    extent_hooks_t *hooks = &arena->hooks;
+    size_t length = sizeof arena->index;
+    int r = mallctl("arenas.create", &arena->index, &length, &hooks, sizeof hooks);
+    return err_raise(-r);
+}
+
+static void arena_destroy(struct arena *arena) {
+    size_t name[3];
+    size_t length = array_count(name);
+    if (mallctlnametomib("arena.0.destroy", name, &length) == 0) {
+        name[1] = arena->index;
+        (void)mallctlbymib(name, length, NULL, NULL, NULL, 0);
+    }
+}
+
+static void *body_take(struct arena *arena, size_t bytes, size_t align) {
+    return mallocx(bytes, (int)MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE |
+                              (int)MALLOCX_ALIGN(align));
+}
+static void body_give(struct arena *arena, void *memory, size_t bytes) {
+    (void)arena, (void)bytes;
+    dallocx(memory, MALLOCX_TCACHE_NONE);
+}
+
+#else
+
+static int arena_create(struct arena *arena) {
+    (void)arena;
+    return 0;
+}
+static void arena_destroy(struct arena *arena) {
+    (void)arena;
+}
+static void *body_take(struct arena *arena, size_t bytes, size_t align) {
+    if (arena_used(arena) + bytes > arena->bytes) {
+        return NULL;
+    }
+    return aligned_alloc(align, round_up(bytes, align));
+}
+static void body_give(struct arena *arena, void *memory, size_t bytes) {
+    (void)arena, (void)bytes;
+    free(memory);
+}
+
+#endif
+
+int arena_open(size_t bytes, struct arena **ret_arena) {
+    struct arena *arena = aligned_alloc(CACHE_PAIR, round_up(sizeof *arena, CACHE_PAIR));
+    if (!arena) {
+        return err_raise(-ENOMEM);
+    }
+    *arena = (struct arena){.bytes = round_up(bytes, 2 * MiB)};
+    void *base = mmap(NULL, arena->bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        int r = -errno;
+        free(arena);
+        return err_raise(r);
+    }
+    (void)madvise(base, arena->bytes, MADV_HUGEPAGE);
+    arena->base = base;
+    int r = arena_create(arena);
+    if (r < 0) {
+        munmap(base, arena->bytes);
+        free(arena);
+        return err_pass(r);
+    }
+    *ret_arena = arena;
+    return 0;
+}
+
+void arena_close(struct arena *arena) {
+    if (arena) {
+        arena_destroy(arena);
+        munmap(arena->base, arena->bytes);
+        free(arena);
+    }
+}
+
+void *arena_take(struct arena *arena, size_t bytes, size_t align) {
+    must(bytes > 0);
+    void *memory = body_take(arena, bytes, align < 16 ? 16 : align);
+    if (memory) {
+        atomic_store_explicit(&arena->used, arena_used(arena) + bytes, memory_order_relaxed);
+    }
+    return memory;
+}
+
+void arena_give(struct arena *arena, void *memory, size_t bytes) {
+    must(arena_used(arena) >= bytes);
+    atomic_store_explicit(&arena->used, arena_used(arena) - bytes, memory_order_relaxed);
+    body_give(arena, memory, bytes);
+}
+
+/* Relaxed: a number for people and budgets, it orders nothing. */
+uint64_t arena_used(const struct arena *arena) {
+    return atomic_load_explicit(&arena->used, memory_order_relaxed);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* arena — memory of one core for block frames and request bodies: a jemalloc arena whose extents
+ * lie in one slice of a region reserved at boot, so that blocks never mix with the general heap and
+ * the bound is a number.
+ *
+ * Extents are cut off the slice in order and never returned; jemalloc keeps and reuses them. Builds
+ * with a sanitizer have no jemalloc and use the general heap, with the same bound by count.
+ *
+ * Thread: owner (one core) for take and give; any for arena_used. Cost: about 100 ns. */
+
+#include "base/base.h"
+
+#include <stdatomic.h>
+
+struct arena;
+
+/* Reserves address space only; pages are taken when touched. Returns: 0 or -ENOMEM. Thread: boot.
+ */
+must_check int arena_open(size_t bytes, struct arena **ret_arena);
+void arena_close(struct arena *arena);
+/* align: a power of two. Returns: NULL when the slice is full. */
+void *arena_take(struct arena *arena, size_t bytes, size_t align);
+void arena_give(struct arena *arena, void *memory, size_t bytes);
+/* Bytes handed out now. Thread: any. */
+uint64_t arena_used(const struct arena *arena);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* conn — one TCP connection of a net tile: its life, what it sent us, what we owe it.
+ *
+ *            accept        first frame            peer ended or error,
+ *   FREE ──────────► HELLO ───────────► READY ──────────────────────► CLOSING ──► FREE
+ *                      └──────────────────────────────────────────────►│
+ *
+ * Input: received buffers wait on a list until there are jobs and room for their requests. Output:
+ * a list of nodes, filled in chunks or leased from frames, sent in one operation at a time, so that
+ * replies never reorder. A slot is free again only when the kernel holds no operation of it and no
+ * job names it: the count is the guard, the generation finds stragglers.
+ *
+ * Thread: the net tile that owns it. */
+
+#include "base/base.h"
+#include "base/pool.h"
+#include "proto/tlv/tlv.h"
+#include "rings/job.h"
+
+struct frame;
+
+enum conn_state { CONN_FREE, CONN_HELLO, CONN_READY, CONN_CLOSING, CONN_STATE_COUNT };
+
+/* Why a connection ended; counted, never logged by a tile. */
+enum conn_end {
+    CONN_END_PEER,
+    CONN_END_ERROR,
+    CONN_END_PROTOCOL,
+    CONN_END_STALLED,
+    CONN_END_IDLE,
+    CONN_END_DRAIN,
+    CONN_END_COUNT
+};
+
+/* A piece of output. Chunks carry their bytes behind them; leased nodes point into a frame. */
+struct out {
+    struct out *next;
+    const uint8_t *bytes;
+    struct frame *frame; /* leased; NULL for a chunk */
+    uint32_t used;       /* bytes to send, from the front */
+    uint32_t size;       /* room of a chunk; 0 for a leased node */
+};
+
+#define OUT_SMALL_BYTES 2048u
+#define OUT_LARGE_BYTES 32768u
+#define CONN_INPUT_HELD 4u /* buffers a connection may hold unread before its receive is stopped \
+                            */
+#define CONN_NO_BUFFER UINT16_MAX
+
+/* One received buffer that waits to be read; the tile keeps one of these per buffer of each group.
+ */
+struct conn_input {
+    uint16_t next;   /* buffer of the same group, or CONN_NO_BUFFER */
+    uint16_t offset; /* read so far */
+    uint16_t bytes;  /* received */
+};
+
+struct conn {
+    /* set when accepted, or by the first frame */
+    int fd;
+    uint32_t slot;
+    uint8_t listener;
+    uint8_t ceiling;
+    uint8_t class;
+    uint8_t group; /* receive group: class + 1, or 0 while in HELLO */
+    uint16_t flow;
+
+    /* state */
+    uint8_t state;    /* enum conn_state */
+    uint8_t end;      /* enum conn_end, once CLOSING */
+    bool receive_out; /* true exactly while the kernel holds a receive */
+    bool send_out;    /* true exactly while the kernel holds a send */
+    bool cancel_out;  /* true exactly while the kernel holds a cancel */
+    bool peer_ended;  /* no more input will come; answer what came */
+    bool starved;     /* waits for a buffer of its group */
+    bool waiting;     /* on the tile's list of those that wait for jobs or room */
+    bool dirty;       /* on the tile's list of those with output to send */
+    bool skipping;    /* the body being received belongs to a refused request */
+    bool slow;        /* its receive was stopped because it does not take its replies */
+    bool lingering;   /* CLOSING: our side is shut, input is read away until the peer ends too */
+
+    /* requests */
+    uint32_t jobs;             /* in flight, named by slot */
+    uint32_t requests;         /* since accept, saturating: HELLO must be the first */
+    struct job *upload;        /* whose body is being received */
+    uint32_t upload_bytes;     /* of its body, received so far */
+    struct job_chain deferred; /* ready to be answered, but its output is full */
+
+    /* output */
+    struct out *out_head, *out_tail;
+    uint32_t out_bytes;   /* in the list */
+    uint32_t sending;     /* bytes the kernel was given */
+    uint64_t progress_ns; /* last time output moved or was empty; for idling: last byte received */
+
+    struct conn *next_waiting, *next_dirty, *next_starved;
+    uint32_t input_count; /* buffers held, all of `group` */
+    uint16_t input_head, input_tail;
+    struct tlv_reader reader;
+};
+static_assert(sizeof(struct conn) <= 448, "an idle connection costs at most 512 bytes (G20)");
+
+/* The only place that moves a connection's state. */
+void conn_goto(struct conn *conn, enum conn_state to);
+extern const char *const conn_end_names[CONN_END_COUNT];
+
+/* Output memory of one net tile. */
+struct out_pools {
+    struct pool small, large, leased;
+};
+size_t out_pools_footprint(uint32_t small, uint32_t large, uint32_t leased);
+void out_pools_init(struct out_pools *pools, void *memory, uint32_t small, uint32_t large,
+                    uint32_t leased);
+/* Free nodes that could take a chunk. */
+static inline uint32_t out_pools_free(const struct out_pools *pools) {
+    return pools->small.free_count + pools->large.free_count;
+}
+
+/* conn_room gives `bytes` (<= OUT_SMALL_BYTES) of contiguous room at the end of the output and
+ * counts them as written. Returns: NULL when the pools are empty. */
+uint8_t *conn_room(struct out_pools *pools, struct conn *conn, uint32_t bytes);
+/* Appends any number of bytes by copying. Returns: false if the pools ran out; nothing was
+ * appended. */
+must_check bool conn_append(struct out_pools *pools, struct conn *conn, const void *bytes,
+                            uint32_t count);
+/* Appends a leased range; the lease is the output's from here on. Returns: false: the caller keeps
+ * it. */
+must_check bool conn_append_frame(struct out_pools *pools, struct conn *conn, struct frame *frame,
+                                  const uint8_t *bytes, uint32_t count);
+/* The kernel took `count` bytes off the front: nodes go back, leases end. */
+void conn_sent(struct out_pools *pools, struct conn *conn, uint32_t count);
+/* Drops all output. Not while a send is out. */
+void conn_drop_output(struct out_pools *pools, struct conn *conn);

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/core.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "engine/dispatch.h"
+#include "engine/engine_private.h"
+#include "engine/heap.h"
+#include "engine/helper.h"
+#include "engine/net.h"
+#include "engine/work.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+COUNTER_NAMES(core, CORE_COUNTERS);
+
+#define CORE_ENTRIES 4096u /* submissions of one turn */
+#define CORE_EVENTS  256u  /* completions handled in one turn */
+#define CORE_WAIT_NS NS_PER_S
+
+int core_open(struct core *core, struct engine *engine, uint32_t index,
+              const struct layout_core *place) {
+    core->engine = engine;
+    core->index = index;
+    core->place = *place;
+    bool serves = place->net || place->work;
+    int r = io_open(&core->io, serves ? CORE_ENTRIES : 256);
+    if (r < 0) {
+        return err_pass(r);
+    }
+    core->bell.ring_fd = io_fd(&core->io);
+    return 0;
+}
+
+void core_close(struct core *core) {
+    if (core->bell.ring_fd > 0) {
+        io_close(&core->io);
+    }
+    arena_close(core->arena);
+    mem_close(&core->region);
+}
+
+uint32_t core_ring_bells(struct core *core) {
+    uint32_t rung = 0;
+    uint64_t told = core->bells & ~(UINT64_C(1) << core->index); /* this core is awake */
+    core->bells = 0;
+    while (told) {
+        uint32_t target = (uint32_t)__builtin_ctzll(told);
+        told &= told - 1;
+        struct bell *bell = &core->engine->cores[target].bell;
+        if (bell_must_ring(bell)) {
+            io_bell(&core->io, bell->ring_fd);
+            rung++;
+        }
+    }
+    if (rung) {
+        counter_add(&core->counters.rings_sent, rung);
+    }
+    return rung;
+}
+
+void core_ring_now(struct core *core) {
+    if (core_ring_bells(core) > 0) {
+        int r = io_enter(&core->io, false, 0);
+        must(r == 0);
+    }
+}
+
+void core_ask(struct core *core, enum core_wish wish, struct io *control_io) {
+    atomic_store_explicit(&core->wish, wish, memory_order_release); /* pairs with take_wish */
+    if (bell_must_ring(&core->bell)) {
+        io_bell(control_io, core->bell.ring_fd);
+    }
+}
+
+/* ---- the loop
+ * ------------------------------------------------------------------------------------------- */
+
+static void tick(struct core *core) {
+    core->tick_ns = core->now_ns + CORE_TICK_NS;
+    /* Acquire: pairs with control's release after the new settings were written. */
+    struct settings *settings = atomic_load_explicit(&core->engine->current, memory_order_acquire);
+    if (core->net) {
+        if (core->net->settings != settings) {
+            net_apply(core->net, settings);
+        }
+        net_tick(core->net);
+    }
+    if (core->dispatch) {
+        dispatch_tick(core->dispatch);
+    }
+    counter_set(&core->counters.enters, core->io.enters);
+    counter_set(&core->counters.heap_calls, heap_sealed_calls());
+}
+
+/* Returns: false when the core is to end. */
+static bool take_wish(struct core *core) {
+    enum core_wish wish = (enum core_wish)atomic_load_explicit(&core->wish, memory_order_acquire);
+    if (wish == WISH_RUN) {
+        return true;
+    }
+    if (core->net) {
+        net_drain(core->net, wish >= WISH_DRAIN_HARD);
+    }
+    bool drained = (!core->net || net_drained(core->net)) && (!core->work || work_idle(core->work));
+    atomic_store_explicit(&core->drained, drained, memory_order_release); /* read by control */
+    return wish != WISH_HALT;
+}
+
+static uint32_t reap(struct core *core) {
+    struct io_event events[CORE_EVENTS];
+    uint32_t count = io_reap(&core->io, events, CORE_EVENTS);
+    for (uint32_t i = 0; i < count; i++) {
+        if (events[i].op != IO_BELL) {
+            must(core->net != NULL); /* only net tiles have sockets */
+            net_event(core->net, &events[i]);
+        }
+    }
+    return count;
+}
+
+/* Every input once more, after the bell was armed: what came before the arming rings no bell. */
+static bool has_input(struct core *core) {
+    return io_pending(&core->io) || (core->net && net_has_input(core->net)) ||
+           (core->dispatch && dispatch_has_input(core->dispatch)) ||
+           (core->work && work_has_input(core->work));
+}
+
+static uint64_t wait_limit(const struct core *core) {
+    uint64_t due = core->tick_ns;
+    if (core->net && pool_used(&core->net->conns) == 0 && !core->net->accept_again &&
+        !core->net->draining) {
+        due = core->now_ns + CORE_WAIT_NS; /* nobody to time out */
+    }
+    if (core->dispatch) {
+        due = min_u64(due, dispatch_due_ns(core->dispatch));
+    }
+    if (core->work) {
+        due = min_u64(due, work_due_ns(core->work));
+    }
+    due = max_u64(due, core->now_ns + 1000);
+    return min_u64(due - core->now_ns, CORE_WAIT_NS);
+}
+
+/* A core that is ours alone looks a little longer before it parks: at most what a park would cost.
+ */
+static bool spin(struct core *core) {
+    if (core->spin_ns_max == 0) {
+        return false;
+    }
+    uint64_t start = clock_ns();
+    uint64_t now = start;
+    bool found = false;
+    while (!found && now - start < core->spin_ns_max) {
+        int r = io_enter(&core->io, false, 0);
+        must(r == 0);
+        found = has_input(core);
+        now = clock_ns();
+    }
+    counter_add(&core->counters.spin_ns, now - start);
+    return found;
+}
+
+/* Enters the kernel once: to wait if nothing is left to do, else to submit and look. */
+static void core_enter(struct core *core, bool backlog) {
+    int r;
+    if (backlog || spin(core)) {
+        r = io_enter(&core->io, false, 0);
+        must(r == 0);
+        return;
+    }
+    bell_arm(&core->bell);
+    if (has_input(core)) {
+        bell_disarm(&core->bell);
+        r = io_enter(&core->io, false, 0);
+        must(r == 0);
+        return;
+    }
+    uint64_t before = clock_ns();
+    counter_add(&core->counters.busy_ns, before - core->now_ns);
+    counter_add(&core->counters.parks, 1);
+    store_park(core->engine->store, core->index);
+    r = io_enter(&core->io, true, wait_limit(core));
+    must(r == 0);
+    bell_disarm(&core->bell);
+    core->now_ns = clock_ns();
+}
+
+/* One turn: every tile works a bounded amount, then the kernel is entered once. */
+static void turn(struct core *core) {
+    bool backlog = reap(core) == CORE_EVENTS;
+    if (core->net) {
+        backlog |= net_poll(core->net);
+    }
+    if (core->dispatch) {
+        backlog |= dispatch_poll(core->dispatch);
+    }
+    if (core->work) {
+        if (work_is_long(core->work)) {
+            core_ring_now(core); /* what others wait for must not wait for a hash */
+        }
+        backlog |= work_poll(core->work);
+    }
+    if (core->dispatch && dispatch_has_input(core->dispatch)) {
+        backlog =
+            true; /* a fused core's work tile sent containers home: the next batch may close */
+    }
+    if (core->net) {
+        (void)net_collect(core->net);
+        backlog |= net_flush(core->net);
+    }
+    (void)core_ring_bells(core);
+    core_enter(core, backlog);
+}
+
+static void pin(const struct core *core) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(core->place.cpu, &set);
+    (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* the layout checked the CPU */
+}
+
+static void run(struct core *core) {
+    core->now_ns = clock_ns();
+    if (core->net) {
+        net_start(core->net);
+    }
+    bool going = true;
+    while (going) {
+        uint64_t before = core->now_ns;
+        store_turn(core->engine->store, core->index);
+        turn(core);
+        uint64_t now = clock_ns();
+        counter_add(&core->counters.turns, 1);
+        counter_add(&core->counters.busy_ns, now - max_u64(before, core->now_ns));
+        core->now_ns = now;
+        if (unlikely(now >= core->tick_ns)) {
+            tick(core);
+        }
+        if (unlikely(atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_RUN)) {
+            going = take_wish(core);
+        }
+    }
+    store_park(core->engine->store, core->index);
+}
+
+static void *core_main(void *argument) {
+    struct core *core = argument;
+    char name[16];
+    (void)snprintf(name, sizeof name, core->helper ? "helper" : "core %u", core->place.name);
+    (void)pthread_setname_np(pthread_self(), name);
+    if (!core->helper) {
+        pin(core);
+    }
+    int r = io_start(&core->io);
+    if (r < 0) {
+        core->failure = r;
+        atomic_store_explicit(&core->life, CORE_FAIL, memory_order_release);
+        return NULL;
+    }
+    atomic_store_explicit(&core->life, CORE_RUN,
+                          memory_order_release); /* pairs with the wait of engine.c */
+    if (core->helper) {
+        helper_run(core);
+    } else {
+        mem_seal();
+        run(core);
+        mem_unseal();
+    }
+    atomic_store_explicit(&core->life, CORE_DONE, memory_order_release);
+    return NULL;
+}
+
+int core_launch(struct core *core) {
+    int r = pthread_create(&core->thread, NULL, core_main, core);
+    core->launched = r == 0;
+    return err_raise(-r);
+}
+
+void core_join(struct core *core) {
+    if (core->launched) {
+        pthread_join(core->thread, NULL);
+        core->launched = false;
+    }
+}

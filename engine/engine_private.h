@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* engine_private — the engine as its own files see it: who hosts what, and what control publishes.
+ * Everything here is set at boot and constant while cores run, but for the words marked otherwise.
+ */
+
+#include "engine/core.h"
+#include "engine/engine.h"
+#include "engine/layout.h"
+#include "engine/mesh.h"
+#include "engine/settings.h"
+#include "store/store.h"
+
+struct listener {
+    int fd;
+    struct listener_address address;
+    bool accepting; /* the acceptor's: a multishot accept is out */
+};
+
+struct admin;
+
+struct engine {
+    struct settings settings;           /* as started */
+    struct settings published[2];       /* reload writes the one not in use, then moves `current` */
+    _Atomic(struct settings *) current; /* release by control; acquire by each core at its tick */
+    struct engine_hooks hooks;
+    struct layout layout;
+    struct layout_host host;
+    struct mesh mesh;
+    struct store *store;
+    struct store_report report;
+    struct store_memory memories[LAYOUT_CORES_MAX];
+    struct disk disks[LAYOUT_CORES_MAX];
+    struct core cores[LAYOUT_CORES_MAX + 1]; /* the last in use is the helper's */
+    uint32_t keeper_core[LAYOUT_CORES_MAX];  /* keeper index -> core index */
+    struct listener listeners[SETTINGS_LISTENERS_MAX];
+    uint32_t listener_count;
+    struct admin *admin;
+    uint64_t started_ns;
+    uint64_t park_cost_ns;  /* measured at boot: the bound of spinning */
+    _Atomic uint32_t state; /* enum engine_state; control writes */
+    bool counts_heap;
+};
+
+enum engine_state { ENGINE_SERVING, ENGINE_DRAINING, ENGINE_STOPPING };

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/helper.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "engine/engine_private.h"
+#include "engine/stat.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HELPER_REST_NS (20 * NS_PER_MS) /* between looks at the store's spare segments */
+
+struct helper {
+    struct core *core;
+    struct job_chain home[LAYOUT_CORES_MAX];
+    struct helper_page pages[HELPER_PAGES];
+};
+
+int helper_open(struct core *core, struct helper **ret_helper) {
+    struct helper *helper = calloc(1, sizeof *helper);
+    if (!helper) {
+        return err_raise(-ENOMEM);
+    }
+    helper->core = core;
+    *ret_helper = helper;
+    return 0;
+}
+
+void helper_close(struct helper *helper) {
+    free(helper);
+}
+
+void helper_page_done(struct helper_page *page) {
+    if (page) {
+        atomic_store_explicit(&page->taken, 0, memory_order_release); /* pairs with take_page */
+    }
+}
+
+static struct helper_page *take_page(struct helper *helper) {
+    for (uint32_t i = 0; i < HELPER_PAGES; i++) {
+        struct helper_page *page = &helper->pages[i];
+        if (atomic_load_explicit(&page->taken, memory_order_acquire) == 0) {
+            atomic_store_explicit(&page->taken, 1,
+                                  memory_order_relaxed); /* only this thread takes */
+            return page;
+        }
+    }
+    return NULL;
+}
+
+/* A page of the catalog, as LIST's wire items: codec u32, bytes u32, multihash. */
+static void fill_list(struct helper *helper, struct job *job, struct helper_page *page) {
+    static struct store_item items[1024]; /* one helper, one thread */
+    uint32_t max = min_u32(max_u32(job->arg, 1), array_count(items));
+    uint32_t count = 0;
+    memcpy(&page->cursor, job->key.digest, sizeof page->cursor);
+    int r = store_page(helper->core->engine->store, &page->cursor, items, max, &count);
+    page->bytes = 0;
+    page->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *at = page->body + page->bytes;
+        put_be32(at, (uint32_t)items[i].codec);
+        put_be32(at + 4, items[i].bytes);
+        page->bytes += 8 + (uint32_t)key_write(&items[i].key, at + 8);
+    }
+    job->status = r == 0 ? JOB_OK : r == STORE_RETRY ? JOB_RETRY : JOB_FAILED;
+}
+
+static void serve(struct helper *helper, struct job *job) {
+    job->started_ns = job_since(job, clock_ns());
+    struct helper_page *page = take_page(helper);
+    job->data = page;
+    if (!page) {
+        job->status = JOB_BUSY;
+    } else if (job->kind == JOB_LIST) {
+        fill_list(helper, job, page);
+    } else {
+        page->bytes =
+            (uint32_t)stat_text(helper->core->engine, (char *)page->body, sizeof page->body);
+        job->status = page->bytes > 0 ? JOB_OK : JOB_FAILED;
+    }
+    job->finished_ns = job_since(job, clock_ns());
+    job_chain_push(&helper->home[job->net], job);
+}
+
+static void flush_home(struct helper *helper) {
+    struct mesh *mesh = &helper->core->engine->mesh;
+    for (uint32_t n = 0; n < mesh->core_count; n++) {
+        if (helper->home[n].head) {
+            bool pushed = ring_push_spsc(mesh->helper_done[n], helper->home[n].head);
+            must(pushed); /* as large as all jobs of that tile */
+            helper->home[n] = (struct job_chain){0};
+            core_tell(helper->core, n);
+        }
+    }
+    if (core_ring_bells(helper->core) > 0) {
+        int r = io_enter(&helper->core->io, false, 0);
+        must(r == 0);
+    }
+}
+
+void helper_run(struct core *core) {
+    struct engine *engine = core->engine;
+    struct io_event events[16];
+    while (atomic_load_explicit(&core->wish, memory_order_acquire) != WISH_HALT) {
+        core->now_ns = clock_ns();
+        counter_add(&core->counters.turns, 1);
+        struct job *job;
+        uint32_t served = 0;
+        while (served < 16 && (job = ring_pop_mpmc(engine->mesh.helper_in)) != NULL) {
+            serve(core->helper, job);
+            served++;
+        }
+        flush_home(core->helper);
+        uint32_t kept = store_housekeep(engine->store);
+        counter_add(&core->counters.busy_ns, clock_ns() - core->now_ns);
+        if (served + kept > 0) {
+            continue;
+        }
+        bell_arm(&core->bell);
+        if (ring_count(engine->mesh.helper_in) == 0) {
+            counter_add(&core->counters.parks, 1);
+            int r = io_enter(&core->io, true, HELPER_REST_NS);
+            must(r == 0);
+        }
+        bell_disarm(&core->bell);
+        (void)io_reap(&core->io, events, array_count(events));
+    }
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/listen.h"
+
+#include "engine/engine_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int complain(char *why, size_t why_bytes, const struct listener_address *address,
+                    const char *what) {
+    (void)snprintf(why, why_bytes, "listening on %s:%u: %s", address->host, address->port, what);
+    return ENGINE_HOST;
+}
+
+static void set_option(int fd, int level, int name, int value) {
+    (void)setsockopt(fd, level, name, &value, sizeof value); /* each is a help, none a need */
+}
+
+static void set_options(int fd, const struct settings *settings) {
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+               (int)(settings->net_stall_timeout_ns / NS_PER_MS));
+}
+
+static int open_one(const struct settings *settings, struct listener *listener, char *why,
+                    size_t why_bytes) {
+    struct listener_address *address = &listener->address;
+    char port[8];
+    (void)snprintf(port, sizeof port, "%u", address->port);
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int r = getaddrinfo(address->host, port, &hints, &found);
+    if (r != 0) {
+        return complain(why, why_bytes, address, gai_strerror(r));
+    }
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        freeaddrinfo(found);
+        return complain(why, why_bytes, address, strerror(errno));
+    }
+    set_options(fd, settings);
+    r = bind(fd, found->ai_addr, found->ai_addrlen);
+    if (r == 0) {
+        r = listen(fd, (int)settings->net_backlog);
+    }
+    int error = errno;
+    freeaddrinfo(found);
+    if (r != 0) {
+        close(fd);
+        return complain(why, why_bytes, address, strerror(error));
+    }
+    struct sockaddr_storage bound;
+    socklen_t length = sizeof bound;
+    if (getsockname(fd, (struct sockaddr *)&bound, &length) == 0) {
+        address->port =
+            ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&bound)->sin6_port
+                                              : ((struct sockaddr_in *)(void *)&bound)->sin_port);
+    }
+    listener->fd = fd;
+    return 0;
+}
+
+int listen_open(struct engine *engine, char *why, size_t why_bytes) {
+    struct listener_address addresses[SETTINGS_LISTENERS_MAX];
+    uint32_t count = 0;
+    if (settings_listeners(engine->settings.tlv_listen, addresses, &count, why, why_bytes) != 0) {
+        return ENGINE_CONFIG;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct listener *listener = &engine->listeners[i];
+        *listener = (struct listener){.fd = -1, .address = addresses[i]};
+        int r = open_one(&engine->settings, listener, why, why_bytes);
+        if (r != 0) {
+            return r;
+        }
+        engine->listener_count++;
+    }
+    return 0;
+}
+
+void listen_close(struct engine *engine) {
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        close(engine->listeners[i].fd);
+    }
+    engine->listener_count = 0;
+}

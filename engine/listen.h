@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* listen — the sockets the acceptor's ring listens on, with the TCP options every connection
+ * inherits: no delay, keep-alive (a half-open peer is found in about 90 s), and an end to
+ * unacknowledged data. Thread: boot. */
+
+#include "base/base.h"
+
+struct engine;
+
+/* Returns: 0, ENGINE_CONFIG or ENGINE_HOST with a sentence in `why`. Port 0 takes any; the one
+ * taken stands in listeners[i].address.port. */
+must_check int listen_open(struct engine *engine, char *why, size_t why_bytes);
+void listen_close(struct engine *engine);

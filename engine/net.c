@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: MIT */
+/* net — connections and the turn of the net tile. Requests: net_request.c; replies: net_reply.c. */
+#include "engine/net.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "engine/engine_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+COUNTER_NAMES(net, NET_COUNTERS);
+
+#define NET_IOVECS         4096u
+#define NET_MESSAGES       512u
+#define NET_SEND_PIECES    64u            /* iovecs of one send */
+#define NET_SEND_BYTES     (1024u * 1024) /* of one send, about */
+#define NET_WAIT_ALL_BYTES (256u * 1024)  /* up to here one send operation delivers everything */
+#define NET_LIGHT_GROUP    64u
+
+/* ---- set-up
+ * ------------------------------------------------------------------------------------------ */
+
+struct net_sizes {
+    uint32_t conns, jobs, small, large, leased, buffers[IO_GROUPS];
+    struct sched_config sched;
+};
+
+static struct net_sizes net_sizes(const struct settings *settings, uint32_t net_count) {
+    struct net_sizes sizes = {
+        .conns = (uint32_t)(settings->net_connections_max / net_count + 64),
+        .jobs = (uint32_t)settings->net_jobs_max,
+        .small = (uint32_t)max_u64(4096, settings->net_connections_max / net_count + 1024),
+        .large = 1024,
+        .leased = 16384,
+        .sched = sched_config_default,
+    };
+    sizes.buffers[0] = 64;
+    for (uint32_t g = 1; g < IO_GROUPS; g++) {
+        sizes.buffers[g] = (uint32_t)power_of_two_above(settings->net_buffers);
+    }
+    sizes.sched.jobs_max = sizes.jobs;
+    sizes.sched.shed = settings->sched_shed;
+    return sizes;
+}
+
+size_t net_footprint(const struct settings *settings, uint32_t net_count) {
+    struct net_sizes sizes = net_sizes(settings, net_count);
+    size_t sum = mem_need(0, pool_footprint(sizeof(struct conn), sizes.conns), CACHE_PAIR);
+    sum = mem_need(sum, pool_footprint(sizeof(struct job), sizes.jobs), CACHE_PAIR);
+    sum = mem_need(sum, pool_footprint(sizeof(struct batch), MESH_NET_BATCHES), CACHE_PAIR);
+    sum = mem_need(sum, out_pools_footprint(sizes.small, sizes.large, sizes.leased), CACHE_PAIR);
+    sum = mem_need(sum, sched_footprint(&sizes.sched), CACHE_PAIR);
+    sum = mem_need(sum, NET_IOVECS * sizeof(struct iovec), CACHE_PAIR);
+    sum = mem_need(sum, NET_MESSAGES * sizeof(struct msghdr), CACHE_PAIR);
+    for (uint32_t g = 0; g < IO_GROUPS; g++) {
+        sum = mem_need(sum, io_group_footprint(sizes.buffers[g]), PAGE_BYTES);
+        sum = mem_need(sum, sizes.buffers[g] * sizeof(struct conn_input), CACHE_PAIR);
+    }
+    return sum;
+}
+
+static void carve(struct net *net, const struct net_sizes *sizes) {
+    struct mem_region *region = &net->core->region;
+    size_t bytes = pool_footprint(sizeof(struct conn), sizes->conns);
+    pool_init(&net->conns, mem_carve(region, bytes, CACHE_PAIR), sizeof(struct conn), sizes->conns);
+    bytes = pool_footprint(sizeof(struct job), sizes->jobs);
+    pool_init(&net->jobs, mem_carve(region, bytes, CACHE_PAIR), sizeof(struct job), sizes->jobs);
+    bytes = pool_footprint(sizeof(struct batch), MESH_NET_BATCHES);
+    pool_init(&net->batches, mem_carve(region, bytes, CACHE_PAIR), sizeof(struct batch),
+              MESH_NET_BATCHES);
+    bytes = out_pools_footprint(sizes->small, sizes->large, sizes->leased);
+    out_pools_init(&net->outs, mem_carve(region, bytes, CACHE_PAIR), sizes->small, sizes->large,
+                   sizes->leased);
+    net->light =
+        sched_init(mem_carve(region, sched_footprint(&sizes->sched), CACHE_PAIR), &sizes->sched);
+    net->iovecs = mem_carve(region, NET_IOVECS * sizeof(struct iovec), CACHE_PAIR);
+    net->messages = mem_carve(region, NET_MESSAGES * sizeof(struct msghdr), CACHE_PAIR);
+}
+
+int net_open(struct net *net, struct core *core, const struct settings *settings, bool acceptor) {
+    struct engine *engine = core->engine;
+    net->core = core;
+    net->engine = engine;
+    net->store = engine->store;
+    net->mesh = &engine->mesh;
+    net->acceptor = acceptor;
+    net->spare_fd = -1;
+    struct net_sizes sizes = net_sizes(settings, engine->layout.net_count);
+    carve(net, &sizes);
+    net_apply(net, settings);
+    for (uint32_t g = 0; g < IO_GROUPS; g++) {
+        void *memory = mem_carve(&core->region, io_group_footprint(sizes.buffers[g]), PAGE_BYTES);
+        net->inputs[g] =
+            mem_carve(&core->region, sizes.buffers[g] * sizeof(struct conn_input), CACHE_PAIR);
+        int r = io_group_open(&core->io, g, memory, sizes.buffers[g]);
+        if (r < 0) {
+            return err_pass(r);
+        }
+    }
+    if (acceptor) {
+        net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    return 0;
+}
+
+void net_apply(struct net *net, const struct settings *settings) {
+    net->settings = settings;
+    net->credits = (uint32_t)settings->net_credits;
+    net->output_bytes_max = (uint32_t)settings->net_output_bytes_max;
+    net->block_bytes_max = (uint32_t)settings->store_block_bytes_max;
+    net->body_bytes_max = settings->net_body_bytes_max;
+}
+
+void net_close(struct net *net) {
+    if (net->spare_fd >= 0) {
+        close(net->spare_fd);
+    }
+}
+
+void net_start(struct net *net) {
+    if (net->acceptor) {
+        for (uint32_t i = 0; i < net->engine->listener_count; i++) {
+            io_accept(&net->core->io, net->engine->listeners[i].fd, i);
+            net->engine->listeners[i].accepting = true;
+        }
+    }
+}
+
+/* ---- lists
+ * -------------------------------------------------------------------------------------------- */
+
+void net_conn_stall(struct net *net, struct conn *conn) {
+    if (!conn->waiting) {
+        conn->waiting = true;
+        conn->next_waiting = NULL;
+        if (net->waiting_tail) {
+            net->waiting_tail->next_waiting = conn;
+        } else {
+            net->waiting_head = conn;
+        }
+        net->waiting_tail = conn;
+    }
+}
+
+void net_conn_wait(struct net *net, struct conn *conn) {
+    net_conn_stall(net, conn);
+    net->wake = true;
+}
+
+void net_conn_dirty(struct net *net, struct conn *conn) {
+    if (!conn->dirty) {
+        conn->dirty = true;
+        conn->next_dirty = net->dirty;
+        net->dirty = conn;
+    }
+}
+
+/* ---- the life of a connection
+ * ---------------------------------------------------------------------------- */
+
+/* On loopback every connection is a flow of its own; else those of one /24 or /56 share one. */
+static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint32_t core) {
+    uint64_t prefix = 0;
+    if (peer->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
+        uint32_t address = ntohl(in->sin_addr.s_addr);
+        if (address >> 24 != 127) {
+            prefix = address >> 8;
+        }
+    } else if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)peer;
+        if (!IN6_IS_ADDR_LOOPBACK(&in->sin6_addr)) {
+            prefix = get_be64(&in->sin6_addr) >> 8;
+        }
+    }
+    uint64_t mixed = (prefix ? prefix : (uint64_t)slot << 8 | core) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint16_t)(mixed >> 48);
+}
+
+static void refuse(struct net *net, int fd) {
+    uint8_t frame[TLV_REPLY_MAX];
+    size_t used = tlv_fault(frame, 0, TLV_CODE_TOO_MANY_CONNECTIONS, NULL);
+    (void)send(fd, frame, used,
+               MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy: its loss changes nothing */
+    close(fd);
+    counter_add(&net->counters.refused_connections, 1);
+    /* Counted as closed so that the acceptor's balance stays true. */
+    atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed);
+}
+
+static void conn_open(struct net *net, int fd, uint32_t listener) {
+    struct conn *conn = net->draining ? NULL : pool_get(&net->conns);
+    if (!conn) {
+        refuse(net, fd);
+        return;
+    }
+    uint32_t slot = pool_index(&net->conns, conn);
+    struct sockaddr_storage peer = {0};
+    socklen_t length = sizeof peer;
+    (void)getpeername(fd, (struct sockaddr *)&peer, &length); /* a peer already gone has no flow */
+    uint8_t ceiling = (uint8_t)net->engine->listeners[listener].address.ceiling;
+    memset(conn, 0, sizeof *conn);
+    conn->fd = fd;
+    conn->slot = slot;
+    conn->listener = (uint8_t)listener;
+    conn->ceiling = ceiling;
+    conn->class = (uint8_t)max_u32(CLASS_NORMAL, ceiling);
+    conn->flow = flow_of(&peer, slot, net->core->index);
+    conn->input_head = conn->input_tail = CONN_NO_BUFFER;
+    conn->progress_ns = net->core->now_ns;
+    tlv_reader_init(&conn->reader);
+    conn_goto(conn, CONN_HELLO);
+    counter_add(&net->counters.accepts, 1);
+    counter_add(&net->counters.connections, 1);
+    net_conn_receive(net, conn);
+}
+
+/* Arms a receive: one shot while in HELLO (its class is not known yet), multishot after. */
+void net_conn_receive(struct net *net, struct conn *conn) {
+    if (conn->state == CONN_CLOSING || conn->receive_out || conn->cancel_out || conn->starved ||
+        conn->peer_ended) {
+        return;
+    }
+    must(conn->input_count == 0);
+    bool ready = conn->state == CONN_READY;
+    conn->group = ready ? (uint8_t)(conn->class + 1) : 0;
+    conn->receive_out = true;
+    conn->slow = false;
+    io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
+               conn->group, ready);
+}
+
+static void return_input(struct net *net, struct conn *conn) {
+    while (conn->input_count > 0) {
+        uint16_t buffer = conn->input_head;
+        conn->input_head = net->inputs[conn->group][buffer].next;
+        conn->input_count--;
+        io_buffer_return(&net->core->io, conn->group, buffer);
+    }
+}
+
+static void stop_receive(struct net *net, struct conn *conn) {
+    if (conn->receive_out && !conn->cancel_out) {
+        conn->cancel_out = true;
+        io_cancel_receive(&net->core->io, conn->slot, pool_generation(&net->conns, conn->slot));
+    }
+}
+
+static void count_end(struct net *net, enum conn_end end) {
+    counter_t *counts[CONN_END_COUNT] = {
+        [CONN_END_PEER] = &net->counters.end_peer,
+        [CONN_END_ERROR] = &net->counters.end_error,
+        [CONN_END_PROTOCOL] = &net->counters.end_protocol,
+        [CONN_END_STALLED] = &net->counters.stalled_closes,
+        [CONN_END_IDLE] = &net->counters.idle_closes,
+        [CONN_END_DRAIN] = &net->counters.drain_closes,
+    };
+    counter_add(counts[end], 1);
+}
+
+void net_conn_end(struct net *net, struct conn *conn, enum conn_end end) {
+    if (conn->state == CONN_CLOSING) {
+        return;
+    }
+    conn_goto(conn, CONN_CLOSING);
+    conn->end = (uint8_t)end;
+    conn->progress_ns = net->core->now_ns;
+    count_end(net, end);
+    return_input(net, conn);
+    if (conn->upload) { /* its body will never be whole */
+        struct job *job = conn->upload;
+        conn->upload = NULL;
+        net_body_free(net, job);
+        net_job_give(net, job);
+    }
+    if (end == CONN_END_ERROR || end == CONN_END_STALLED) {
+        (void)shutdown(conn->fd, SHUT_RDWR); /* ends a send that waits for the peer */
+        if (!conn->send_out) {
+            conn_drop_output(&net->outs, conn);
+        }
+    }
+    if (end != CONN_END_PROTOCOL) {
+        stop_receive(net, conn);
+    }
+    net_conn_wait(net, conn);
+}
+
+/* The peer broke the protocol and may still be sending: closing now would reset the connection and
+ * our last words with it. So shut our side, and read away what comes until it ends or a second
+ * passed. */
+static bool linger(struct net *net, struct conn *conn) {
+    if (conn->end != CONN_END_PROTOCOL || conn->peer_ended) {
+        return false;
+    }
+    if (!conn->lingering) {
+        conn->lingering = true;
+        (void)shutdown(conn->fd, SHUT_WR);
+    }
+    if (!conn->receive_out && !conn->starved) {
+        conn->receive_out = true;
+        io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
+                   conn->group, false);
+    }
+    return true;
+}
+
+/* Frees a closing connection once nothing names it. */
+static void conn_try_free(struct net *net, struct conn *conn) {
+    while (conn->deferred.head) {
+        struct job *job = job_chain_pop(&conn->deferred);
+        if (job->kind == JOB_HAVE) {
+            net_body_free(net, job);
+        }
+        net_job_give(net, job);
+    }
+    if (conn->out_head && !conn->send_out) {
+        net_conn_dirty(net, conn); /* the last words */
+    }
+    if (conn->jobs > 0 || conn->send_out || conn->cancel_out || conn->dirty || conn->starved ||
+        linger(net, conn) || conn->receive_out) {
+        return;
+    }
+    io_close_fd(&net->core->io, conn->fd);
+    conn->fd = -1;
+    conn_goto(conn, CONN_FREE);
+    pool_put(&net->conns, conn);
+    counter_add(&net->counters.closes, 1);
+    counter_set(&net->counters.connections, counter_get(&net->counters.connections) - 1);
+    atomic_fetch_add_explicit(&net->closed, 1,
+                              memory_order_relaxed); /* a number for the acceptor */
+}
+
+/* ---- accepting: one tile listens and gives each connection to the core with the fewest
+ * ------------------- */
+
+static uint32_t emptiest_core(struct net *net) {
+    struct engine *engine = net->engine;
+    uint32_t best = net->core->index;
+    uint64_t best_open = UINT64_MAX;
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        struct net *other = engine->cores[i].net;
+        if (other) {
+            uint64_t closed = atomic_load_explicit(&other->closed, memory_order_relaxed);
+            uint64_t open_now = net->assigned[i] - closed;
+            if (open_now < best_open) {
+                best_open = open_now;
+                best = i;
+            }
+        }
+    }
+    return best;
+}
+
+/* Out of descriptors: give up the spare one to take the waiting connection and close it, so that
+ * the peer is refused at once instead of hanging, then take the spare again. */
+static void refuse_without_descriptor(struct net *net, uint32_t listener) {
+    counter_add(&net->counters.no_descriptors, 1);
+    if (net->spare_fd >= 0) {
+        close(net->spare_fd);
+        int fd =
+            accept4(net->engine->listeners[listener].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            close(fd);
+        }
+        net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
+static void on_accept(struct net *net, const struct io_event *event) {
+    if (event->result >= 0) {
+        uint32_t target = emptiest_core(net);
+        net->assigned[target]++;
+        if (target == net->core->index) {
+            conn_open(net, event->result, event->slot);
+        } else {
+            io_adopt(&net->core->io, io_fd(&net->engine->cores[target].io), event->result,
+                     event->slot);
+        }
+    } else if (event->result == -EMFILE || event->result == -ENFILE) {
+        refuse_without_descriptor(net, event->slot);
+    }
+    net->engine->listeners[event->slot].accepting = event->more;
+    if (!event->more && !net->draining) {
+        if (event->result >= 0 || event->result == -ECONNABORTED) {
+            io_accept(&net->core->io, net->engine->listeners[event->slot].fd, event->slot);
+            net->engine->listeners[event->slot].accepting = true;
+        } else {
+            net->accept_again = true; /* at the next tick: not in a circle */
+        }
+    }
+}
+
+/* ---- events
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* A slot is not reused while the kernel holds an operation of it, so the generation must match. */
+static struct conn *conn_of(struct net *net, const struct io_event *event) {
+    must(event->slot < net->conns.slots_max);
+    must((pool_generation(&net->conns, event->slot) & 0xffffffu) == event->generation);
+    return pool_at(&net->conns, event->slot);
+}
+
+static void take_buffer(struct net *net, struct conn *conn, const struct io_event *event) {
+    (void)io_buffer_take(&net->core->io, conn->group, event->buffer);
+    counter_add(&net->counters.bytes_in, (uint64_t)event->result);
+    if (conn->state == CONN_CLOSING) {
+        io_buffer_return(&net->core->io, conn->group, event->buffer);
+        return;
+    }
+    struct conn_input *inputs = net->inputs[conn->group];
+    inputs[event->buffer] =
+        (struct conn_input){.next = CONN_NO_BUFFER, .bytes = (uint16_t)event->result};
+    if (conn->input_count == 0) {
+        conn->input_head = event->buffer;
+    } else {
+        inputs[conn->input_tail].next = event->buffer;
+    }
+    conn->input_tail = event->buffer;
+    conn->input_count++;
+}
+
+static void on_receive(struct net *net, const struct io_event *event) {
+    struct conn *conn = conn_of(net, event);
+    conn->receive_out = event->more;
+    if (event->result > 0) {
+        take_buffer(net, conn, event);
+        if (conn->state == CONN_CLOSING) {
+            net_conn_wait(net, conn);
+            return;
+        }
+        if (!conn->out_head) {
+            conn->progress_ns = net->core->now_ns;
+        }
+        net_parse(net, conn);
+        if (conn->input_count > CONN_INPUT_HELD && conn->receive_out && !conn->cancel_out) {
+            conn->slow = true;
+            counter_add(&net->counters.slow_stops, 1);
+            stop_receive(net, conn);
+        }
+        return;
+    }
+    if (event->result == -ENOBUFS && conn->state != CONN_CLOSING) {
+        counter_add(&net->counters.starved, 1);
+        conn->starved = true;
+        conn->next_starved = net->starved[conn->group];
+        net->starved[conn->group] = conn;
+        return;
+    }
+    if (event->result == 0) {
+        conn->peer_ended = true;
+    } else if (event->result != -ECANCELED && event->result != -ENOBUFS) {
+        net_conn_end(net, conn, CONN_END_ERROR);
+    }
+    net_conn_wait(net, conn);
+}
+
+static void on_send(struct net *net, const struct io_event *event) {
+    struct conn *conn = conn_of(net, event);
+    must(conn->send_out);
+    conn->send_out = false;
+    conn->sending = 0;
+    if (event->result <= 0) {
+        net_conn_end(net, conn, CONN_END_ERROR);
+        conn_drop_output(&net->outs, conn);
+        net_conn_wait(net, conn);
+        return;
+    }
+    conn_sent(&net->outs, conn, (uint32_t)event->result);
+    counter_add(&net->counters.bytes_out, (uint64_t)event->result);
+    conn->progress_ns = net->core->now_ns;
+    if (conn->out_head) {
+        net_conn_dirty(net, conn);
+    }
+    /* Only those that were held back, or are about to end, have anything to do now. */
+    if (conn->state == CONN_CLOSING || conn->deferred.head || conn->input_count > 0 ||
+        conn->peer_ended) {
+        net_conn_wait(net, conn);
+    }
+}
+
+void net_event(struct net *net, const struct io_event *event) {
+    switch ((enum io_op)event->op) {
+    case IO_ACCEPT:
+        on_accept(net, event);
+        break;
+    case IO_ADOPT:
+        conn_open(net, event->result, event->slot);
+        break;
+    case IO_RECEIVE:
+        on_receive(net, event);
+        break;
+    case IO_SEND:
+        on_send(net, event);
+        break;
+    case IO_CANCEL: {
+        struct conn *conn = conn_of(net, event);
+        must(conn->cancel_out);
+        conn->cancel_out = false;
+        net_conn_wait(net, conn);
+        break;
+    }
+    case IO_NOTHING:
+    case IO_BELL:
+    case IO_DISK:
+        never("the core keeps these");
+    }
+}
+
+/* ---- the turn
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* Those that were held back look again. */
+static void serve_waiting(struct net *net) {
+    struct conn *conn = net->waiting_head;
+    net->waiting_head = net->waiting_tail = NULL;
+    net->wake = false;
+    while (conn) {
+        struct conn *next = conn->next_waiting;
+        conn->waiting = false;
+        if (conn->state == CONN_CLOSING) {
+            conn_try_free(net, conn);
+        } else {
+            while (conn->deferred.head && conn->out_bytes < net->output_bytes_max) {
+                net_push_light(net, job_chain_pop(&conn->deferred));
+            }
+            if (!conn->deferred.head) {
+                net_parse(net, conn);
+            }
+            if (conn->peer_ended && conn->input_count == 0 &&
+                conn->jobs == (conn->upload ? 1u : 0u) && !conn->out_head) {
+                net_conn_end(net, conn, CONN_END_PEER);
+            }
+        }
+        conn = next;
+    }
+}
+
+/* Buffers came back to a group: those that stopped for want of one go on. */
+static void serve_starved(struct net *net) {
+    for (uint32_t g = 0; g < IO_GROUPS; g++) {
+        uint32_t room = net->starved[g] ? io_buffers_free(&net->core->io, g) : 0;
+        while (net->starved[g] && room > 0) {
+            struct conn *conn = net->starved[g];
+            net->starved[g] = conn->next_starved;
+            conn->starved = false;
+            room--;
+            if (conn->state == CONN_CLOSING) {
+                net_conn_wait(net, conn);
+            } else if (conn->input_count == 0) {
+                net_conn_receive(net, conn);
+            }
+        }
+    }
+}
+
+/* Runs the policy over the light jobs. Returns: whether some are left. */
+static bool run_light(struct net *net) {
+    struct sched_pick picks[NET_LIGHT_GROUP];
+    uint64_t spent_ns = 0;
+    while (sched_backlog(net->light) > 0) {
+        if (out_pools_free(&net->outs) < 2 * NET_LIGHT_GROUP ||
+            net->outs.leased.free_count < NET_LIGHT_GROUP) {
+            counter_add(&net->counters.no_room, 1);
+            return false; /* sends that are out will make room: no reason to spin */
+        }
+        bool contended = sched_classes_backlogged(net->light) > 1;
+        if (contended && spent_ns >= net->settings->sched_quantum_ns) {
+            return true;
+        }
+        uint32_t count = sched_pick(net->light, picks, NET_LIGHT_GROUP, 0, net->core->now_ns);
+        must(count > 0);
+        for (uint32_t i = 0; i < count; i++) {
+            spent_ns += picks[i].cost_ns;
+        }
+        net_answer_light(net, picks, count);
+    }
+    return false;
+}
+
+bool net_poll(struct net *net) {
+    serve_waiting(net);
+    bool backlog = run_light(net);
+    net_flush_heavy(net);
+    serve_starved(net);
+    return backlog;
+}
+
+/* One finished chain. Returns: the job that found no room to be written, and those behind it. */
+static struct job *collect_chain(struct net *net, struct job *job, uint32_t work, uint32_t *count) {
+    while (job) {
+        struct job *next = job->next;
+        if (!net_reply(net, job, work)) {
+            return job;
+        }
+        (*count)++;
+        job = next;
+    }
+    return NULL;
+}
+
+/* The rings on which jobs of this tile come home: one per work tile, then sched's, then the
+ * helper's. */
+static struct ring *way_home(const struct net *net, uint32_t from) {
+    uint32_t self = net->core->index;
+    uint32_t cores = net->mesh->core_count;
+    return from < cores    ? net->mesh->done[from][self]
+           : from == cores ? net->mesh->shed[self]
+                           : net->mesh->helper_done[self];
+}
+
+uint32_t net_collect(struct net *net) {
+    uint32_t count = 0;
+    if (net->unwritten) {
+        net->unwritten = collect_chain(net, net->unwritten, net->unwritten_work, &count);
+    }
+    for (uint32_t from = 0; from < net->mesh->core_count + 2; from++) {
+        struct ring *ring = way_home(net, from);
+        struct job *chain;
+        while (ring && !net->unwritten && (chain = ring_pop_spsc(ring)) != NULL) {
+            net->unwritten = collect_chain(net, chain, from, &count);
+            net->unwritten_work = from;
+        }
+    }
+    return count;
+}
+
+bool net_has_input(const struct net *net) {
+    for (uint32_t from = 0; from < net->mesh->core_count + 2; from++) {
+        struct ring *ring = way_home(net, from);
+        if (ring && ring_count(ring) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Prepares one send of what a connection owes. Returns: false if this turn has no iovecs left. */
+static bool send_output(struct net *net, struct conn *conn) {
+    struct io *io = &net->core->io;
+    uint32_t generation = pool_generation(&net->conns, conn->slot);
+    struct out *head = conn->out_head;
+    uint32_t bytes = head->used;
+    if (!head->next) {
+        io_send(io, conn->fd, conn->slot, generation, head->bytes, bytes,
+                bytes <= NET_WAIT_ALL_BYTES);
+    } else {
+        if (net->iovecs_used + NET_SEND_PIECES > NET_IOVECS || net->messages_used == NET_MESSAGES) {
+            return false;
+        }
+        struct iovec *first = &net->iovecs[net->iovecs_used];
+        uint32_t pieces = 0;
+        bytes = 0;
+        for (struct out *out = head; out && pieces < NET_SEND_PIECES && bytes < NET_SEND_BYTES;
+             out = out->next) {
+            first[pieces++] =
+                (struct iovec){.iov_base = (void *)(uintptr_t)out->bytes, .iov_len = out->used};
+            bytes += out->used;
+        }
+        net->iovecs_used += pieces;
+        struct msghdr *message = &net->messages[net->messages_used++];
+        *message = (struct msghdr){.msg_iov = first, .msg_iovlen = pieces};
+        io_send_message(io, conn->fd, conn->slot, generation, message, bytes <= NET_WAIT_ALL_BYTES);
+    }
+    conn->send_out = true;
+    conn->sending = bytes;
+    counter_add(&net->counters.sends, 1);
+    return true;
+}
+
+bool net_flush(struct net *net) {
+    net->iovecs_used = 0;
+    net->messages_used = 0;
+    struct conn *conn = net->dirty;
+    net->dirty = NULL;
+    bool left = false;
+    while (conn) {
+        struct conn *next = conn->next_dirty;
+        conn->dirty = false;
+        if (conn->out_head && !conn->send_out && !send_output(net, conn)) {
+            net_conn_dirty(net, conn);
+            left = true;
+        }
+        if (conn->state == CONN_CLOSING && !conn->send_out) {
+            net_conn_wait(net, conn);
+        }
+        conn = next;
+    }
+    io_publish_buffers(&net->core->io);
+    return left || net->wake;
+}
+
+/* ---- the lazy tick
+ * --------------------------------------------------------------------------------------------- */
+
+static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
+    uint64_t quiet = net->core->now_ns - conn->progress_ns;
+    uint64_t stall = pressed ? NS_PER_S : net->settings->net_stall_timeout_ns;
+    if (conn->state == CONN_CLOSING) {
+        if (quiet > NS_PER_S) {
+            (void)shutdown(conn->fd, SHUT_RDWR); /* it was given time for our last words */
+            conn->peer_ended = true;
+        }
+    } else if (conn->out_head && quiet > stall) {
+        net_conn_end(net, conn, CONN_END_STALLED);
+    } else if (net->draining && !conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
+               conn->input_count == 0) {
+        net_conn_end(net, conn, CONN_END_DRAIN);
+    } else if (!conn->out_head && conn->jobs == 0 && net->settings->net_idle_timeout_ns != 0 &&
+               quiet > net->settings->net_idle_timeout_ns) {
+        net_conn_end(net, conn, CONN_END_IDLE);
+    }
+    if (conn->state == CONN_CLOSING) {
+        net_conn_wait(net, conn);
+    }
+}
+
+void net_tick(struct net *net) {
+    /* Output memory nearly gone: whoever holds some without moving for a second makes room. */
+    bool pressed = net->outs.large.free_count < net->outs.large.slots_max / 4 ||
+                   net->outs.small.free_count < net->outs.small.slots_max / 4;
+    uint32_t slots = net->conns.slots_max;
+    uint32_t share = net->draining ? slots : slots / 8 + 1; /* all of them in 0.8 s */
+    for (uint32_t i = 0; i < share; i++) {
+        struct conn *conn = pool_at(&net->conns, net->sweep);
+        net->sweep = net->sweep + 1 == slots ? 0 : net->sweep + 1;
+        if (conn->state != CONN_FREE) {
+            sweep_conn(net, conn, pressed);
+        }
+    }
+    if (net->accept_again && !net->draining) {
+        net->accept_again = false;
+        for (uint32_t i = 0; i < net->engine->listener_count; i++) {
+            if (!net->engine->listeners[i].accepting) {
+                io_accept(&net->core->io, net->engine->listeners[i].fd, i);
+                net->engine->listeners[i].accepting = true;
+            }
+        }
+    }
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        counter_set(&net->queued[c], sched_backlog_of(net->light, (enum job_class)c));
+    }
+    counter_set(&net->counters.jobs_used, pool_used(&net->jobs));
+    counter_set(&net->counters.jobs_peak, net->jobs.slots_max - net->jobs.low_water);
+}
+
+void net_drain(struct net *net, bool hard) {
+    if (!net->draining && net->acceptor) {
+        for (uint32_t i = 0; i < net->engine->listener_count; i++) {
+            (void)shutdown(net->engine->listeners[i].fd,
+                           SHUT_RDWR); /* ends the accept that is out */
+        }
+    }
+    net->draining = true;
+    for (uint32_t i = 0; hard && i < net->conns.slots_max; i++) {
+        struct conn *conn = pool_at(&net->conns, i);
+        if (conn->state == CONN_HELLO || conn->state == CONN_READY) {
+            net_conn_end(net, conn, CONN_END_ERROR);
+        }
+    }
+}
+
+bool net_drained(const struct net *net) {
+    return net->draining && pool_used(&net->conns) == 0;
+}

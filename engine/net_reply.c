@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/* net_reply — results become bytes: the writing half of the net tile.
+ *
+ * Bodies below REPLY_COPY_MAX are copied behind their head (one node, one send); larger ones leave
+ * as a lease on their frame. Every job passes exactly one of the functions here and is given back.
+ */
+#include "engine/net.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/must.h"
+#include "engine/helper.h"
+
+#include <string.h>
+
+#define REPLY_COPY_MAX (OUT_SMALL_BYTES - TLV_VALUE_HEAD)
+
+/* What "try later" means: about the time a class's backlog needs to pass its target again, spread
+ * by the request id so that those turned away together do not come back together. */
+static uint32_t busy_delay_ms(enum job_class class, uint32_t id) {
+    static const uint32_t base_ms[CLASS_COUNT] = {2, 10, 40, 200};
+    return base_ms[class] + (id * 2654435761u >> 24) * base_ms[class] / 256;
+}
+
+void net_reply_busy(struct net *net, struct conn *conn, uint32_t id, enum job_class class) {
+    counter_add(&net->counters.busy, 1);
+    uint8_t *out = conn_room(&net->outs, conn, 14);
+    if (out) { /* without room for 14 bytes the connection is about to be stopped anyway */
+        size_t used = tlv_busy(out, id, busy_delay_ms(class, id), net->credits);
+        must(used == 14);
+        net_conn_dirty(net, conn);
+    }
+}
+
+void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_code code,
+                     const char *text) {
+    uint8_t frame[TLV_REPLY_MAX];
+    size_t used = tlv_fault(frame, id, code, text);
+    uint8_t *out = conn_room(&net->outs, conn, (uint32_t)used);
+    if (out) {
+        memcpy(out, frame, used);
+        net_conn_dirty(net, conn);
+    }
+}
+
+/* Counts a finished request and gives its job back. */
+static void finish(struct net *net, struct job *job, uint64_t replied_ns) {
+    enum job_class class = (enum job_class)job->class;
+    static const uint64_t target_ns[CLASS_COUNT] = {10 * NS_PER_MS, 50 * NS_PER_MS, 200 * NS_PER_MS,
+                                                    NS_PER_S};
+    uint64_t took = replied_ns - job->arrived_ns;
+    if (likely(job->status == JOB_OK || job->status == JOB_ABSENT)) {
+        hist_record(&net->latency[class], took, 1);
+        counter_add(&net->done[class], 1);
+        if (unlikely(took > target_ns[class])) {
+            counter_add(&net->sla_misses[class], 1);
+        }
+    } else if (job->status == JOB_BUSY) {
+        counter_add(&net->shed[class], 1);
+    } else if (job->status == JOB_EXPIRED) {
+        counter_add(&net->expired[class], 1);
+    }
+    net_job_give(net, job);
+}
+
+/* Relaxed: a reader may see halves of two requests; it is a sample for people. */
+static void keep_trace(struct net_trace *trace, const struct job *job, uint32_t work,
+                       uint64_t replied_ns) {
+    atomic_store_explicit(&trace->arrived_ns, job->arrived_ns, memory_order_relaxed);
+    atomic_store_explicit(&trace->replied_ns, replied_ns, memory_order_relaxed);
+    atomic_store_explicit(&trace->queued_ns, job->queued_ns, memory_order_relaxed);
+    atomic_store_explicit(&trace->started_ns, job->started_ns, memory_order_relaxed);
+    atomic_store_explicit(&trace->finished_ns, job->finished_ns, memory_order_relaxed);
+    atomic_store_explicit(&trace->kind, job->kind, memory_order_relaxed);
+    atomic_store_explicit(&trace->class, job->class, memory_order_relaxed);
+    atomic_store_explicit(&trace->work, work, memory_order_relaxed);
+}
+
+/* ---- the bytes of each answer
+ * ------------------------------------------------------------------------ */
+
+/* A GET's block, whole or in part. Takes the lease over, also when it returns false for want of
+ * room: then the caller still holds it. */
+static bool write_value(struct net *net, struct conn *conn, struct job *job, struct frame *frame) {
+    uint32_t total = frame_bytes(frame);
+    uint32_t offset = job->arg;
+    if (unlikely(offset > total)) {
+        net_reply_fault(net, conn, job->id, TLV_CODE_RANGE, NULL);
+        frame_give_back(frame);
+        return true;
+    }
+    uint32_t length = total - offset;
+    if (job->data_bytes != 0) {
+        length = min_u32(length, job->data_bytes);
+    }
+    const uint8_t *body = frame_body(frame) + offset;
+    if (length <= REPLY_COPY_MAX) {
+        uint8_t *out = conn_room(&net->outs, conn, TLV_VALUE_HEAD + length);
+        if (unlikely(!out)) {
+            return false;
+        }
+        (void)tlv_value_head(out, job->id, (uint32_t)frame_codec(frame), total, offset, length);
+        memcpy(out + TLV_VALUE_HEAD, body, length);
+        frame_give_back(frame);
+        return true;
+    }
+    if (net->outs.leased.free_count == 0) {
+        return false;
+    }
+    uint8_t *out = conn_room(&net->outs, conn, TLV_VALUE_HEAD);
+    if (unlikely(!out)) {
+        return false;
+    }
+    (void)tlv_value_head(out, job->id, (uint32_t)frame_codec(frame), total, offset, length);
+    bool leased = conn_append_frame(&net->outs, conn, frame, body, length);
+    must(leased); /* a node was free */
+    counter_add(&net->counters.leased_sends, 1);
+    return true;
+}
+
+static enum tlv_code refusal_code(const struct job *job) {
+    switch ((enum job_refusal)job->arg) {
+    case REFUSED_MISMATCH:
+        return TLV_CODE_MISMATCH;
+    case REFUSED_HASH:
+        return TLV_CODE_UNKNOWN_HASH;
+    case REFUSED_SIZE:
+        return TLV_CODE_TOO_LARGE;
+    case REFUSED_NONE:
+    case REFUSED_POLICY:
+        break;
+    }
+    return TLV_CODE_POLICY;
+}
+
+/* Every status but OK. Returns: false for want of room. */
+static bool write_refusal(struct net *net, struct conn *conn, const struct job *job) {
+    uint8_t frame[TLV_REPLY_MAX];
+    size_t used = 0;
+    switch ((enum job_status)job->status) {
+    case JOB_OK:
+    case JOB_CANCELED:
+    case JOB_STATUS_COUNT:
+        never("not a refusal");
+    case JOB_ABSENT:
+        used = tlv_plain(frame, TLV_NOT_FOUND, job->id);
+        break;
+    case JOB_BUSY:
+        counter_add(&net->counters.busy, 1);
+        used = tlv_busy(frame, job->id, busy_delay_ms((enum job_class)job->class, job->id),
+                        net->credits);
+        break;
+    case JOB_RETRY:
+        used = tlv_retry(frame, job->id, 100);
+        break;
+    case JOB_CORRUPT:
+        used = tlv_fault(frame, job->id, TLV_CODE_CORRUPT, NULL);
+        break;
+    case JOB_REFUSED:
+        used = tlv_fault(frame, job->id, refusal_code(job), NULL);
+        break;
+    case JOB_EXPIRED:
+        used = tlv_fault(frame, job->id, TLV_CODE_EXPIRED, NULL);
+        break;
+    case JOB_FULL:
+        used = tlv_fault(frame, job->id, TLV_CODE_FULL, NULL);
+        break;
+    case JOB_READONLY:
+        used = tlv_fault(frame, job->id, TLV_CODE_READONLY, NULL);
+        break;
+    case JOB_FAILED:
+        used = tlv_fault(frame, job->id, TLV_CODE_IO, NULL);
+        break;
+    }
+    uint8_t *out = conn_room(&net->outs, conn, (uint32_t)used);
+    if (!out) {
+        return false;
+    }
+    memcpy(out, frame, used);
+    return true;
+}
+
+/* LIST and STAT: what the helper wrote. */
+static bool write_document(struct net *net, struct conn *conn, struct job *job) {
+    const struct helper_page *page = job->data;
+    uint32_t chunks = page->bytes / OUT_SMALL_BYTES + 3;
+    if (out_pools_free(&net->outs) < chunks) {
+        return false;
+    }
+    uint8_t head[TLV_REPLY_MAX];
+    size_t used = job->kind == JOB_STAT ? tlv_stats_head(head, job->id, page->bytes)
+                                        : tlv_items_head(head, job->id, page->cursor,
+                                                         (uint16_t)page->count, page->bytes);
+    bool all = conn_append(&net->outs, conn, head, (uint32_t)used) &&
+               conn_append(&net->outs, conn, page->body, page->bytes);
+    must(all); /* there was room */
+    return true;
+}
+
+static bool write_ok(struct net *net, struct conn *conn, struct job *job) {
+    switch ((enum job_kind)job->kind) {
+    case JOB_GET:
+        return write_value(net, conn, job, job->data);
+    case JOB_PUT:
+    case JOB_DELETE:
+    case JOB_VERIFY: {
+        uint8_t *out = conn_room(&net->outs, conn, 6);
+        if (out) {
+            (void)tlv_plain(out, TLV_DONE, job->id);
+        }
+        return out != NULL;
+    }
+    case JOB_LIST:
+    case JOB_STAT:
+        return write_document(net, conn, job);
+    case JOB_HAVE:
+    case JOB_KIND_COUNT:
+        break;
+    }
+    never("no such job comes home");
+}
+
+/* Memory a finished job holds besides its result. */
+static void drop_data(struct net *net, struct job *job) {
+    switch ((enum job_kind)job->kind) {
+    case JOB_GET:
+        if (job->status == JOB_OK && job->data) {
+            frame_give_back(job->data);
+        }
+        break;
+    case JOB_PUT:
+    case JOB_HAVE:
+        net_body_free(net, job);
+        break;
+    case JOB_LIST:
+    case JOB_STAT:
+        helper_page_done(job->data);
+        break;
+    case JOB_DELETE:
+    case JOB_VERIFY:
+    case JOB_KIND_COUNT:
+        break;
+    }
+    job->data = NULL;
+}
+
+bool net_reply(struct net *net, struct job *job, uint32_t work) {
+    struct conn *conn = pool_at(&net->conns, job->conn);
+    if (conn->state == CONN_CLOSING) {
+        drop_data(net, job);
+        job->status = JOB_CANCELED;
+    } else {
+        bool written =
+            job->status == JOB_OK ? write_ok(net, conn, job) : write_refusal(net, conn, job);
+        if (!written) {
+            return false;
+        }
+        if (job->kind == JOB_GET && job->status == JOB_OK) {
+            job->data = NULL; /* the lease went to the output or back */
+        }
+        drop_data(net, job);
+        net_conn_dirty(net, conn);
+    }
+    keep_trace(&net->last_heavy, job, work, net->core->now_ns);
+    finish(net, job, net->core->now_ns);
+    net_conn_wait(net, conn); /* it may go on reading, or be closed at last */
+    return true;
+}
+
+/* ---- light
+ * ------------------------------------------------------------------------------------------- */
+
+/* HAVE: the keys are in the body, the answers go straight to the output. */
+static bool answer_have(struct net *net, struct conn *conn, struct job *job) {
+    uint32_t count = job->arg;
+    if (out_pools_free(&net->outs) < count / OUT_SMALL_BYTES + 3) {
+        return false;
+    }
+    uint8_t head[TLV_REPLY_MAX];
+    uint8_t present[64];
+    struct key keys[64];
+    const uint8_t *at = job->data;
+    const uint8_t *end = at + job->data_bytes;
+    size_t head_bytes = tlv_haves_head(head, job->id, (uint16_t)count);
+    bool room = conn_append(&net->outs, conn, head, (uint32_t)head_bytes);
+    must(room);
+    while (count > 0) {
+        uint32_t group = min_u32(count, array_count(keys));
+        for (uint32_t i = 0; i < group; i++) {
+            size_t used = 0;
+            int r = key_read(at, (size_t)(end - at), &keys[i], &used);
+            if (r == KEY_UNKNOWN_HASH || r == KEY_BAD || r == KEY_SHORT) {
+                keys[i].digest_bytes = 0; /* nothing is stored under an empty digest: absent */
+                keys[i].code = 0;
+            }
+            at += r == 0 || r == KEY_UNKNOWN_HASH ? used : 0;
+        }
+        store_have(net->store, net->core->index, keys, present, group);
+        room = conn_append(&net->outs, conn, present, group);
+        must(room);
+        count -= group;
+    }
+    return true;
+}
+
+/* Puts a request aside whose connection does not take its replies. */
+static void defer(struct net *net, struct conn *conn, struct job *job) {
+    counter_add(&net->counters.deferred, 1);
+    job_chain_push(&conn->deferred, job);
+}
+
+static void answer_simple(struct net *net, struct conn *conn, struct job *job) {
+    bool written =
+        job->status == JOB_OK ? answer_have(net, conn, job) : write_refusal(net, conn, job);
+    if (!written) {
+        counter_add(&net->counters.no_room, 1);
+        job->status = JOB_OK;
+        defer(net, conn, job);
+        return;
+    }
+    net_body_free(net, job);
+    net_conn_dirty(net, conn);
+    counter_add(&net->counters.light, 1);
+    finish(net, job, net->core->now_ns);
+}
+
+/* A GET whose look-up is done. */
+static void answer_get(struct net *net, struct job *job, struct find *find, uint64_t replied_ns) {
+    struct conn *conn = pool_at(&net->conns, job->conn);
+    bool written = true;
+    switch (find->state) {
+    case FIND_FRAME:
+        written = write_value(net, conn, job, find->frame);
+        if (!written) {
+            frame_give_back(find->frame);
+        }
+        break;
+    case FIND_DISK:
+        net_push_heavy(net, job);
+        return;
+    case FIND_ABSENT:
+        job->status = JOB_ABSENT;
+        written = write_refusal(net, conn, job);
+        break;
+    case FIND_RETRY:
+        job->status = JOB_RETRY;
+        written = write_refusal(net, conn, job);
+        break;
+    }
+    if (unlikely(!written)) {
+        counter_add(&net->counters.no_room, 1);
+        job->status = JOB_OK;
+        defer(net, conn, job);
+        return;
+    }
+    net_conn_dirty(net, conn);
+    counter_add(&net->counters.light, 1);
+    finish(net, job, replied_ns);
+}
+
+void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count) {
+    struct find finds[64];
+    struct job *gets[64];
+    uint32_t get_count = 0;
+    must(count <= array_count(finds));
+    for (uint32_t i = 0; i < count; i++) {
+        struct job *job = picks[i].job;
+        struct conn *conn = pool_at(&net->conns, job->conn);
+        if (unlikely(conn->state == CONN_CLOSING)) {
+            job->status = JOB_CANCELED;
+            if (job->kind == JOB_HAVE) {
+                net_body_free(net, job);
+            }
+            finish(net, job, net->core->now_ns);
+            net_conn_wait(net, conn);
+        } else if (unlikely(picks[i].fate != SCHED_RUN)) {
+            job->status = picks[i].fate == SCHED_SHED ? JOB_BUSY : JOB_EXPIRED;
+            answer_simple(net, conn, job);
+        } else if (unlikely(conn->deferred.head || conn->out_bytes >= net->output_bytes_max)) {
+            defer(net, conn, job);
+        } else if (job->kind == JOB_HAVE) {
+            answer_simple(net, conn, job);
+        } else {
+            finds[get_count].key = &job->key;
+            gets[get_count++] = job;
+        }
+    }
+    if (get_count > 0) {
+        store_find(net->store, net->core->index, finds, get_count);
+        uint64_t now = clock_ns();
+        struct job sample = *gets[0]; /* gets[0] itself may be given back below */
+        for (uint32_t i = 0; i < get_count; i++) {
+            answer_get(net, gets[i], &finds[i], now);
+        }
+        sample.started_ns = job_since(&sample, net->core->now_ns);
+        sample.finished_ns = job_since(&sample, now);
+        if (finds[0].state == FIND_FRAME) {
+            keep_trace(&net->last_light, &sample, UINT32_MAX, now);
+        }
+    }
+}

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/* net_request — received bytes become jobs: the reading half of the net tile.
+ *
+ * A connection is read while it has input, a job is free, its output is not full, and nothing of
+ * its own is put aside. What stops it leaves the rest of its input on its list, and the connection
+ * on the tile's waiting list; backlog beyond that stays in the socket, of a class whose buffers are
+ * bounded. */
+#include "engine/net.h"
+
+#include "base/bits.h"
+#include "base/must.h"
+
+#include <string.h>
+
+/* Estimated cost of light requests, in ns of this core: the work and its share of the socket. */
+#define COST_GET_NS      500u
+#define COST_HAVE_NS     300u
+#define COST_HAVE_KEY_NS 30u
+
+/* ---- jobs: each class has a share of its own, the rest is for whoever comes
+ * ---------------------- */
+
+static uint32_t own_share(const struct net *net) {
+    return net->jobs.slots_max / 8;
+}
+
+static bool class_may_take(const struct net *net, enum job_class class) {
+    uint32_t shared_max = net->jobs.slots_max - CLASS_COUNT * own_share(net);
+    return net->class_jobs[class] < own_share(net) || net->shared_jobs < shared_max;
+}
+
+struct job *net_job_take(struct net *net, enum job_class class) {
+    if (unlikely(!class_may_take(net, class))) {
+        return NULL;
+    }
+    struct job *job = net->spare_job;
+    if (job) {
+        net->spare_job = NULL;
+        return job;
+    }
+    return pool_get(&net->jobs);
+}
+
+/* The job becomes a request of this class: from here on it counts. */
+static void job_begin(struct net *net, struct conn *conn, struct job *job, enum job_class class) {
+    if (net->class_jobs[class]++ >= own_share(net)) {
+        net->shared_jobs++;
+    }
+    conn->jobs++;
+    job->class = (uint8_t) class;
+}
+
+void net_job_give(struct net *net, struct job *job) {
+    struct conn *conn = pool_at(&net->conns, job->conn);
+    must(conn->jobs > 0);
+    conn->jobs--;
+    if (--net->class_jobs[job->class] >= own_share(net)) {
+        net->shared_jobs--;
+    }
+    pool_put(&net->jobs, job);
+    net->wake |= net->waiting_head != NULL; /* somebody may have waited for one */
+}
+
+/* ---- bodies
+ * -------------------------------------------------------------------------------------- */
+
+static uint32_t body_need(const struct tlv_request *request) {
+    return request->type == TLV_HAVE ? max_u32(request->body_bytes, request->count)
+                                     : request->body_bytes;
+}
+
+/* Returns: false when upload memory is full; an empty body needs none. */
+static bool body_take(struct net *net, struct job *job, uint32_t bytes) {
+    job->data = NULL;
+    job->data_bytes = bytes;
+    if (bytes == 0) {
+        return true;
+    }
+    if (net->body_bytes + bytes > net->body_bytes_max) {
+        return false;
+    }
+    job->data = arena_take(net->core->arena, bytes, bytes >= 16 * KiB ? PAGE_BYTES : 16);
+    if (!job->data) {
+        return false;
+    }
+    net->body_bytes += bytes;
+    return true;
+}
+
+void net_body_free(struct net *net, struct job *job) {
+    if (job->data) {
+        arena_give(net->core->arena, job->data, job->data_bytes);
+        net->body_bytes -= job->data_bytes;
+        job->data = NULL;
+    }
+}
+
+/* ---- heavy: containers of one class
+ * ---------------------------------------------------------------- */
+
+static struct batch *batch_take(struct net *net, enum job_class class) {
+    struct batch *batch;
+    while ((batch = ring_pop_spsc(net->mesh->batch_home[net->core->index])) != NULL) {
+        pool_put(&net->batches, batch);
+    }
+    batch = pool_get(&net->batches);
+    if (batch) {
+        *batch = (struct batch){.class = (uint8_t) class, .from = (uint8_t)net->core->index};
+    }
+    return batch;
+}
+
+/* Returns: false when the class ring is full; the container stays open. */
+static bool batch_push(struct net *net, enum job_class class) {
+    struct batch *batch = net->open[class];
+    batch->closed_ns = net->core->now_ns;
+    if (!ring_push_mpmc(net->mesh->class_rings[class], batch)) {
+        return false;
+    }
+    net->open[class] = NULL;
+    core_tell(net->core, net->mesh->sched_core);
+    return true;
+}
+
+static bool batch_add(struct net *net, struct job *job) {
+    enum job_class class = (enum job_class)job->class;
+    if (net->open[class] && net->open[class]->count == BATCH_JOBS_MAX && !batch_push(net, class)) {
+        return false;
+    }
+    if (!net->open[class]) {
+        net->open[class] = batch_take(net, class);
+    }
+    struct batch *batch = net->open[class];
+    if (!batch) {
+        return false;
+    }
+    batch->jobs[batch->count++] = job;
+    return true;
+}
+
+void net_push_heavy(struct net *net, struct job *job) {
+    job->queued_ns = job_since(job, net->core->now_ns);
+    counter_add(&net->counters.heavy, 1);
+    if (net->unpushed[job->class].head || !batch_add(net, job)) {
+        job_chain_push(&net->unpushed[job->class], job);
+    }
+}
+
+static void flush_helped(struct net *net) {
+    while (net->unhelped.head && ring_count(net->mesh->helper_in) < MESH_HELPER_RING / 2) {
+        struct job *job = job_chain_pop(&net->unhelped); /* before it is another thread's */
+        if (!ring_push_mpmc(net->mesh->helper_in, job)) {
+            job_chain_push(&net->unhelped, job);
+            break;
+        }
+        core_tell(net->core, net->mesh->helper_core);
+    }
+}
+
+void net_flush_heavy(struct net *net) {
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        while (net->unpushed[c].head && batch_add(net, net->unpushed[c].head)) {
+            /* batch_add stored the pointer only: popping now leaves the job as it is */
+            (void)job_chain_pop(&net->unpushed[c]);
+        }
+        if (net->open[c] && net->open[c]->count > 0) {
+            (void)batch_push(
+                net, (enum job_class)c); /* full ring: it stays open, next turn tries again */
+        }
+    }
+    flush_helped(net);
+}
+
+/* ---- requests
+ * --------------------------------------------------------------------------------------- */
+
+void net_push_light(struct net *net, struct job *job) {
+    uint32_t cost =
+        job->kind == JOB_HAVE ? COST_HAVE_NS + COST_HAVE_KEY_NS * job->arg : COST_GET_NS;
+    bool queued = sched_push(net->light, job, cost, net->core->now_ns);
+    must(queued); /* the policy has room for every job of this tile */
+}
+
+static enum job_class request_class(const struct conn *conn, const struct tlv_request *request) {
+    uint8_t asked = request->class < CLASS_COUNT ? request->class : conn->class;
+    return (enum job_class)(asked > conn->class ? asked
+                                                : conn->class); /* only lower, never higher */
+}
+
+/* HELLO fixes class and receive group; before any other frame, once. */
+static void on_hello(struct net *net, struct conn *conn, const struct tlv_request *request) {
+    if (conn->requests > 1) {
+        net_reply_fault(net, conn, request->id, TLV_CODE_HELLO_LATE, NULL);
+        net_conn_end(net, conn, CONN_END_PROTOCOL);
+        return;
+    }
+    if (request->version != TLV_VERSION) {
+        net_reply_fault(net, conn, request->id, TLV_CODE_VERSION, NULL);
+        net_conn_end(net, conn, CONN_END_PROTOCOL);
+        return;
+    }
+    uint8_t asked = request->class < CLASS_COUNT ? request->class : CLASS_NORMAL;
+    conn->class = asked > conn->ceiling ? asked : conn->ceiling;
+    uint8_t *out = conn_room(&net->outs, conn, TLV_REPLY_MAX);
+    must(out != NULL); /* net_parse saw room */
+    size_t used = tlv_welcome(out, request->id, conn->class, 0, net->credits, net->block_bytes_max);
+    conn->out_tail->used -= TLV_REPLY_MAX - (uint32_t)used;
+    conn->out_bytes -= TLV_REPLY_MAX - (uint32_t)used;
+    net_conn_dirty(net, conn);
+}
+
+static void fill_job(const struct net *net, const struct conn *conn, struct job *job,
+                     const struct tlv_request *request) {
+    job->next = NULL;
+    job->arrived_ns = net->core->now_ns;
+    job->data = NULL;
+    job->queued_ns = 0;
+    job->started_ns = 0;
+    job->finished_ns = 0;
+    job->conn = conn->slot;
+    job->id = request->id;
+    job->data_bytes = 0;
+    job->arg = 0;
+    job->flow = conn->flow;
+    job->deadline_ms = request->deadline_ms;
+    job->net = (uint8_t)net->core->index;
+    job->status = JOB_OK;
+}
+
+/* A request with a body: memory for it, or a refusal and a body that is skipped. */
+static void begin_upload(struct net *net, struct conn *conn, struct job *job,
+                         const struct tlv_request *request) {
+    if (request->type == TLV_PUT && request->body_bytes > net->block_bytes_max) {
+        net_reply_fault(net, conn, request->id, TLV_CODE_TOO_LARGE, NULL);
+    } else if (request->key_refused) {
+        net_reply_fault(net, conn, request->id, TLV_CODE_UNKNOWN_HASH, NULL);
+    } else if (!body_take(net, job, body_need(request))) {
+        counter_add(&net->counters.no_body_memory, 1);
+        net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
+    } else {
+        job_begin(net, conn, job, request_class(conn, request));
+        job->kind = request->type == TLV_PUT ? JOB_PUT : JOB_HAVE;
+        job->arg = request->type == TLV_PUT ? request->codec : request->count;
+        conn->upload = job;
+        conn->upload_bytes = 0;
+        return;
+    }
+    conn->skipping = request->body_bytes > 0;
+    net->spare_job = job;
+}
+
+static void push_helped(struct net *net, struct job *job) {
+    job->queued_ns = job_since(job, net->core->now_ns);
+    counter_add(&net->counters.helped, 1);
+    job_chain_push(&net->unhelped, job);
+}
+
+/* One request without a body becomes a job, or a refusal. Takes the job or makes it the spare
+ * again. */
+static void begin_request(struct net *net, struct conn *conn, struct job *job,
+                          const struct tlv_request *request) {
+    if (unlikely(request->key_refused)) {
+        net_reply_fault(net, conn, request->id, TLV_CODE_UNKNOWN_HASH, NULL);
+        net->spare_job = job;
+        return;
+    }
+    job_begin(net, conn, job, request_class(conn, request));
+    switch (request->type) {
+    case TLV_GET:
+    case TLV_GET_RANGE:
+        job->kind = JOB_GET;
+        job->arg = request->offset;
+        job->data_bytes = request->length;
+        net_push_light(net, job);
+        break;
+    case TLV_DELETE:
+        job->kind = JOB_DELETE;
+        net_push_heavy(net, job);
+        break;
+    case TLV_VERIFY:
+        job->kind = JOB_VERIFY;
+        net_push_heavy(net, job);
+        break;
+    case TLV_STAT:
+        job->kind = JOB_STAT;
+        push_helped(net, job);
+        break;
+    case TLV_LIST:
+        job->kind = JOB_LIST;
+        job->arg = request->count;
+        memcpy(job->key.digest, &request->cursor, sizeof request->cursor); /* a LIST has no key */
+        push_helped(net, job);
+        break;
+    default:
+        never("the reader lets no other type through");
+    }
+}
+
+static void on_request(struct net *net, struct conn *conn, struct job *job,
+                       const struct tlv_request *request) {
+    counter_add(&net->counters.requests, 1);
+    conn->requests += conn->requests != UINT32_MAX;
+    if (request->type == TLV_PING || request->type == TLV_HELLO) {
+        net->spare_job = job;
+        if (request->type == TLV_HELLO) {
+            conn->skipping = request->body_bytes > 0; /* credentials: this listener asks for none */
+            on_hello(net, conn, request);
+        } else {
+            uint8_t *out = conn_room(&net->outs, conn, 6);
+            must(out != NULL); /* net_parse saw room */
+            (void)tlv_plain(out, TLV_PONG, request->id);
+            net_conn_dirty(net, conn);
+        }
+        return;
+    }
+    if (unlikely(conn->jobs >= net->credits)) {
+        counter_add(&net->counters.over_credits, 1);
+        net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
+        conn->skipping = request->body_bytes > 0;
+        net->spare_job = job;
+        return;
+    }
+    fill_job(net, conn, job, request);
+    if (request->type == TLV_PUT || request->type == TLV_HAVE) {
+        begin_upload(net, conn, job, request);
+    } else {
+        begin_request(net, conn, job, request);
+    }
+}
+
+/* The body of conn->upload is complete. */
+static void upload_done(struct net *net, struct conn *conn) {
+    struct job *job = conn->upload;
+    conn->upload = NULL;
+    if (job->kind == JOB_HAVE) {
+        net_push_light(net, job);
+    } else {
+        net_push_heavy(net, job);
+    }
+}
+
+static void on_body(struct net *net, struct conn *conn, const struct tlv_step *step) {
+    struct job *job = conn->upload;
+    if (job) {
+        must(conn->upload_bytes + step->body_bytes <= job->data_bytes);
+        memcpy((uint8_t *)job->data + conn->upload_bytes, step->body, step->body_bytes);
+        conn->upload_bytes += step->body_bytes;
+        if (conn->reader.body_left == 0) {
+            if (job->kind == JOB_HAVE) { /* data_bytes was the room; now it is the body */
+                must(conn->upload_bytes <= job->data_bytes);
+            }
+            upload_done(net, conn);
+        }
+    } else {
+        must(conn->skipping);
+    }
+    conn->skipping = conn->skipping && conn->reader.body_left > 0;
+}
+
+/* May this connection be read now? Output memory must hold a reply for each frame of one buffer. */
+static bool may_read(struct net *net, const struct conn *conn) {
+    return conn->state != CONN_CLOSING && conn->out_bytes < net->output_bytes_max &&
+           !conn->deferred.head;
+}
+
+/* Reads one buffer's bytes. Returns: false if it had to stop; *ret_used says where. */
+static bool read_bytes(struct net *net, struct conn *conn, const uint8_t *bytes, uint32_t count,
+                       uint32_t *ret_used) {
+    uint32_t used = 0;
+    bool stopped = false;
+    while (used < count && !stopped) {
+        struct job *job =
+            may_read(net, conn) ? net_job_take(net, (enum job_class)conn->class) : NULL;
+        if (!job || out_pools_free(&net->outs) < 2) {
+            counter_add(job ? &net->counters.no_room : &net->counters.no_jobs, 1);
+            net->spare_job = job ? job : net->spare_job;
+            stopped = true;
+            break;
+        }
+        struct tlv_step step;
+        enum tlv_event event =
+            tlv_reader_step(&conn->reader, bytes + used, count - used, &step, &job->key);
+        used += (uint32_t)step.used;
+        switch (event) {
+        case TLV_EVENT_REQUEST:
+            on_request(net, conn, job, &step.request);
+            if (conn->upload && conn->reader.body_left == 0) {
+                upload_done(net, conn); /* an empty body is complete at once */
+            }
+            break;
+        case TLV_EVENT_BODY:
+            net->spare_job = job;
+            on_body(net, conn, &step);
+            break;
+        case TLV_EVENT_MORE:
+            net->spare_job = job;
+            break;
+        case TLV_EVENT_BAD:
+            net->spare_job = job;
+            counter_add(&net->counters.bad_frames, 1);
+            net_reply_fault(net, conn, step.request.id, step.code, NULL);
+            net_conn_end(net, conn, CONN_END_PROTOCOL);
+            stopped = true;
+            break;
+        }
+        stopped |= conn->state == CONN_CLOSING;
+    }
+    *ret_used = used;
+    return !stopped;
+}
+
+void net_parse(struct net *net, struct conn *conn) {
+    while (conn->input_count > 0 && conn->state != CONN_CLOSING) {
+        uint32_t group = conn->group;
+        uint16_t buffer = conn->input_head;
+        struct conn_input *input = &net->inputs[group][buffer];
+        uint32_t used = 0;
+        bool all = read_bytes(net, conn, io_buffer(&net->core->io, group, buffer) + input->offset,
+                              (uint32_t)(input->bytes - input->offset), &used);
+        input->offset = (uint16_t)(input->offset + used);
+        if (!all) {
+            break;
+        }
+        conn->input_head = input->next;
+        conn->input_count--;
+        io_buffer_return(&net->core->io, group, buffer);
+    }
+    if (conn->state == CONN_CLOSING) {
+        return; /* net_conn_end gave its input back */
+    }
+    if (conn->input_count > 0) {
+        if (may_read(net, conn)) {
+            net_conn_stall(
+                net, conn); /* for a job or output memory; else its next send brings it back */
+        }
+        return;
+    }
+    if (conn->state == CONN_HELLO && conn->requests > 0) {
+        conn_goto(conn, CONN_READY);
+    }
+    net_conn_receive(net, conn);
+}

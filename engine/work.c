@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/work.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/must.h"
+#include "engine/engine_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+COUNTER_NAMES(work, WORK_COUNTERS);
+
+size_t work_footprint(void) {
+    return mem_need(0, pool_footprint(sizeof(struct store_op), WORK_OPS_MAX), CACHE_PAIR);
+}
+
+void work_open(struct work *work, struct core *core, uint32_t keeper_index) {
+    work->core = core;
+    work->mesh = &core->engine->mesh;
+    work->store = core->engine->store;
+    work->keeper_index = keeper_index;
+    work->keeper = store_keeper(work->store, keeper_index);
+    size_t bytes = pool_footprint(sizeof(struct store_op), WORK_OPS_MAX);
+    pool_init(&work->ops, mem_carve(&core->region, bytes, CACHE_PAIR), sizeof(struct store_op),
+              WORK_OPS_MAX);
+}
+
+/* ---- home
+ * ---------------------------------------------------------------------------------------------- */
+
+static void send_home(struct work *work, struct job *job, uint64_t now_ns) {
+    job->finished_ns = job_since(job, now_ns);
+    job_chain_push(&work->home[job->net], job);
+}
+
+static void flush_home(struct work *work) {
+    for (uint32_t n = 0; n < work->mesh->core_count; n++) {
+        struct job_chain *chain = &work->home[n];
+        if (chain->head) {
+            counter_add(&work->counters.finished, chain->count);
+            bool pushed = ring_push_spsc(work->mesh->done[work->core->index][n], chain->head);
+            must(pushed); /* as large as all jobs of that tile */
+            *chain = (struct job_chain){0};
+            core_tell(work->core, n);
+        }
+    }
+}
+
+/* What the store says, as a job's status. */
+static void set_status(struct job *job, const struct store_op *op) {
+    if (op->result < 0) {
+        job->status = op->result == -ENOSPC ? JOB_FULL : JOB_FAILED;
+        return;
+    }
+    if (op->result == 0) {
+        job->status = JOB_OK;
+        if (job->kind == JOB_GET) {
+            job->data = op->frame; /* the lease travels with the job */
+        }
+        return;
+    }
+    static const struct {
+        uint8_t status, refusal;
+    } outcomes[] = {
+        [STORE_ABSENT] = {JOB_ABSENT, REFUSED_NONE},
+        [STORE_RETRY] = {JOB_RETRY, REFUSED_NONE},
+        [STORE_CORRUPT] = {JOB_CORRUPT, REFUSED_NONE},
+        [STORE_MISMATCH] = {JOB_REFUSED, REFUSED_MISMATCH},
+        [STORE_HASH] = {JOB_REFUSED, REFUSED_HASH},
+        [STORE_SIZE] = {JOB_REFUSED, REFUSED_SIZE},
+        [STORE_FULL] = {JOB_FULL, REFUSED_NONE},
+        [STORE_LOCKED] = {JOB_FAILED, REFUSED_NONE},
+        [STORE_FORMAT] = {JOB_FAILED, REFUSED_NONE},
+        [STORE_READONLY] = {JOB_READONLY, REFUSED_NONE},
+    };
+    must((size_t)op->result < array_count(outcomes));
+    job->status = outcomes[op->result].status;
+    if (job->kind != JOB_GET) {
+        job->arg = outcomes[op->result].refusal;
+    }
+}
+
+static void take_finished(struct work *work) {
+    struct store_op *op = keeper_done(work->keeper);
+    if (!op) {
+        return;
+    }
+    uint64_t now = clock_ns();
+    while (op) {
+        struct job *job = op->user;
+        set_status(job, op);
+        pool_put(&work->ops, op);
+        send_home(work, job, now);
+        op = keeper_done(work->keeper);
+    }
+}
+
+/* ---- begin
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static uint8_t op_kind(const struct job *job) {
+    switch ((enum job_kind)job->kind) {
+    case JOB_GET:
+        return STORE_READ;
+    case JOB_PUT:
+        return STORE_PUT;
+    case JOB_DELETE:
+        return STORE_DELETE;
+    case JOB_VERIFY:
+        return STORE_VERIFY;
+    case JOB_HAVE:
+    case JOB_LIST:
+    case JOB_STAT:
+    case JOB_KIND_COUNT:
+        break;
+    }
+    never("no such job is heavy");
+}
+
+/* Returns: the estimated cost of what was begun, ns. */
+static uint64_t begin(struct work *work, struct job *job, uint64_t now_ns) {
+    job->started_ns = job_since(job, now_ns);
+    if (job->deadline_ms != 0 && job->started_ns > (uint64_t)job->deadline_ms * NS_PER_MS) {
+        counter_add(&work->counters.expired, 1);
+        job->status = JOB_EXPIRED;
+        send_home(work, job, now_ns);
+        return 0;
+    }
+    struct store_op *op = pool_get(&work->ops);
+    must(op != NULL); /* begin_some saw one free */
+    *op = (struct store_op){.user = job, .key = job->key, .kind = op_kind(job)};
+    if (job->kind == JOB_PUT) {
+        op->data = job->data;
+        op->bytes = job->data_bytes;
+        op->codec = job->arg;
+    }
+    counter_add(&work->counters.jobs, 1);
+    keeper_begin(work->keeper, op);
+    return job->kind == JOB_PUT ? 2000 + (uint64_t)job->data_bytes * 3 / 4 : 2000;
+}
+
+/* All jobs of the batch have begun: its containers go home. */
+static void batch_over(struct work *work) {
+    bool pushed = ring_push_spsc(work->mesh->order_home[work->core->index], work->batch);
+    must(pushed); /* at most two are ever out */
+    work->batch = work->container = NULL;
+    core_tell(work->core, work->mesh->sched_core);
+}
+
+/* Begins jobs until the turn's cost is spent. Returns: whether more could have been begun. */
+static bool begin_some(struct work *work) {
+    uint64_t spent_ns = 0;
+    uint64_t now = work->core->now_ns;
+    for (;;) {
+        if (!work->container) {
+            work->batch = work->container = ring_pop_spsc(work->mesh->inbox[work->core->index]);
+            work->next = 0;
+            if (!work->batch) {
+                return false;
+            }
+            counter_add(&work->counters.batches, 1);
+        }
+        while (work->next < work->container->count) {
+            if (work->ops.free_count == 0) {
+                return false; /* finishing ones make room */
+            }
+            if (spent_ns >= WORK_TURN_NS) {
+                counter_add(&work->counters.long_turns, 1);
+                return true;
+            }
+            spent_ns += begin(work, work->container->jobs[work->next++], now);
+        }
+        work->next = 0;
+        work->container = work->container->next;
+        if (!work->container) {
+            batch_over(work);
+        }
+    }
+}
+
+static void tell_keepers(struct work *work) {
+    uint64_t told = keeper_take_rings(work->keeper);
+    while (told) {
+        uint32_t keeper = (uint32_t)__builtin_ctzll(told);
+        told &= told - 1;
+        core_tell(work->core, work->core->engine->keeper_core[keeper]);
+    }
+}
+
+bool work_poll(struct work *work) {
+    bool backlog = begin_some(work);
+    (void)keeper_poll(work->keeper, work->core->now_ns);
+    take_finished(work);
+    backlog |= work->container && work->ops.free_count > 0;
+    flush_home(work);
+    tell_keepers(work);
+    counter_set(&work->counters.in_flight, pool_used(&work->ops));
+    return backlog;
+}
+
+bool work_has_input(const struct work *work) {
+    return ring_count(work->mesh->inbox[work->core->index]) > 0 ||
+           keeper_has_messages(work->keeper);
+}
+
+bool work_is_long(const struct work *work) {
+    return work->container || ring_count(work->mesh->inbox[work->core->index]) > 0;
+}
+
+uint64_t work_due_ns(const struct work *work) {
+    return keeper_due_ns(work->keeper);
+}
+
+bool work_idle(const struct work *work) {
+    return pool_used(&work->ops) == 0 && !work->batch && keeper_idle(work->keeper);
+}
