@@ -45,8 +45,9 @@ struct out {
 
 #define OUT_SMALL_BYTES 2048u
 #define OUT_LARGE_BYTES 32768u
-#define CONN_INPUT_HELD 4u /* buffers a connection may hold unread before its receive is stopped \
-                            */
+#define CONN_INPUT_HELD                                                      \
+    4u /* buffers a connection may hold unread before its receive is stopped \
+        */
 #define CONN_NO_BUFFER UINT16_MAX
 
 /* One received buffer that waits to be read; the tile keeps one of these per buffer of each group.

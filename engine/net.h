@@ -13,8 +13,8 @@
  *
  * Bounds: connections, jobs (each class has a share of its own), receive buffers per class, output
  * per connection, upload bytes; each has a counter that says when it was met.
- * Files: net.c (connections and turn), net_request.c (bytes to jobs), net_reply.c (results to
- * bytes). Thread: its core's. */
+ * Files: net.c (set-up and turn), net_conn.c (connections), net_request.c (bytes to jobs),
+ * net_reply.c (results to bytes). Thread: its core's. */
 
 #include "base/base.h"
 #include "base/counter.h"
@@ -171,7 +171,11 @@ void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_c
                      const char *text);
 void net_reply_busy(struct net *net, struct conn *conn, uint32_t id, enum job_class class);
 
-/* net.c */
+/* net_conn.c */
+void net_on_accept(struct net *net, const struct io_event *event);
+void net_conn_open(struct net *net, int fd, uint32_t listener);
+/* Frees a closing connection once nothing names it. */
+void net_conn_try_free(struct net *net, struct conn *conn);
 void net_conn_end(struct net *net, struct conn *conn, enum conn_end end);
 void net_conn_dirty(struct net *net, struct conn *conn);
 /* Looks at the connection again in the next turn (wait: which comes at once; stall: whenever it

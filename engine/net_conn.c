@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* net_conn — the life of a connection on its net tile: accepted, given to a core, received from,
+ * ended. */
+#include "engine/net.h"
+
+#include "base/bits.h"
+#include "base/must.h"
+#include "engine/engine_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- lists
+ * -------------------------------------------------------------------------------------------- */
+
+void net_conn_stall(struct net *net, struct conn *conn) {
+    if (!conn->waiting) {
+        conn->waiting = true;
+        conn->next_waiting = NULL;
+        if (net->waiting_tail) {
+            net->waiting_tail->next_waiting = conn;
+        } else {
+            net->waiting_head = conn;
+        }
+        net->waiting_tail = conn;
+    }
+}
+
+void net_conn_wait(struct net *net, struct conn *conn) {
+    net_conn_stall(net, conn);
+    net->wake = true;
+}
+
+void net_conn_dirty(struct net *net, struct conn *conn) {
+    if (!conn->dirty) {
+        conn->dirty = true;
+        conn->next_dirty = net->dirty;
+        net->dirty = conn;
+    }
+}
+
+/* ---- the life of a connection
+ * ---------------------------------------------------------------------------- */
+
+/* On loopback every connection is a flow of its own; else those of one /24 or /56 share one. */
+static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint32_t core) {
+    uint64_t prefix = 0;
+    if (peer->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
+        uint32_t address = ntohl(in->sin_addr.s_addr);
+        if (address >> 24 != 127) {
+            prefix = address >> 8;
+        }
+    } else if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)peer;
+        if (!IN6_IS_ADDR_LOOPBACK(&in->sin6_addr)) {
+            prefix = get_be64(&in->sin6_addr) >> 8;
+        }
+    }
+    uint64_t mixed = (prefix ? prefix : (uint64_t)slot << 8 | core) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint16_t)(mixed >> 48);
+}
+
+static void refuse(struct net *net, int fd) {
+    uint8_t frame[TLV_REPLY_MAX];
+    size_t used = tlv_fault(frame, 0, TLV_CODE_TOO_MANY_CONNECTIONS, NULL);
+    (void)send(fd, frame, used,
+               MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy: its loss changes nothing */
+    close(fd);
+    counter_add(&net->counters.refused_connections, 1);
+    /* Counted as closed so that the acceptor's balance stays true. */
+    atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed);
+}
+
+void net_conn_open(struct net *net, int fd, uint32_t listener) {
+    struct conn *conn = net->draining ? NULL : pool_get(&net->conns);
+    if (!conn) {
+        refuse(net, fd);
+        return;
+    }
+    uint32_t slot = pool_index(&net->conns, conn);
+    struct sockaddr_storage peer = {0};
+    socklen_t length = sizeof peer;
+    (void)getpeername(fd, (struct sockaddr *)&peer, &length); /* a peer already gone has no flow */
+    uint8_t ceiling = (uint8_t)net->engine->listeners[listener].address.ceiling;
+    memset(conn, 0, sizeof *conn);
+    conn->fd = fd;
+    conn->slot = slot;
+    conn->listener = (uint8_t)listener;
+    conn->ceiling = ceiling;
+    conn->class = (uint8_t)max_u32(CLASS_NORMAL, ceiling);
+    conn->flow = flow_of(&peer, slot, net->core->index);
+    conn->input_head = conn->input_tail = CONN_NO_BUFFER;
+    conn->progress_ns = net->core->now_ns;
+    tlv_reader_init(&conn->reader);
+    conn_goto(conn, CONN_HELLO);
+    counter_add(&net->counters.accepts, 1);
+    counter_add(&net->counters.connections, 1);
+    net_conn_receive(net, conn);
+}
+
+/* Arms a receive: one shot while in HELLO (its class is not known yet), multishot after. */
+void net_conn_receive(struct net *net, struct conn *conn) {
+    if (conn->state == CONN_CLOSING || conn->receive_out || conn->cancel_out || conn->starved ||
+        conn->peer_ended) {
+        return;
+    }
+    must(conn->input_count == 0);
+    bool ready = conn->state == CONN_READY;
+    conn->group = ready ? (uint8_t)(conn->class + 1) : 0;
+    conn->receive_out = true;
+    conn->slow = false;
+    io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
+               conn->group, ready);
+}
+
+static void return_input(struct net *net, struct conn *conn) {
+    while (conn->input_count > 0) {
+        uint16_t buffer = conn->input_head;
+        conn->input_head = net->inputs[conn->group][buffer].next;
+        conn->input_count--;
+        io_buffer_return(&net->core->io, conn->group, buffer);
+    }
+}
+
+static void stop_receive(struct net *net, struct conn *conn) {
+    if (conn->receive_out && !conn->cancel_out) {
+        conn->cancel_out = true;
+        io_cancel_receive(&net->core->io, conn->slot, pool_generation(&net->conns, conn->slot));
+    }
+}
+
+static void count_end(struct net *net, enum conn_end end) {
+    counter_t *counts[CONN_END_COUNT] = {
+        [CONN_END_PEER] = &net->counters.end_peer,
+        [CONN_END_ERROR] = &net->counters.end_error,
+        [CONN_END_PROTOCOL] = &net->counters.end_protocol,
+        [CONN_END_STALLED] = &net->counters.stalled_closes,
+        [CONN_END_IDLE] = &net->counters.idle_closes,
+        [CONN_END_DRAIN] = &net->counters.drain_closes,
+    };
+    counter_add(counts[end], 1);
+}
+
+void net_conn_end(struct net *net, struct conn *conn, enum conn_end end) {
+    if (conn->state == CONN_CLOSING) {
+        return;
+    }
+    conn_goto(conn, CONN_CLOSING);
+    conn->end = (uint8_t)end;
+    conn->progress_ns = net->core->now_ns;
+    count_end(net, end);
+    return_input(net, conn);
+    if (conn->upload) { /* its body will never be whole */
+        struct job *job = conn->upload;
+        conn->upload = NULL;
+        net_body_free(net, job);
+        net_job_give(net, job);
+    }
+    if (end == CONN_END_ERROR || end == CONN_END_STALLED) {
+        (void)shutdown(conn->fd, SHUT_RDWR); /* ends a send that waits for the peer */
+        if (!conn->send_out) {
+            conn_drop_output(&net->outs, conn);
+        }
+    }
+    if (end != CONN_END_PROTOCOL) {
+        stop_receive(net, conn);
+    }
+    net_conn_wait(net, conn);
+}
+
+/* The peer broke the protocol and may still be sending: closing now would reset the connection and
+ * our last words with it. So shut our side, and read away what comes until it ends or a second
+ * passed. */
+static bool linger(struct net *net, struct conn *conn) {
+    if (conn->end != CONN_END_PROTOCOL || conn->peer_ended) {
+        return false;
+    }
+    if (!conn->lingering) {
+        conn->lingering = true;
+        (void)shutdown(conn->fd, SHUT_WR);
+    }
+    if (!conn->receive_out && !conn->starved) {
+        conn->receive_out = true;
+        io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
+                   conn->group, false);
+    }
+    return true;
+}
+
+/* Frees a closing connection once nothing names it. */
+void net_conn_try_free(struct net *net, struct conn *conn) {
+    while (conn->deferred.head) {
+        struct job *job = job_chain_pop(&conn->deferred);
+        if (job->kind == JOB_HAVE) {
+            net_body_free(net, job);
+        }
+        net_job_give(net, job);
+    }
+    if (conn->out_head && !conn->send_out) {
+        net_conn_dirty(net, conn); /* the last words */
+    }
+    if (conn->jobs > 0 || conn->send_out || conn->cancel_out || conn->dirty || conn->starved ||
+        linger(net, conn) || conn->receive_out) {
+        return;
+    }
+    io_close_fd(&net->core->io, conn->fd);
+    conn->fd = -1;
+    conn_goto(conn, CONN_FREE);
+    pool_put(&net->conns, conn);
+    counter_add(&net->counters.closes, 1);
+    counter_set(&net->counters.connections, counter_get(&net->counters.connections) - 1);
+    atomic_fetch_add_explicit(&net->closed, 1,
+                              memory_order_relaxed); /* a number for the acceptor */
+}
+
+/* ---- accepting: one tile listens and gives each connection to the core with the fewest
+ * ------------------- */
+
+static uint32_t emptiest_core(struct net *net) {
+    struct engine *engine = net->engine;
+    uint32_t best = net->core->index;
+    uint64_t best_open = UINT64_MAX;
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        struct net *other = engine->cores[i].net;
+        if (other) {
+            uint64_t closed = atomic_load_explicit(&other->closed, memory_order_relaxed);
+            uint64_t open_now = net->assigned[i] - closed;
+            if (open_now < best_open) {
+                best_open = open_now;
+                best = i;
+            }
+        }
+    }
+    return best;
+}
+
+/* Out of descriptors: give up the spare one to take the waiting connection and close it, so that
+ * the peer is refused at once instead of hanging, then take the spare again. */
+static void refuse_without_descriptor(struct net *net, uint32_t listener) {
+    counter_add(&net->counters.no_descriptors, 1);
+    if (net->spare_fd >= 0) {
+        close(net->spare_fd);
+        int fd =
+            accept4(net->engine->listeners[listener].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            close(fd);
+        }
+        net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
+void net_on_accept(struct net *net, const struct io_event *event) {
+    if (event->result >= 0) {
+        uint32_t target = emptiest_core(net);
+        net->assigned[target]++;
+        if (target == net->core->index) {
+            net_conn_open(net, event->result, event->slot);
+        } else {
+            io_adopt(&net->core->io, io_fd(&net->engine->cores[target].io), event->result,
+                     event->slot);
+        }
+    } else if (event->result == -EMFILE || event->result == -ENFILE) {
+        refuse_without_descriptor(net, event->slot);
+    }
+    net->engine->listeners[event->slot].accepting = event->more;
+    if (!event->more && !net->draining) {
+        if (event->result >= 0 || event->result == -ECONNABORTED) {
+            io_accept(&net->core->io, net->engine->listeners[event->slot].fd, event->slot);
+            net->engine->listeners[event->slot].accepting = true;
+        } else {
+            net->accept_again = true; /* at the next tick: not in a circle */
+        }
+    }
+}
