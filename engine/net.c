@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -179,7 +178,7 @@ static void on_receive(struct net *net, const struct io_event *event) {
         if (conn->input_count > CONN_INPUT_HELD && conn->receive_out && !conn->cancel_out) {
             conn->slow = true;
             counter_add(&net->counters.slow_stops, 1);
-            stop_receive(net, conn);
+            net_conn_stop_receive(net, conn);
         }
         return;
     }

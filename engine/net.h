@@ -183,3 +183,4 @@ void net_conn_dirty(struct net *net, struct conn *conn);
 void net_conn_wait(struct net *net, struct conn *conn);
 void net_conn_stall(struct net *net, struct conn *conn);
 void net_conn_receive(struct net *net, struct conn *conn);
+void net_conn_stop_receive(struct net *net, struct conn *conn);

@@ -127,7 +127,7 @@ static void return_input(struct net *net, struct conn *conn) {
     }
 }
 
-static void stop_receive(struct net *net, struct conn *conn) {
+void net_conn_stop_receive(struct net *net, struct conn *conn) {
     if (conn->receive_out && !conn->cancel_out) {
         conn->cancel_out = true;
         io_cancel_receive(&net->core->io, conn->slot, pool_generation(&net->conns, conn->slot));
@@ -168,7 +168,7 @@ void net_conn_end(struct net *net, struct conn *conn, enum conn_end end) {
         }
     }
     if (end != CONN_END_PROTOCOL) {
-        stop_receive(net, conn);
+        net_conn_stop_receive(net, conn);
     }
     net_conn_wait(net, conn);
 }
