@@ -340,6 +340,16 @@ void tlv_reader_init(struct tlv_reader *reader) {
     reader->stashed = 0;
 }
 
+/* The id that a refusal should carry: what was wrong in a whole frame is wrong about its request.
+ */
+static cold_path enum tlv_event bad_step(struct tlv_step *ret_step, const uint8_t *frame,
+                                         size_t used) {
+    bool whole = ret_step->code == TLV_CODE_BAD_FIELD || ret_step->code == TLV_CODE_BODY_TOO_LARGE;
+    ret_step->request.id = whole ? get_be32(frame + 2) : 0;
+    ret_step->used = used;
+    return TLV_EVENT_BAD;
+}
+
 /* The frame that began in earlier bytes: filled up by what it needs next (its length byte, then its
  * payload), never by more, so that what follows it stays with the caller. */
 static enum tlv_event stash_step(struct tlv_reader *reader, const uint8_t *bytes, size_t count,
@@ -349,8 +359,7 @@ static enum tlv_event stash_step(struct tlv_reader *reader, const uint8_t *bytes
         int r = tlv_request_read(reader->stash, reader->stashed, &ret_step->request, ret_key, &used,
                                  &ret_step->code);
         if (r == TLV_BAD) {
-            ret_step->used = taken;
-            return TLV_EVENT_BAD;
+            return bad_step(ret_step, reader->stash, taken);
         }
         if (r == 0) {
             must(used == reader->stashed);
@@ -393,8 +402,7 @@ hot_path enum tlv_event tlv_reader_step(struct tlv_reader *reader, const uint8_t
         return TLV_EVENT_REQUEST;
     }
     if (r == TLV_BAD) {
-        ret_step->used = 0;
-        return TLV_EVENT_BAD;
+        return bad_step(ret_step, bytes, 0);
     }
     /* SHORT means less than one frame: it fits. */
     must(count < sizeof reader->stash);

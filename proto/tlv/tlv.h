@@ -161,7 +161,7 @@ struct tlv_reader {
     uint8_t stash[TLV_REQUEST_MAX];
 };
 struct tlv_step {
-    struct tlv_request request; /* REQUEST */
+    struct tlv_request request; /* REQUEST; BAD: only its id, 0 where it cannot be known */
     const uint8_t *body;        /* BODY: a run of body bytes, inside the caller's bytes */
     uint32_t body_bytes;
     enum tlv_code code; /* BAD */

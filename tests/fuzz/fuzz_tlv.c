@@ -64,7 +64,7 @@ static struct story read_requests(const uint8_t *data, size_t bytes, size_t piec
         if (event == TLV_EVENT_REQUEST) {
             check_request(&step.request, &key);
             mix_request(&story, &step.request);
-            mix(&story, &key, sizeof key);
+            mix(&story, &key, 4 + key.digest_bytes);
         } else if (event == TLV_EVENT_BODY) {
             must(step.body_bytes > 0);
             mix(&story, step.body, step.body_bytes);

@@ -231,7 +231,7 @@ static void story_step(struct story *story, struct tlv_reader *reader, const uin
             mix(story, &step.request.type, 1);
             mix(story, &step.request.id, 4);
             mix(story, &step.request.body_bytes, 4);
-            mix(story, &key, sizeof key);
+            mix(story, &key, 4 + key.digest_bytes);
             break;
         case TLV_EVENT_BODY:
             cr_assert_eq(step.body, bytes + at - step.used);
@@ -242,6 +242,7 @@ static void story_step(struct story *story, struct tlv_reader *reader, const uin
         case TLV_EVENT_BAD:
             story->bad = true;
             mix(story, &step.code, sizeof step.code);
+            mix(story, &step.request.id, sizeof step.request.id);
             break;
         }
     }
@@ -311,6 +312,28 @@ Test(tlv, damaged_streams_split_anywhere_give_the_same_events) {
         cr_assert_eq(split.digest, whole.digest, "round %u", round);
         cr_assert_eq(split.bad, whole.bad);
     }
+}
+
+Test(tlv, a_bad_frame_keeps_its_id_where_it_has_one) {
+    struct frame frames[REQUEST_FRAMES];
+    struct tlv_reader reader;
+    struct tlv_step step;
+    struct key key;
+    request_frames(frames);
+    put_be16(frames[5].bytes + 10, 0);
+    for (size_t first = 0; first < 16; first += 5) {
+        tlv_reader_init(&reader);
+        if (first > 0) {
+            cr_assert_eq(tlv_reader_step(&reader, frames[5].bytes, first, &step, &key),
+                         TLV_EVENT_MORE);
+        }
+        cr_assert_eq(tlv_reader_step(&reader, frames[5].bytes + first, 16 - first, &step, &key),
+                     TLV_EVENT_BAD);
+        cr_assert_eq(step.request.id, 9);
+    }
+    tlv_reader_init(&reader);
+    cr_assert_eq(tlv_reader_step(&reader, (const uint8_t *)"\1\20", 2, &step, &key), TLV_EVENT_BAD);
+    cr_assert_eq(step.request.id, 0);
 }
 
 /* ---- small parts ---- */
