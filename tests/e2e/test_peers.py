@@ -211,7 +211,7 @@ class Peers(cases.Case):
                 self.assertKind(c.ping(), tlv.PONG)
                 alive += 1
             self.assertEqual(alive, 150)
-            wait_for(lambda: d.sum("net", "refused_connections") > 0, "refusals to be counted")
+            wait_for(lambda: d.sum("net", "no_descriptors") > 0, "refusals to be counted")
             self.assertEqual(kept[0].get(self.block.mh).body, self.block.data)
             put = raw_block(b"a write without descriptors to spare")
             self.assertKind(kept[1].put(put.mh, put.data), tlv.DONE)
