@@ -34,7 +34,7 @@ static int told(const struct cli *cli, struct import *import, const char *name, 
     case IMPORT_WENT_ON:
         return status;
     case IMPORT_STOPPED:
-        return cli_fail(cli, CLI_DAMAGED, "stopped at the first error (--on-error stop)");
+        return cli_fail(cli, CLI_DAMAGED, "stopped there; --on-error continue goes on");
     case IMPORT_UNREAD:
         return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(-import->error));
     case IMPORT_REFUSING:
@@ -98,7 +98,7 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
 
 static int cmd_import(struct cli *cli) {
     static struct import import;
-    const char *on_error = cli_value(cli, "on-error", "continue");
+    const char *on_error = cli_value(cli, "on-error", "stop");
     int status = CLI_DONE;
     if (strcmp(on_error, "stop") != 0 && strcmp(on_error, "continue") != 0) {
         return cli_misuse(cli, "--on-error %s: it takes stop or continue", on_error);
@@ -123,7 +123,7 @@ static int cmd_import(struct cli *cli) {
 
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
-    {"on-error", 0, "stop|continue", "at a bad section: end, or go on (default)"},
+    {"on-error", 0, "stop|continue", "at a bad section: end (default), or go on behind it"},
     {"padded", 0, NULL, "zeros behind the last section end an archive"},
     {"verbose", 'v', NULL, "print the CID of every block that was stored"},
     {"json", 0, NULL, "print the summary as JSON"},
@@ -141,7 +141,7 @@ const struct cli_command command_import = {
         "CARv1 and CARv2 are known by their first bytes; other files are cut into raw leaves of\n"
         "256 KiB. Every block is checked against its CID. Bad sections are named by offset and\n"
         "CID, sound ones are kept, and the exit status is 4.",
-    .examples = "  millrace import blocks.car\n  millrace import --on-error stop *.car --json\n"
+    .examples = "  millrace import blocks.car\n  millrace import --on-error continue *.car --json\n"
                 "  curl -s URL | millrace import -\n",
     .run = cmd_import,
 };

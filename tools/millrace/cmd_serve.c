@@ -56,7 +56,7 @@ static int cmd_serve(struct cli *cli) {
     static struct conf conf;
     struct engine_hooks hooks = {.reload = reload, .context = cli};
     struct engine *engine = NULL;
-    char why[CONF_WHY_MAX] = "";
+    char why[CONF_WHY_MAX] = "", placed[CONF_WHY_MAX + sizeof conf.origins[0].file + 64];
     if (serve_settings(cli, &conf, why, sizeof why) != CLI_DONE) {
         return cli_fail(cli, CLI_USAGE, "%s", why);
     }
@@ -69,7 +69,8 @@ static int cmd_serve(struct cli *cli) {
     case 0:
         break;
     case ENGINE_CONFIG:
-        return cli_fail(cli, CLI_USAGE, "%s", why);
+        serve_place(&conf, why, placed, sizeof placed);
+        return cli_fail(cli, CLI_USAGE, "%s", placed);
     case ENGINE_DATA:
         return cli_fail(cli, CLI_DAMAGED, "%s", why);
     default:

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/millrace/serve_flags.h"
 
+#include "base/option.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -76,4 +78,37 @@ int serve_settings(const struct cli *cli, struct conf *conf, char *why, size_t w
         return CLI_USAGE;
     }
     return CLI_DONE;
+}
+
+/* Returns: the setting a sentence begins with, or NULL; *ret_bytes of it, without the colon. */
+static const struct option *row_named(const char *sentence, size_t *ret_bytes) {
+    char name[64];
+    size_t bytes = strcspn(sentence, ": ");
+    if (bytes == 0 || bytes >= sizeof name) {
+        return NULL;
+    }
+    memcpy(name, sentence, bytes);
+    name[bytes] = '\0';
+    *ret_bytes = bytes;
+    for (size_t i = 0; i < array_count(short_names) && strncmp(name, "--", 2) == 0; i++) {
+        if (strcmp(name + 2, short_names[i].flag) == 0) {
+            return option_find(settings_table, settings_rows, short_names[i].row);
+        }
+    }
+    if (strcmp(name, "--tlv") == 0) {
+        return option_find(settings_table, settings_rows, "tlv.listen");
+    }
+    return option_find(settings_table, settings_rows, name);
+}
+
+void serve_place(const struct conf *conf, const char *sentence, char *text, size_t text_bytes) {
+    size_t bytes = 0;
+    const struct option *row = row_named(sentence, &bytes);
+    const struct conf_origin *origin = row != NULL ? &conf->origins[row - settings_table] : NULL;
+    if (origin != NULL && origin->kind == CONF_FILE) {
+        snprintf(text, text_bytes, "%s:%u: %s%s", origin->file, origin->line, row->name,
+                 sentence + bytes);
+    } else {
+        snprintf(text, text_bytes, "%s", sentence);
+    }
 }

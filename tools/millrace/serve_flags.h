@@ -27,3 +27,7 @@
  * `why` that begins with its place. Thread: main, and the control thread on reload. */
 must_check int serve_settings(const struct cli *cli, struct conf *conf, char *why,
                               size_t why_bytes);
+
+/* serve_place puts the file and line in front of a sentence of the engine that begins with a
+ * setting ("cores.net: ...") or its flag ("--net-cores: ...") and came from a file. */
+void serve_place(const struct conf *conf, const char *sentence, char *text, size_t text_bytes);
