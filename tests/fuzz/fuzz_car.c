@@ -2,7 +2,7 @@
 /* Any input is read as an archive, whole and cut as the first byte says: the story must be the
  * same, every block must lie where the reader says, and every error must name a place inside. */
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "base/must.h"
 #include "proto/ipld/car.h"

@@ -3,7 +3,7 @@
  * how the stream is cut: the events must not depend on it. What is accepted must come back the same
  * when it is written again. */
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "base/must.h"
 #include "proto/tlv/tlv.h"
