@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
+#include "engine/work.h"
 
 #include <string.h>
 
@@ -323,7 +324,27 @@ uint64_t dispatch_due_ns(const struct dispatch *dispatch) {
     return due;
 }
 
+/* What service really took, as the work tiles count it: on a slow disk CoDel's target must be
+ * longer. */
+static void learn_service(struct dispatch *dispatch, struct dispatch_tile *tile) {
+    const struct work *work = dispatch->core->engine->cores[tile->core].work;
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        uint64_t served = counter_get(&work->served[c]);
+        uint64_t service_ns = counter_get(&work->service_ns[c]);
+        uint64_t jobs = served - tile->served[c];
+        if (jobs > 0) {
+            sched_served(dispatch->heavy, (enum job_class)c, service_ns - tile->service_ns[c],
+                         (uint32_t)min_u64(jobs, UINT32_MAX));
+        }
+        tile->served[c] = served;
+        tile->service_ns[c] = service_ns;
+    }
+}
+
 void dispatch_tick(struct dispatch *dispatch) {
+    for (uint32_t t = 0; t < dispatch->tile_count; t++) {
+        learn_service(dispatch, &dispatch->tiles[t]);
+    }
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         counter_set(&dispatch->queued[c], sched_backlog_of(dispatch->heavy, (enum job_class)c));
     }

@@ -44,6 +44,7 @@ struct dispatch_tile {
     struct batch *open, *open_tail;
     struct batch_state state;
     struct batch_rules rules;
+    uint64_t served[CLASS_COUNT], service_ns[CLASS_COUNT]; /* as last read from the tile */
 };
 
 struct dispatch {

@@ -92,6 +92,8 @@ static void take_finished(struct work *work) {
         set_status(job, op);
         pool_put(&work->ops, op);
         send_home(work, job, now);
+        counter_add(&work->served[job->class], 1);
+        counter_add(&work->service_ns[job->class], job->finished_ns - job->started_ns);
         op = keeper_done(work->keeper);
     }
 }

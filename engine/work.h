@@ -43,6 +43,8 @@ struct work {
     struct job_chain home[LAYOUT_CORES_MAX];
     /* written here, read elsewhere */
     struct work_counters counters;
+    counter_t served[CLASS_COUNT]; /* jobs finished, for the scheduler's estimate of service time */
+    counter_t service_ns[CLASS_COUNT]; /* from begun to finished, summed */
 };
 
 size_t work_footprint(void);
