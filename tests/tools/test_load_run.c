@@ -15,7 +15,7 @@
 
 /* A server for memcache's and RESP's reads that makes up the content from the key's name, one
  * thread a connection; some of what it says may be wrong. The generator under test is all of
- * tools/load: client, setup, worker, run; main.c by running the program itself. */
+ * tools/load: requests.c, replies.c, client.h, setup.c, worker.c, run.c; main.c by running the program. */
 
 enum lie { LIE_NONE, LIE_BYTE, LIE_LENGTH, LIE_ABSENT, LIE_CLOSE, LIE_SILENCE };
 

@@ -136,11 +136,11 @@ static int cmd_config(struct cli *cli) {
         return cli_misuse(cli, "%s takes no file", what);
     }
     if (strcmp(what, "reference") == 0) {
-        manual_reference();
+        manual_reference(stdout);
     } else if (strcmp(what, "template") == 0) {
         template();
     } else if (strcmp(what, "manpage") == 0) {
-        manual_conf_page();
+        manual_conf_page(stdout);
     } else {
         const char *near = cli_nearest(words, what);
         return cli_misuse(cli, "'%s' is none of show, check, reference, template, manpage%s%s%s",

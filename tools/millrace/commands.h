@@ -5,6 +5,8 @@
 
 #include "tools/millrace/cli.h"
 
+#include <stdio.h>
+
 extern const struct cli_command command_serve;
 extern const struct cli_command command_put, command_get, command_has, command_rm;
 extern const struct cli_command command_ls, command_import, command_export, command_verify;
@@ -12,8 +14,8 @@ extern const struct cli_command command_stat, command_topo, command_why, command
 extern const struct cli_command command_config, command_doctor, command_decode;
 extern const struct cli_command command_help, command_version;
 
-/* What the tables say, in other clothes: for documentation that cannot go stale. All to stdout. */
-void manual_reference(void);  /* docs/configuration.md */
-void manual_conf_page(void);  /* millrace.conf(5) */
-void manual_page(void);       /* millrace(1) */
-void manual_completion(void); /* bash */
+/* manual.c: what the tables say, in other clothes, for documentation that cannot go stale. */
+void manual_reference(FILE *out);  /* docs/configuration.md */
+void manual_conf_page(FILE *out);  /* millrace.conf(5) */
+void manual_page(FILE *out);       /* millrace(1) */
+void manual_completion(FILE *out); /* bash */

@@ -41,9 +41,9 @@ static int cmd_version(struct cli *cli) {
 
 static int cmd_help(struct cli *cli) {
     if (cli_has(cli, "man")) {
-        manual_page();
+        manual_page(stdout);
     } else if (cli_has(cli, "bash")) {
-        manual_completion();
+        manual_completion(stdout);
     } else if (cli->args_count == 0) {
         cli_help_all();
     } else {

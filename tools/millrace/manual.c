@@ -67,9 +67,10 @@ static void range_text(const struct option *row, char *text, size_t text_bytes) 
     }
 }
 
-void manual_reference(void) {
+void manual_reference(FILE *out) {
     char range[128];
-    printf(
+    fprintf(
+        out,
         "# Configuration\n\n"
         "Settings come from the defaults below, then from one file (`millrace serve --config "
         "FILE`), then from\nflags (`--set section.key=value`, or the short names of `millrace "
@@ -80,7 +81,7 @@ void manual_reference(void) {
         "    store = { dir = \"/srv/blocks\"; memory = \"4GiB\"; };\n"
         "    tlv = { listen = [\"127.0.0.1:7411\", \"0.0.0.0:7412,ceiling=normal\"]; };\n\n"
         "Sizes take B, K, M, G, T (powers of 1024, also as KiB, MiB ...), times ns, us, ms, s, m, "
-        "h. An unknown key,\na bad unit or a value out of range is refused with its file and line, "
+        "h, d. An unknown key,\na bad unit or a value out of range is refused with its file and line, "
         "exit status 2.\n`millrace config check FILE` looks without starting; `millrace config "
         "show` "
         "prints what is in force and\nwhere it came from; `millrace config template` prints a file "
@@ -91,111 +92,116 @@ void manual_reference(void) {
     for (size_t i = 0; i < settings_rows; i++) {
         const struct option *row = &settings_table[i];
         range_text(row, range, sizeof range);
-        printf("| `%s` | `%s` | %s | %s | %s |\n", row->name, row->fallback, range,
-               row->reloadable ? "yes" : "no", row->help);
+        fprintf(out, "| `%s` | `%s` | %s | %s | %s |\n", row->name, row->fallback, range,
+                row->reloadable ? "yes" : "no", row->help);
     }
 }
 
 /* Text for troff: a leading dot or quote would be a request, a backslash an escape. */
-static void troff(const char *text) {
+static void troff(FILE *out, const char *text) {
     bool line_start = true;
     for (; *text != '\0'; text++) {
         if (line_start && (*text == '.' || *text == '\'')) {
-            printf("\\&");
+            fprintf(out, "\\&");
         }
         if (*text == '\\') {
-            printf("\\e");
+            fprintf(out, "\\e");
         } else if (*text == '-') {
-            printf("\\-");
+            fprintf(out, "\\-");
         } else {
-            putchar(*text);
+            fputc(*text, out);
         }
         line_start = *text == '\n';
     }
 }
 
-void manual_conf_page(void) {
+void manual_conf_page(FILE *out) {
     char range[128];
-    printf(".TH MILLRACE.CONF 5 \"\" \"millrace %s\" \"Millrace\"\n.SH NAME\nmillrace.conf \\- "
-           "settings of the Millrace daemon\n.SH DESCRIPTION\nSections with keys, in libconfig's "
-           "syntax:\n.PP\n.nf\n    store = { dir = \"/srv/blocks\"; memory = \"4GiB\"; };\n    tlv "
-           "= { listen = \"127.0.0.1:7411\"; };\n.fi\n.PP\nFlags of\n.BR \"millrace serve\"\n"
-           "overrule the file; SIGHUP reads it again.\n.SH KEYS\n",
-           MILLRACE_VERSION);
+    fprintf(
+        out,
+        ".TH MILLRACE.CONF 5 \"\" \"millrace %s\" \"Millrace\"\n.SH NAME\nmillrace.conf \\- "
+        "settings of the Millrace daemon\n.SH DESCRIPTION\nSections with keys, in libconfig's "
+        "syntax:\n.PP\n.nf\n    store = { dir = \"/srv/blocks\"; memory = \"4GiB\"; };\n    tlv "
+        "= { listen = \"127.0.0.1:7411\"; };\n.fi\n.PP\nFlags of\n.BR \"millrace serve\"\n"
+        "overrule the file; SIGHUP reads it again.\n.SH KEYS\n",
+        MILLRACE_VERSION);
     for (size_t i = 0; i < settings_rows; i++) {
         const struct option *row = &settings_table[i];
         range_text(row, range, sizeof range);
-        printf(".TP\n.B %s\n", row->name);
-        troff(row->help);
-        printf("\nDefault: %s. Range: ", row->fallback[0] != '\0' ? row->fallback : "none");
-        troff(range);
-        printf(". %s\n", row->reloadable ? "Reloadable." : "Needs a restart.");
+        fprintf(out, ".TP\n.B %s\n", row->name);
+        troff(out, row->help);
+        fprintf(out, "\nDefault: %s. Range: ", row->fallback[0] != '\0' ? row->fallback : "none");
+        troff(out, range);
+        fprintf(out, ". %s\n", row->reloadable ? "Reloadable." : "Needs a restart.");
     }
-    printf(".SH SEE ALSO\n.BR millrace (1)\n");
+    fprintf(out, ".SH SEE ALSO\n.BR millrace (1)\n");
 }
 
-static void page_command(const struct cli_command *command) {
-    printf(".SS \"millrace %s%s%s\"\n", command->name, command->args[0] != '\0' ? " " : "",
-           command->args);
-    troff(command->summary);
-    printf(".\n");
+static void page_command(FILE *out, const struct cli_command *command) {
+    fprintf(out, ".SS \"millrace %s%s%s\"\n", command->name, command->args[0] != '\0' ? " " : "",
+            command->args);
+    troff(out, command->summary);
+    fprintf(out, ".\n");
     if (command->more != NULL) {
-        printf(".PP\n");
-        troff(command->more);
-        printf("\n");
+        fprintf(out, ".PP\n");
+        troff(out, command->more);
+        fprintf(out, "\n");
     }
     for (const struct cli_flag *flag = command->flags; flag->name != NULL; flag++) {
-        printf(".TP\n.BR \\-\\-");
-        troff(flag->name);
-        printf("%s%s\n", flag->value != NULL ? " \" \" " : "",
-               flag->value != NULL ? flag->value : "");
-        troff(flag->help);
-        printf("\n");
+        fprintf(out, ".TP\n.BR \\-\\-");
+        troff(out, flag->name);
+        fprintf(out, "%s%s\n", flag->value != NULL ? " \" \" " : "",
+                flag->value != NULL ? flag->value : "");
+        troff(out, flag->help);
+        fprintf(out, "\n");
     }
     if (command->examples[0] != '\0') {
-        printf(".PP\n.nf\n");
-        troff(command->examples);
-        printf(".fi\n");
+        fprintf(out, ".PP\n.nf\n");
+        troff(out, command->examples);
+        fprintf(out, ".fi\n");
     }
 }
 
-void manual_page(void) {
-    printf(".TH MILLRACE 1 \"\" \"millrace %s\" \"Millrace\"\n.SH NAME\nmillrace \\- serve "
-           "content-addressed blocks, and talk to the daemon that does\n.SH SYNOPSIS\n.B "
-           "millrace\n.I COMMAND\n[flags] [args]\n.SH COMMANDS\n",
-           MILLRACE_VERSION);
+void manual_page(FILE *out) {
+    fprintf(out,
+            ".TH MILLRACE 1 \"\" \"millrace %s\" \"Millrace\"\n.SH NAME\nmillrace \\- serve "
+            "content-addressed blocks, and talk to the daemon that does\n.SH SYNOPSIS\n.B "
+            "millrace\n.I COMMAND\n[flags] [args]\n.SH COMMANDS\n",
+            MILLRACE_VERSION);
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
-        page_command(cli_commands[i]);
+        page_command(out, cli_commands[i]);
     }
-    printf(".SH EXIT STATUS\n0 done; 1 failed; 2 usage or configuration; 3 not found; 4 data "
-           "damaged or refused.\nResults go to standard output, all else to standard error.\n.SH "
-           "SEE ALSO\n.BR millrace.conf (5)\n");
+    fprintf(out,
+            ".SH EXIT STATUS\n0 done; 1 failed; 2 usage or configuration; 3 not found; 4 data "
+            "damaged or refused.\nResults go to standard output, all else to standard error.\n.SH "
+            "SEE ALSO\n.BR millrace.conf (5)\n");
 }
 
-void manual_completion(void) {
-    printf("# bash completion for millrace; made by 'millrace help --bash'\n"
-           "_millrace() {\n"
-           "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=\n"
-           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='");
+void manual_completion(FILE *out) {
+    fprintf(out, "# bash completion for millrace; made by 'millrace help --bash'\n"
+                 "_millrace() {\n"
+                 "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=\n"
+                 "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='");
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
-        printf("%s%s", i > 0 ? " " : "", cli_commands[i]->name);
+        fprintf(out, "%s%s", i > 0 ? " " : "", cli_commands[i]->name);
     }
-    printf("'\n    elif [[ $word == -* ]]; then\n        case $command in\n");
+    fprintf(out, "'\n    elif [[ $word == -* ]]; then\n        case $command in\n");
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
-        printf("        %s) words='--help", cli_commands[i]->name);
+        fprintf(out, "        %s) words='--help", cli_commands[i]->name);
         for (const struct cli_flag *flag = cli_commands[i]->flags; flag->name != NULL; flag++) {
-            printf(" --%s", flag->name);
+            fprintf(out, " --%s", flag->name);
         }
-        printf("' ;;\n");
+        fprintf(out, "' ;;\n");
     }
-    printf("        esac\n    elif [ \"$command\" = config ] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
-           "        words='show check reference template manpage'\n"
-           "    elif [ \"$command\" = help ]; then\n        words='");
+    fprintf(out,
+            "        esac\n    elif [ \"$command\" = config ] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
+            "        words='show check reference template manpage'\n"
+            "    elif [ \"$command\" = help ]; then\n        words='");
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
-        printf("%s%s", i > 0 ? " " : "", cli_commands[i]->name);
+        fprintf(out, "%s%s", i > 0 ? " " : "", cli_commands[i]->name);
     }
-    printf("'\n    fi\n    if [ -n \"$words\" ]; then\n"
-           "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-           "    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n    fi\n}\n"
-           "complete -o filenames -F _millrace millrace\n");
+    fprintf(out, "'\n    fi\n    if [ -n \"$words\" ]; then\n"
+                 "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+                 "    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n    fi\n}\n"
+                 "complete -o filenames -F _millrace millrace\n");
 }
