@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The table and JSON are tools/load/report.c, the drawing tools/load/plot.c. */
 static struct plan plan;
 static struct result result;
 

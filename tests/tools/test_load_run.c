@@ -13,9 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A server for memcache's and RESP's reads that makes up the content from the key's name, one
- * thread a connection; some of what it says may be wrong. The generator under test is all of
- * tools/load: requests.c, replies.c, client.h, setup.c, worker.c, run.c; main.c by running the program. */
+/* A server for RESP's reads that makes up the content from the key's name, one thread a connection;
+ * some of what it says may be wrong. Under test is the whole generator: tools/load/run.h,
+ * tools/load/worker.h, tools/load/worker.c, tools/load/setup.c, tools/load/requests.c,
+ * tools/load/replies.c, and tools/load/main.c by running the program. */
 
 enum lie { LIE_NONE, LIE_BYTE, LIE_LENGTH, LIE_ABSENT, LIE_CLOSE, LIE_SILENCE };
 
@@ -41,7 +42,7 @@ static bool resp_answer(int fd, uint64_t index) {
     }
     uint32_t bytes = now && lie == LIE_LENGTH ? 99 : 100;
     block[50] ^= now && lie == LIE_BYTE;
-    int head = sprintf(out, "$%u\r\n", bytes);
+    int head = snprintf(out, sizeof out, "$%u\r\n", bytes);
     memcpy(out + head, block, bytes);
     memcpy(out + head + (int)bytes, "\r\n", 2);
     ssize_t whole = head + (ssize_t)bytes + 2;

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Writes what a stream means as text, one reply a line, so that two readings can be compared. */
+/* The protocols are tools/load/wire_tlv.c and tools/load/wire_text.c.
+ * Writes what a stream means as text, one reply a line, so that two readings can be compared. */
 static void read_all(const struct wire *wire, const uint8_t *bytes, size_t count, size_t piece,
                      char *out, size_t out_bytes) {
     struct wire_reader reader;

@@ -13,10 +13,10 @@
 #define WIDTH  920.0
 #define LEFT   84.0
 #define RIGHT  28.0
-#define TOP_1  92.0
+#define TOP_1  112.0
 #define TALL   220.0
-#define TOP_2  400.0
-#define HEIGHT 680.0
+#define TOP_2  424.0
+#define HEIGHT 690.0
 #define NINES  5.0 /* the right edge is 99.999 % */
 #define INK    "#1f2430"
 #define QUIET  "#6b7280"
@@ -168,6 +168,21 @@ static void latency_line(FILE *out, const struct tally *tally, const char *colou
     fputs("\"/>\n", out);
 }
 
+/* The percentiles people ask for, with their values. */
+static void latency_marks(FILE *out, const struct tally *tally, double low, double high) {
+    static const double at[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+    uint64_t total = hist_total(&tally->latency);
+    for (size_t i = 0; i < array_count(at) && (double)total * (1 - at[i]) >= 1; i++) {
+        uint64_t ns = hist_quantile_ns(&tally->latency, at[i]);
+        double x = across(nines_of(at[i]) / NINES), y = depth_of((double)ns, low, high);
+        char text[TIME_TEXT_BYTES];
+        fprintf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", x, y,
+                colours[TALLY_CLASSES]);
+        text_begin(out, x + 7, y + 16, "start", INK, 12);
+        fprintf(out, "%s</text>\n", time_text(ns, text));
+    }
+}
+
 static void legend(FILE *out, const struct plan *plan) {
     double x = WIDTH - RIGHT;
     for (uint32_t class = TALLY_CLASSES; plan->classed && class -- > 0;) {
@@ -198,6 +213,7 @@ static void latency_panel(FILE *out, const struct plan *plan, const struct resul
     }
     if (!plan->classed) {
         latency_line(out, &result->total, colours[TALLY_CLASSES], low, high);
+        latency_marks(out, &result->total, low, high);
     }
     legend(out, plan);
 }

@@ -31,15 +31,14 @@ void report_fill(const struct plan *plan, uint64_t done) {
     }
 }
 
-/* "1.2 ms": three digits of a time, whatever its size. */
-static const char *time_text(uint64_t ns, char text[16]) {
+const char *time_text(uint64_t ns, char text[TIME_TEXT_BYTES]) {
     double us = (double)ns / 1000.0;
     if (us < 1000) {
-        snprintf(text, 16, "%.*f us", us < 10 ? 2 : us < 100 ? 1 : 0, us);
+        snprintf(text, TIME_TEXT_BYTES, "%.*f us", us < 10 ? 2 : us < 100 ? 1 : 0, us);
     } else if (us < 1e6) {
-        snprintf(text, 16, "%.*f ms", us < 1e4 ? 2 : us < 1e5 ? 1 : 0, us / 1e3);
+        snprintf(text, TIME_TEXT_BYTES, "%.*f ms", us < 1e4 ? 2 : us < 1e5 ? 1 : 0, us / 1e3);
     } else {
-        snprintf(text, 16, "%.2f s", us / 1e6);
+        snprintf(text, TIME_TEXT_BYTES, "%.2f s", us / 1e6);
     }
     return text;
 }
@@ -48,7 +47,7 @@ void report_live(const struct plan *plan, const struct tally *total, const struc
     if (!live(plan)) {
         return;
     }
-    char p50[16], p99[16];
+    char p50[TIME_TEXT_BYTES], p99[TIME_TEXT_BYTES];
     fprintf(stderr,
             "%s%6.1f s  %10.0f req/s  p50 %9s  p99 %9s  errors %" PRIu64 "  wrong %" PRIu64
             "  busy %" PRIu64 "%s",
@@ -72,7 +71,7 @@ static void row_print(const char *name, const struct tally *tally, double second
     static const double at[] = {0.5, 0.95, 0.99, 0.999};
     printf("%-9s %12" PRIu64 " %11.0f", name, (uint64_t)tally->requests,
            (double)tally->requests / seconds);
-    char text[16];
+    char text[TIME_TEXT_BYTES];
     for (size_t i = 0; i < array_count(at); i++) {
         printf(" %9s", time_text(hist_quantile_ns(&tally->latency, at[i]), text));
     }
@@ -104,12 +103,15 @@ void report_table(const struct plan *plan, const struct result *result) {
     if (plan->rate > 0) {
         printf(" · never sent %" PRIu64, (uint64_t)total->late);
     }
-    double requests = total->requests > 0 ? (double)total->requests : 1;
-    printf("\nCPU a request: generator %.2f us", result->cpu_seconds / requests * 1e6);
-    if (result->server_cpu_seconds >= 0) {
-        printf(" · server %.2f us", result->server_cpu_seconds / requests * 1e6);
-    }
     printf("\n");
+    if (total->requests > 0) {
+        double requests = (double)total->requests;
+        printf("CPU a request: generator %.2f us", result->cpu_seconds / requests * 1e6);
+        if (result->server_cpu_seconds >= 0) {
+            printf(" · server %.2f us", result->server_cpu_seconds / requests * 1e6);
+        }
+        printf("\n");
+    }
     if (result->fault[0] != '\0') {
         printf("first fault: %s\n", result->fault);
     }

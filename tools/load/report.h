@@ -11,12 +11,16 @@ void report_live(const struct plan *plan, const struct tally *total, const struc
 void report_live_end(const struct plan *plan);
 
 void report_table(const struct plan *plan, const struct result *result);
-/* One JSON object on one line; times in microseconds, keys as docs say. */
-struct json_t;
+/* One JSON object on one line; times in microseconds. cpu_seconds is the generator's,
+ * server_cpu_seconds that of --server-pid, both over the measured window. */
 char *report_json(const struct plan *plan, const struct result *result); /* the caller frees */
 
 /* Returns: 0 or -errno of writing the file. */
 must_check int plot_write(const char *path, const struct plan *plan, const struct result *result);
+
+/* "1.2 ms": three digits of a time, whatever its size. Returns: `text`. */
+#define TIME_TEXT_BYTES 24
+const char *time_text(uint64_t ns, char text[TIME_TEXT_BYTES]);
 
 /* No reply was wrong and none failed. */
 bool report_good(const struct result *result);

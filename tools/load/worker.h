@@ -6,7 +6,7 @@
  *   turn: completions -> replies checked and counted -> due or permitted requests written into the
  *         outboxes -> one send a connection -> the kernel is entered once
  *
- * client.c knows requests and replies and does no I/O; uring.c and worker.c move the bytes. */
+ * requests.c and replies.c know what is said and do no I/O; worker.c moves the bytes. */
 
 #include "tools/load/draw.h"
 #include "tools/load/outbox.h"
@@ -113,7 +113,7 @@ struct worker {
     const uint64_t *start_ns;
 };
 
-/* ---- client.c: requests and replies, no I/O ---------------------------------------------------
+/* ---- requests.c and replies.c: what is said, no I/O -------------------------------------------
  */
 
 /* Bytes came for a connection. */
