@@ -19,7 +19,6 @@ COUNTER_NAMES(core, CORE_COUNTERS);
 
 #define CORE_ENTRIES 4096u /* submissions of one turn */
 #define CORE_EVENTS  256u  /* completions handled in one turn */
-#define CORE_WAIT_NS NS_PER_S
 
 int core_open(struct core *core, struct engine *engine, uint32_t index,
               const struct layout_core *place) {
@@ -80,7 +79,11 @@ void core_ask(struct core *core, enum core_wish wish, struct io *control_io) {
  * ------------------------------------------------------------------------------------------- */
 
 static void tick(struct core *core) {
-    core->tick_ns = core->now_ns + CORE_TICK_NS;
+    uint32_t wish = atomic_load_explicit(&core->wish, memory_order_relaxed);
+    uint64_t period_ns =
+        wish == WISH_RUN ? CORE_TICK_NS : CORE_TICK_NS / 10; /* draining: look often */
+    core->tick_ns = core->now_ns + period_ns;
+    io_tick(&core->io, period_ns);
     /* Acquire: pairs with control's release after the new settings were written. */
     struct settings *settings = atomic_load_explicit(&core->engine->current, memory_order_acquire);
     if (core->net) {
@@ -114,7 +117,9 @@ static uint32_t reap(struct core *core) {
     struct io_event events[CORE_EVENTS];
     uint32_t count = io_reap(&core->io, events, CORE_EVENTS);
     for (uint32_t i = 0; i < count; i++) {
-        if (events[i].op != IO_BELL) {
+        if (events[i].op == IO_TICK) {
+            tick(core);
+        } else if (events[i].op != IO_BELL) {
             must(core->net != NULL); /* only net tiles have sockets */
             net_event(core->net, &events[i]);
         }
@@ -129,20 +134,19 @@ static bool has_input(struct core *core) {
            (core->work && work_has_input(core->work));
 }
 
+/* How long a wait may last. Returns: 0 when nothing is due before the standing tick. */
 static uint64_t wait_limit(const struct core *core) {
-    uint64_t due = core->tick_ns;
-    if (core->net && pool_used(&core->net->conns) == 0 && !core->net->accept_again &&
-        !core->net->draining) {
-        due = core->now_ns + CORE_WAIT_NS; /* nobody to time out */
-    }
+    uint64_t due = UINT64_MAX;
     if (core->dispatch) {
         due = min_u64(due, dispatch_due_ns(core->dispatch));
     }
     if (core->work) {
         due = min_u64(due, work_due_ns(core->work));
     }
-    due = max_u64(due, core->now_ns + 1000);
-    return min_u64(due - core->now_ns, CORE_WAIT_NS);
+    if (due >= core->tick_ns) {
+        return 0;
+    }
+    return due > core->now_ns + 1000 ? due - core->now_ns : 1000;
 }
 
 /* A core that is ours alone looks a little longer before it parks: at most what a park would cost.
@@ -225,6 +229,7 @@ static void pin(const struct core *core) {
 
 static void run(struct core *core) {
     core->now_ns = clock_ns();
+    tick(core);
     if (core->net) {
         net_start(core->net);
     }
@@ -237,9 +242,6 @@ static void run(struct core *core) {
         counter_add(&core->counters.turns, 1);
         counter_add(&core->counters.busy_ns, now - max_u64(before, core->now_ns));
         core->now_ns = now;
-        if (unlikely(now >= core->tick_ns)) {
-            tick(core);
-        }
         if (unlikely(atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_RUN)) {
             going = take_wish(core);
         }

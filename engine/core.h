@@ -9,8 +9,8 @@
  *
  * One turn: reap completions, let each tile work a bounded amount in a written-out order, enter the
  * kernel once. A core waits in the kernel only when no tile has backlog and, its bell armed, one
- * more look at every input finds nothing; a 1 s backstop ends any wait. Where a core is ours alone
- * (isolated CPU) it spins before parking, for at most what a park costs.
+ * more look at every input finds nothing; a standing tick of 100 ms is the backstop of any wait.
+ * Where a core is ours alone (isolated CPU) it spins before parking, for at most what a park costs.
  *
  * Thread: core_open, core_launch, core_join, core_close: main; the rest its own. */
 

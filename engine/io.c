@@ -176,10 +176,20 @@ void io_disk(struct io *io, struct disk_op *op) {
     io->disk_out++;
 }
 
+void io_tick(struct io *io, uint64_t after_ns) {
+    io->tick = (struct __kernel_timespec){.tv_sec = (long long)(after_ns / NS_PER_S),
+                                          .tv_nsec = (long long)(after_ns % NS_PER_S)};
+    struct io_uring_sqe *sqe = take_sqe(io);
+    io_uring_prep_timeout(sqe, &io->tick, 0, 0);
+    sqe->user_data = tag(IO_TICK, 0, IO_SLOT_NONE);
+}
+
 int io_enter(struct io *io, bool wait, uint64_t timeout_ns) {
     io->enters++;
     int r;
-    if (wait) {
+    if (wait && timeout_ns == 0) {
+        r = io_uring_submit_and_wait(&io->ring, 1);
+    } else if (wait) {
         struct __kernel_timespec limit = {.tv_sec = (long long)(timeout_ns / NS_PER_S),
                                           .tv_nsec = (long long)(timeout_ns % NS_PER_S)};
         struct io_uring_cqe *cqe = NULL;

@@ -37,6 +37,7 @@ enum io_op {
     IO_CANCEL,  /* slot: connection */
     IO_BELL,    /* somebody has work for this core */
     IO_ADOPT,   /* slot: listener; result: a descriptor handed over by another core */
+    IO_TICK,    /* the timer of io_tick ran out */
     IO_DISK,    /* handled inside io_reap: calls disk_op->done */
 };
 
@@ -60,6 +61,7 @@ struct io_group {
 struct io {
     struct io_uring ring;
     struct io_group groups[IO_GROUPS];
+    struct __kernel_timespec tick;
     uint32_t disk_out; /* disk operations in the kernel */
     uint64_t enters;   /* system calls made to enter the ring */
     uint64_t flushes;  /* of those, because the submission queue was full */
@@ -95,9 +97,13 @@ void io_bell(struct io *io, int target_fd);
 /* Hands a descriptor to another core, which sees IO_ADOPT. */
 void io_adopt(struct io *io, int target_fd, int fd, uint32_t listener);
 void io_disk(struct io *io, struct disk_op *op);
+/* An IO_TICK event after `after_ns`; one at a time. A standing timer makes plain waits cheap: a
+ * wait with a timeout of its own sets and cancels a timer every time. */
+void io_tick(struct io *io, uint64_t after_ns);
 
 /* io_enter submits what was prepared and lets completions arrive. wait: sleep until one does, at
- * most timeout_ns. Returns: 0 or -errno of a ring that is broken. Cost: one system call. */
+ * most timeout_ns (0: for as long as it takes; io_tick is the backstop). Returns: 0 or -errno of a
+ * ring that is broken. Cost: one system call. */
 must_check int io_enter(struct io *io, bool wait, uint64_t timeout_ns);
 /* Copies up to `max` completions. Disk operations finish in here. Returns: how many events. */
 uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max);

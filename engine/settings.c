@@ -54,7 +54,8 @@ static_assert(LOG_FORM_AUTO == 0 && LOG_FORM_JOURNAL == 3, "form_words");
 const struct option settings_table[] = {
     TEXT("store.dir", store_dir, "./run", false, "path",
          "Directory of the store; it also holds millrace.pid and admin.sock."),
-    SIZE("store.segment_size", store_segment_bytes, "0", 0, STORE_SEGMENT_BYTES_MAX, false, "bytes",
+    SIZE("store.segment_size", store_segment_bytes, "0", 0, STORE_SEGMENT_BYTES_MAX, false,
+         "bytes",
          "Size of a segment file, a power of two from 4MiB; decided when the store is made, 0 takes "
          "what it was made with (256MiB for a new one)."),
     SIZE("store.memory", store_memory_bytes, "256MiB", MiB, 64 * 1024 * GiB, false, "bytes",
@@ -115,7 +116,8 @@ const struct option settings_table[] = {
     DURATION("drain.timeout", drain_timeout_ns, "10s", 0, 3600 * NS_PER_S, true, "time",
              "After SIGTERM: how long requests in flight may take to finish."),
 
-    CHOICE("log.level", log_level, "info", level_words, true, "Least severe event that is logged."),
+    CHOICE("log.level", log_level, "info", level_words, true,
+           "Least severe event that is logged."),
     CHOICE("log.form", log_form, "auto", form_words, true,
            "How events are written: auto is text on a terminal, journal under systemd, and JSON "
            "lines elsewhere."),
