@@ -100,23 +100,51 @@ static void troubles(FILE *out, const json_t *now) {
     }
 }
 
+static double sum_classes(const struct span *span, const char *path) {
+    double sum = 0;
+    for (size_t i = 0; i < json_array_size(admin_at(span->now, "classes")); i++) {
+        struct span row = row_of(span, "classes", i);
+        sum += grown(&row, path);
+    }
+    return sum;
+}
+
+/* Share is what a class got of all that was served, beside what it is owed when all are waiting. */
 static void classes(FILE *out, const struct span *span) {
     char a[CELL], b[CELL], c[CELL], d[CELL], e[CELL], f[CELL], g[CELL], h[CELL], i[CELL];
-    fprintf(out, "\n%-9s %12s %10s %8s %8s %6s %9s %9s %9s %9s %8s\n", "class",
+    double all = sum_classes(span, "done");
+    fprintf(out, "\n%-9s %12s %9s %8s %8s %9s %9s %9s %9s %9s %8s\n", "class",
             span->before != NULL ? "requests/s" : "requests", "busy", "expired", "waiting", "share",
             "p50", "p95", "p99", "p99.9", "late");
     for (size_t at = 0; at < json_array_size(admin_at(span->now, "classes")); at++) {
         struct span row = row_of(span, "classes", at);
         double queued =
             admin_number(row.now, "queued_light") + admin_number(row.now, "queued_heavy");
-        fprintf(out, "%-9s %12s %10s %8s %8s %5.1f%% %9s %9s %9s %9s %8s\n",
+        fprintf(out, "%-9s %12s %9s %8s %8s %5.0f/%-2.0f%% %9s %9s %9s %9s %8s\n",
                 admin_text(row.now, "class"), count(grown(&row, "requests"), a),
                 count(grown(&row, "busy"), b), count(grown(&row, "expired"), c), count(queued, d),
-                100 * admin_number(row.now, "share"), human_us(admin_number(row.now, "p50_us"), e),
+                all > 0 ? 100 * grown(&row, "done") / all : 0, admin_number(row.now, "share"),
+                human_us(admin_number(row.now, "p50_us"), e),
                 human_us(admin_number(row.now, "p95_us"), f),
                 human_us(admin_number(row.now, "p99_us"), g),
                 human_us(admin_number(row.now, "p999_us"), h), count(grown(&row, "sla_misses"), i));
     }
+}
+
+static void batches(FILE *out, const struct span *span) {
+    static const struct {
+        const char *path, *name;
+    } reasons[] = {{"batches.closed_idle", "idle"},
+                   {"batches.closed_size", "size"},
+                   {"batches.closed_bytes", "bytes"},
+                   {"batches.closed_cost", "cost"},
+                   {"batches.closed_age", "age"}};
+    char text[CELL];
+    fprintf(out, "batches  closed%s by", span->before != NULL ? "/s" : "");
+    for (size_t i = 0; i < array_count(reasons); i++) {
+        fprintf(out, "  %s %s", reasons[i].name, count(grown(span, reasons[i].path), text));
+    }
+    fprintf(out, "\n");
 }
 
 static void tiles_text(const json_t *core, char text[64]) {
@@ -129,18 +157,28 @@ static void tiles_text(const json_t *core, char text[64]) {
     }
 }
 
+/* Busy since the start, or since the older answer. */
+static double busy_percent(const struct span *row) {
+    if (row->before == NULL) {
+        return 100 * admin_number(row->now, "busy_ratio");
+    }
+    double busy = (grown(row, "busy_ns") - grown(row, "spin_ns")) / (double)NS_PER_S;
+    return 100 * (busy < 1 ? busy > 0 ? busy : 0 : 1);
+}
+
 static void cores(FILE *out, const struct span *span) {
-    char a[CELL], b[CELL], c[CELL], d[CELL], e[CELL], f[CELL], tiles[64];
+    char a[CELL], b[CELL], c[CELL], d[CELL], e[CELL], f[CELL], cpu[CELL], tiles[64];
     const char *per = span->before != NULL ? "/s" : "";
     fprintf(out, "\n%-4s %4s %-15s %6s %8s %9s%-2s %9s%-2s %9s%-2s %9s%-2s %7s%-2s\n", "core",
             "cpu", "tiles", "busy", "conns", "light", per, "heavy", per, "in", per, "out", per,
             "parks", per);
     for (size_t at = 0; at < json_array_size(admin_at(span->now, "cores")); at++) {
         struct span row = row_of(span, "cores", at);
+        bool pinned = admin_at(row.now, "cpu") != NULL;
         tiles_text(row.now, tiles);
-        fprintf(out, "%-4.0f %4.0f %-15s %5.1f%% %8s %11s %11s %11s %11s %9s\n",
-                admin_number(row.now, "core"), admin_number(row.now, "cpu"), tiles,
-                100 * admin_number(row.now, "busy_ratio"),
+        snprintf(cpu, sizeof cpu, pinned ? "%.0f" : "any", admin_number(row.now, "cpu"));
+        fprintf(out, "%-4.0f %4s %-15s %5.1f%% %8s %11s %11s %11s %11s %9s\n",
+                admin_number(row.now, "core"), cpu, tiles, busy_percent(&row),
                 count(admin_number(row.now, "net.connections"), a),
                 count(grown(&row, "net.light"), b), count(grown(&row, "net.heavy"), c),
                 bytes(grown(&row, "net.bytes_in"), d), bytes(grown(&row, "net.bytes_out"), e),
@@ -148,25 +186,31 @@ static void cores(FILE *out, const struct span *span) {
     }
 }
 
+/* Done rings come in pairs of cores: only those that hold something are worth a place. */
 static void rings(FILE *out, const struct span *span) {
-    char a[CELL], b[CELL], c[CELL];
-    size_t count_rings = json_array_size(admin_at(span->now, "rings"));
-    if (count_rings == 0) {
-        return;
-    }
-    fprintf(out, "\n%-24s %8s %8s %10s\n", "ring", "size", "held", "times full");
-    for (size_t at = 0; at < count_rings; at++) {
+    uint32_t shown = 0;
+    for (size_t at = 0; at < json_array_size(admin_at(span->now, "rings")); at++) {
         struct span row = row_of(span, "rings", at);
-        fprintf(out, "%-24s %8s %8s %10s\n", admin_text(row.now, "ring"),
-                count(admin_number(row.now, "size"), a), count(admin_number(row.now, "count"), b),
-                count(admin_number(row.now, "full"), c));
+        const char *name = admin_text(row.now, "ring");
+        double held = admin_number(row.now, "count");
+        if (held == 0 && strncmp(name, "done", 4) == 0) {
+            continue;
+        }
+        fprintf(out, "%s%-18s %5.0f of %-7.0f",
+                shown == 0       ? "\nrings\n"
+                : shown % 3 == 0 ? "\n"
+                                 : "  ",
+                name, held, admin_number(row.now, "size"));
+        shown++;
     }
+    fprintf(out, "%s", shown > 0 ? "\n" : "");
 }
 
 void stat_view(FILE *out, const json_t *now, const json_t *before, double seconds) {
     struct span span = {now, before, seconds};
     head(out, &span);
     troubles(out, now);
+    batches(out, &span);
     classes(out, &span);
     cores(out, &span);
     rings(out, &span);
@@ -197,24 +241,38 @@ void stat_line(FILE *out, const json_t *now, const json_t *before, double second
     fflush(out);
 }
 
+static void join_text(const json_t *words, char text[64]) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < json_array_size(words) && used < 64; i++) {
+        const char *word = json_string_value(json_array_get(words, i));
+        used += (size_t)snprintf(text + used, 64 - used, "%s%s", i > 0 ? ", " : "",
+                                 word != NULL ? word : "?");
+    }
+}
+
 void topo_view(FILE *out, const json_t *topo) {
-    char tiles[64];
-    fprintf(out, "layout   %s, cores online: %s, idle: %s\n",
+    char tiles[64], homes[64], ctl[CELL];
+    const json_t *ctl_core = admin_at(topo, "ctl_core");
+    snprintf(ctl, sizeof ctl, json_is_string(ctl_core) ? "any" : "%.0f",
+             json_number_value(ctl_core));
+    fprintf(out, "layout   %s, of %.0f CPUs that may be used; idle: %s\n",
             json_is_true(admin_at(topo, "auto")) ? "auto" : "as set",
-            admin_text(topo, "cpus_online"), admin_text(topo, "idle"));
-    fprintf(out, "others   scheduler on core %.0f, control on core %.0f\n",
-            admin_number(topo, "sched_core"), admin_number(topo, "ctl_core"));
+            admin_number(topo, "cpus_allowed"), admin_text(topo, "idle"));
+    fprintf(out, "others   scheduler on core %.0f, control on CPU %s\n",
+            admin_number(topo, "sched_core"), ctl);
     for (size_t i = 0; i < json_array_size(admin_at(topo, "listeners")); i++) {
         const json_t *listener = json_array_get(admin_at(topo, "listeners"), i);
-        fprintf(out, "listens  %s, ceiling %s\n", admin_text(listener, "address"),
-                admin_text(listener, "ceiling"));
+        fprintf(out, "listens  %s (%s), ceiling %s\n", admin_text(listener, "address"),
+                admin_text(listener, "protocol"), admin_text(listener, "ceiling"));
     }
-    fprintf(out, "\n%-5s %5s %5s  %s\n", "core", "cpu", "numa", "tiles");
+    fprintf(out, "\n%-5s %5s %5s  %-16s %s\n", "core", "cpu", "numa", "tiles", "home of");
     for (size_t i = 0; i < json_array_size(admin_at(topo, "cores")); i++) {
         const json_t *core = json_array_get(admin_at(topo, "cores"), i);
         tiles_text(core, tiles);
-        fprintf(out, "%-5.0f %5.0f %5.0f  %s\n", admin_number(core, "core"),
-                admin_number(core, "cpu"), admin_number(core, "numa"), tiles);
+        join_text(json_object_get(core, "home_of"), homes);
+        fprintf(out, "%-5.0f %5.0f %5.0f  %-16s %s\n", admin_number(core, "core"),
+                admin_number(core, "cpu"), admin_number(core, "numa"), tiles, homes);
     }
 }
 
@@ -243,16 +301,18 @@ static void trace_view(FILE *out, const char *name, const json_t *trace) {
 }
 
 void why_view(FILE *out, const json_t *why) {
+    char a[CELL], b[CELL];
     const json_t *limits = admin_at(why, "limits");
     trace_view(out, "last light request", json_object_get(why, "last_light"));
     trace_view(out, "last heavy request", json_object_get(why, "last_heavy"));
     if (json_array_size(limits) > 0) {
-        fprintf(out, "\n%-36s %12s %12s\n", "limit", "now", "most");
+        fprintf(out, "\n%-28s %14s %14s %6s\n", "limit", "now", "most", "full");
     }
     for (size_t i = 0; i < json_array_size(limits); i++) {
         const json_t *limit = json_array_get(limits, i);
-        fprintf(out, "%-36s %12.0f %12.0f\n", admin_text(limit, "what"),
-                admin_number(limit, "value"), admin_number(limit, "max"));
+        double value = admin_number(limit, "value"), most = admin_number(limit, "max");
+        fprintf(out, "%-28s %14s %14s %5.1f%%\n", admin_text(limit, "what"), count(value, a),
+                count(most, b), most > 0 ? 100 * value / most : 0);
     }
     fprintf(out, "\nlimiting: %s\n", admin_text(why, "limiting"));
 }
