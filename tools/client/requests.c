@@ -66,9 +66,10 @@ static int asking_check(struct mr_client *client, const struct asking *asking) {
     if (ask && ask->class_set && (ask->class_ < MR_CRITICAL || ask->class_ > MR_LOW)) {
         return client_say(client, MR_BAD_ARGUMENT, "%d is no class", ask->class_);
     }
-    if (asking->data_bytes > min_u32(client->server.block_max, TLV_BLOCK_MAX)) {
+    uint32_t block_max = min_u32(client->server.block_max, TLV_BLOCK_MAX);
+    if (asking->data_bytes > block_max) {
         return client_say(client, MR_TOO_LARGE, "%zu bytes; this server takes blocks up to %u",
-                          asking->data_bytes, client->server.block_max);
+                          asking->data_bytes, block_max);
     }
     if (client->out_tail - client->out_head > CLIENT_OUT_MAX) {
         return client_say(client, MR_FULL, "%zu bytes are still unsent",
