@@ -427,8 +427,9 @@ static void script_late(struct fake *fake) {
     must(fake_take(fake, &first));
     must(fake_take(fake, &second)); /* only now is the first answered: its call has left */
     fake_value(fake, first.head.id, block, BLOCK_BYTES);
-    fake_plain(fake, TLV_PONG, second.head.id);
-    fake_swallow(fake);
+    do {
+        fake_plain(fake, TLV_PONG, second.head.id);
+    } while (fake_take(fake, &second));
 }
 
 Test(client, an_answer_after_the_timeout_is_thrown_away) {
@@ -445,7 +446,7 @@ Test(client, an_answer_after_the_timeout_is_thrown_away) {
     cr_assert_eq(mr_unanswered(client), 1);
     int r;
     while ((r = mr_ping(client)) == MR_TIMEOUT) {
-        /* a slow machine: the fake server answers the first ping it sees */
+        /* a slow machine: the fake server answers every ping in the end */
         cr_assert(mr_connected(client));
     }
     cr_assert_eq(r, 0, "%s", mr_error(client));
