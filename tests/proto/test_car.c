@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* proto/ipld/car.c and proto/ipld/car_header.c: archives made here, damaged here, cut everywhere.
+ */
+
 #include "proto/ipld/car.h"
 
 #include "base/bits.h"

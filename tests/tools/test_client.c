@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocking calls of the client library, tools/client/calls.c, connect.c and client.c, against a
- * server that does what it should not. */
+/* Blocking calls of the client library against a server that does what it should not:
+ * tools/client/calls.c, tools/client/connect.c, tools/client/client.c. */
 
 #include "tools/client/millrace_client.h"
 

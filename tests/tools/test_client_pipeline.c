@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Pipelined calls of the client library: tools/client/pipeline.c, requests.c, slots.c, wire.c; and
- * names.c, its CIDs. */
+/* Pipelined calls of the client library and its names of content: tools/client/pipeline.c,
+ * tools/client/requests.c, tools/client/slots.c, tools/client/wire.c, tools/client/names.c. */
 
 #include "tools/client/millrace_client.h"
 
