@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,14 @@ const struct wire *wire_find(const char *name) {
         }
     }
     return NULL;
+}
+
+void wire_text_keep(struct wire_reply *reply, const char *text, size_t bytes) {
+    size_t kept = bytes < sizeof reply->text - 1 ? bytes : sizeof reply->text - 1;
+    for (size_t i = 0; i < kept; i++) {
+        reply->text[i] = isprint((unsigned char)text[i]) ? text[i] : '.';
+    }
+    reply->text[kept] = '\0';
 }
 
 void wire_reader_init(struct wire_reader *reader) {

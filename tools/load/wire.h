@@ -79,6 +79,10 @@ const struct wire *wire_find(const char *name);
 /* The n-th protocol, NULL past the last. */
 const struct wire *wire_at(uint32_t n);
 
+/* The words of a fault, as far as there is room; they are the peer's, so what is not printable
+ * becomes a dot. */
+void wire_text_keep(struct wire_reply *reply, const char *text, size_t bytes);
+
 struct wire_reader {
     struct wire_reply reply;
     uint32_t body_left;

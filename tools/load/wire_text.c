@@ -63,11 +63,7 @@ static bool number_read(const uint8_t *bytes, size_t count, uint32_t *ret_number
 }
 
 static int fault_read(const uint8_t *bytes, size_t count, struct wire_reply *reply) {
-    size_t bytes_kept = count < sizeof reply->text - 1 ? count : sizeof reply->text - 1;
-    for (size_t i = 0; i < bytes_kept; i++) {
-        reply->text[i] = isprint(bytes[i]) ? (char)bytes[i] : '.';
-    }
-    reply->text[bytes_kept] = '\0';
+    wire_text_keep(reply, (const char *)bytes, count);
     reply->answer = WIRE_FAULT;
     return 0;
 }

@@ -98,8 +98,7 @@ static int reply_translate(const struct tlv_reply *from, struct wire_reply *to) 
         return 0;
     case TLV_FAULT:
         to->answer = WIRE_FAULT;
-        strncpy(to->text, from->text, sizeof to->text - 1);
-        to->text[sizeof to->text - 1] = '\0';
+        wire_text_keep(to, from->text, strlen(from->text));
         return 0;
     default:
         return WIRE_BAD;

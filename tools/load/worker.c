@@ -243,6 +243,13 @@ static void measure_run(struct worker *worker, uint64_t start_ns) {
         }
     }
     worker->cpu_ns = thread_cpu_ns() - cpu_ns;
+    if (plan->rate > 0) {
+        /* What fell due since the last turn belongs to the window, however late we look. */
+        uint64_t now_ns = worker->now_ns;
+        worker->now_ns = worker->to_ns - 1;
+        client_write(worker);
+        worker->now_ns = now_ns;
+    }
     worker->stopping = true;
     uint64_t drain_ns = worker->to_ns + (uint64_t)(plan->drain * (double)NS_PER_S);
     while (worker->inflight > 0 && worker->alive > 0 && worker->now_ns < drain_ns) {
