@@ -119,7 +119,8 @@ struct net {
     counter_t shed[CLASS_COUNT];
     counter_t expired[CLASS_COUNT];
     counter_t sla_misses[CLASS_COUNT];
-    counter_t queued[CLASS_COUNT]; /* light backlog, at the last tick */
+    counter_t ring_full[CLASS_COUNT]; /* a batch found its class ring full and waited a turn */
+    counter_t queued[CLASS_COUNT];    /* light backlog, at the last tick */
     struct net_trace last_light, last_heavy;
 };
 

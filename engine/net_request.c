@@ -115,6 +115,7 @@ static bool batch_push(struct net *net, enum job_class class) {
     struct batch *batch = net->open[class];
     batch->closed_ns = net->core->now_ns;
     if (!ring_push_mpmc(net->mesh->class_rings[class], batch)) {
+        counter_add(&net->ring_full[class], 1);
         return false;
     }
     net->open[class] = NULL;

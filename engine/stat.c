@@ -185,12 +185,14 @@ static json_t *core_json(const struct engine *engine, const struct core *core) {
     return object;
 }
 
-static void add_ring(json_t *rings, const char *name, const struct ring *ring) {
+/* full: how often a push found no room; those sized for everything at once are never full. */
+static void add_ring(json_t *rings, const char *name, const struct ring *ring, uint64_t full) {
     if (ring) {
         json_t *object = json_object();
         json_object_set_new(object, "ring", json_string(name));
         put(object, "size", ring_capacity(ring));
         put(object, "count", ring_count(ring));
+        put(object, "full", full);
         json_array_append_new(rings, object);
     }
 }
@@ -200,18 +202,22 @@ static json_t *rings_json(const struct engine *engine) {
     char name[64];
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         (void)snprintf(name, sizeof name, "class %s", job_class_names[c]);
-        add_ring(rings, name, engine->mesh.class_rings[c]);
+        uint64_t full = 0;
+        for (uint32_t i = 0; i < engine->layout.count; i++) {
+            full += engine->cores[i].net ? counter_get(&engine->cores[i].net->ring_full[c]) : 0;
+        }
+        add_ring(rings, name, engine->mesh.class_rings[c], full);
     }
     for (uint32_t w = 0; w < engine->layout.count; w++) {
         (void)snprintf(name, sizeof name, "inbox of core %u", engine->cores[w].place.name);
-        add_ring(rings, name, engine->mesh.inbox[w]);
+        add_ring(rings, name, engine->mesh.inbox[w], 0);
         for (uint32_t n = 0; n < engine->layout.count; n++) {
             (void)snprintf(name, sizeof name, "done, core %u to %u", engine->cores[w].place.name,
                            engine->cores[n].place.name);
-            add_ring(rings, name, engine->mesh.done[w][n]);
+            add_ring(rings, name, engine->mesh.done[w][n], 0);
         }
     }
-    add_ring(rings, "helper", engine->mesh.helper_in);
+    add_ring(rings, "helper", engine->mesh.helper_in, 0);
     return rings;
 }
 
