@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MANY = 40 };
@@ -211,6 +212,79 @@ Test(client_pipeline, a_lost_connection_completes_every_request) {
     cr_assert_eq(got[2].user, texts[2]);
     cr_assert(strstr(got[2].text, "unknown frame type"), "%s", got[2].text);
     cr_assert_eq(mr_submit_ping(client, NULL, NULL), MR_CLOSED);
+    done(client, &fake);
+}
+
+enum { ROUNDS = 400, ASKED = 5 };
+
+/* The right answer to a request, in `out`. */
+static size_t answer_of(const struct fake_request *request, uint8_t *out) {
+    uint32_t id = request->head.id;
+    size_t at;
+    switch (request->head.type) {
+    case TLV_GET:
+        at = tlv_value_head(out, id, 0x55, 16, 0, 16);
+        memcpy(out + at, text_of(&request->key), 16);
+        return at + 16;
+    case TLV_HAVE:
+        at = tlv_haves_head(out, id, request->head.count);
+        memset(out + at, 1, request->head.count);
+        return at + request->head.count;
+    default:
+        return tlv_plain(out, request->head.type == TLV_PING ? TLV_PONG : TLV_DONE, id);
+    }
+}
+
+/* Each connection gets right answers with one to three wrong bytes, in two pieces, and ends. */
+static void script_damage(struct fake *fake) {
+    uint32_t seed = 5;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct fake_request request;
+        uint8_t stream[512];
+        size_t count = 0;
+        fake_welcome(fake);
+        for (uint32_t i = 0; i < ASKED; i++) {
+            must(fake_take(fake, &request));
+            count += answer_of(&request, stream + count);
+        }
+        for (uint32_t i = 0; i <= round % 3; i++) {
+            stream[(size_t)rand_r(&seed) % count] = (uint8_t)rand_r(&seed);
+        }
+        size_t cut = (size_t)rand_r(&seed) % count;
+        fake_send(fake, stream, cut);
+        fake_send(fake, stream + cut, count - cut);
+        if (round + 1 < ROUNDS) {
+            fake_next_connection(fake);
+        }
+    }
+}
+
+Test(client_pipeline, damaged_answers_end_in_results_and_never_in_wrong_bytes) {
+    struct fake fake;
+    struct mr_client *client = connected(&fake, script_damage, NULL);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct mr_completion got[ASKED];
+        if (round > 0) {
+            cr_assert_eq(mr_connect(client, fake.address, NULL), 0, "%s", mr_error(client));
+        }
+        cr_assert_eq(mr_submit_get(client, &cids[1], 0, 0, NULL, 0, NULL, texts[1]), 0);
+        cr_assert_eq(mr_submit_have(client, cids, 9, NULL, NULL), 0);
+        cr_assert_eq(mr_submit_ping(client, NULL, NULL), 0);
+        cr_assert_eq(mr_submit_put(client, &cids[2], texts[2], 16, NULL, NULL), 0);
+        cr_assert_eq(mr_submit_get(client, &cids[3], 0, 0, NULL, 0, NULL, texts[3]), 0);
+        for (int count = 0; count < ASKED;) {
+            int more = mr_poll(client, got, ASKED, -1);
+            cr_assert_gt(more, 0);
+            for (int i = 0; i < more; i++) {
+                if (got[i].kind == MR_KIND_GET && got[i].result == 0) {
+                    cr_assert_eq(memcmp(got[i].data, got[i].user, 16), 0);
+                }
+                mr_completion_free(&got[i]);
+            }
+            count += more;
+        }
+        cr_assert_eq(mr_unanswered(client), 0);
+    }
     done(client, &fake);
 }
 
