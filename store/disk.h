@@ -50,6 +50,12 @@ struct disk_calls {
     int (*list_dir)(void *backend, const char *path, int (*each)(void *context, const char *name),
                     void *context);
     int64_t (*free_bytes)(void *backend, const char *path); /* of the file system */
+    /* Takes the advisory lock of a file it makes where missing (not when shared), and writes the
+     * pid into it. Returns: an fd that holds the lock, -EAGAIN with the holder's pid in *ret_pid
+     * (0: unknown), -errno. NULL: the plain backend's. */
+    int (*lock_file)(void *backend, const char *path, bool shared, uint32_t *ret_pid);
+    /* Random bytes for a new store's names and keys. NULL: the plain backend's. */
+    int (*entropy)(void *backend, void *bytes, size_t count);
 };
 
 struct disk {

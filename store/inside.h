@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* inside — what a store and a keeper are made of. Only files of this folder include it (and tests
+ * that look inside).
+ *
+ * One keeper, one thread:
+ *
+ *   keeper_begin ─► order.c   puts and deletes: one at a time per key, duplicates, publishing
+ *                   fetch.c   reads from disk: coalesced, verified, filled into frames
+ *                   log.c     batches, group commit, acknowledgement in LSN order
+ *   keeper_done  ◄─ finished operations, first in first out
+ *
+ * Words that other threads touch are atomic or in a type that says how (segment, frame, catalog).
+ */
+
+#include "store/catalog.h"
+#include "store/evict.h"
+#include "store/frame.h"
+#include "store/heap.h"
+#include "store/segment.h"
+#include "store/store.h"
+#include "store/super.h"
+
+#define LOG_BATCHES     6u
+#define LOG_WRITES_MAX  4u
+#define LOG_BATCH_BYTES (1u * 1024 * 1024)
+#define LOG_CLOSE_NS    (200 * NS_PER_US)
+#define LOG_MARK_NS     (500 * NS_PER_MS) /* idle this long after an ack: say what is durable */
+#define LOG_STALL_NS    (1 * NS_PER_MS)
+#define LOG_SPARES      2u /* [0] for anyone, [1] kept back for tombstones once space is short */
+#define PENDING_BUCKETS 1024u
+#define FETCH_CLASSES   3u
+#define FETCH_SLOTS     84u
+#define RESOLVE_TRIES   64u
+#define HOUSEKEEP_STEP  (4 * MiB)
+#define HOUSEKEEP_AHEAD (8 * MiB)
+
+/* A chain of operations by op->next. */
+struct op_list {
+    struct store_op *head, *tail;
+};
+static inline void op_list_push(struct op_list *list, struct store_op *op) {
+    op->next = NULL;
+    if (list->tail) {
+        list->tail->next = op;
+    } else {
+        list->head = op;
+    }
+    list->tail = op;
+}
+static inline struct store_op *op_list_pop(struct op_list *list) {
+    struct store_op *op = list->head;
+    if (op) {
+        list->head = op->next;
+        list->tail = list->head ? list->tail : NULL;
+    }
+    return op;
+}
+
+/* What an operation remembers while it is in the keeper: lies in op->scratch. */
+struct op_state {
+    uint64_t hash;
+    uint64_t place;           /* on disk: the entry this replaces or removes; 0 = none */
+    struct store_op *pending; /* chain of a pending bucket */
+    struct op_list waiters;   /* operations on the same key that came later */
+    uint32_t record_offset;   /* in its batch */
+    uint8_t tries;
+    uint8_t match; /* how many entries of its hash were proven to be another key's */
+    uint16_t zero;
+};
+static_assert(sizeof(struct op_state) == sizeof((struct store_op *)NULL)->scratch, "scratch");
+static inline struct op_state *op_state(struct store_op *op) {
+    return (struct op_state *)(void *)op->scratch;
+}
+
+enum batch_phase {
+    BATCH_FREE,
+    BATCH_FILLING,
+    BATCH_CLOSED,
+    BATCH_WRITING,
+    BATCH_WRITTEN,
+    BATCH_FAILED
+};
+
+struct log_batch {
+    struct disk_op disk;
+    uint8_t *buffer; /* page-aligned */
+    struct op_list ops;
+    uint32_t used; /* bytes, with the batch record */
+    uint32_t records;
+    uint32_t puts;
+    enum batch_phase phase;
+    uint64_t first_ns;  /* when its first record came */
+    uint64_t first_lsn; /* 0: not stamped yet */
+    uint64_t last_lsn;
+    uint64_t durable_lsn; /* what it says */
+    uint64_t offset;
+    struct segment *segment;
+    struct keeper *keeper;
+};
+
+struct log {
+    struct log_batch batches[LOG_BATCHES]; /* a ring: head is the oldest not acknowledged */
+    uint32_t head, count;
+    uint32_t writing;
+    uint32_t buffer_bytes;
+    uint32_t failures; /* in a row, without an ack between */
+    bool failed;       /* a write of the open segment failed: drain, then begin another */
+    bool read_only;
+    bool stalled;         /* waits for a spare: counted once */
+    struct op_list queue; /* operations that found no batch */
+    struct segment *open;
+    uint64_t write_at; /* next offset in it */
+    uint64_t segment_records;
+    uint64_t previous_generation;
+    uint64_t next_lsn;
+    uint64_t durable_lsn; /* last acknowledged */
+    uint64_t data_lsn;    /* last acknowledged that carries records */
+    uint64_t marked_lsn;  /* highest durable_lsn that a durable batch carries */
+    uint64_t last_ack_ns;
+};
+
+struct fetch {
+    struct disk_op disk;
+    struct keeper *keeper;
+    struct op_list waiters;
+    uint8_t *buffer;
+    uint64_t hash;
+    uint64_t place;
+    struct fetch *next; /* in a free list or a bucket of those under way */
+    uint8_t class;
+    uint8_t tries;
+    bool header_only;
+    bool out;
+};
+
+struct fetches {
+    struct fetch slots[FETCH_SLOTS];
+    struct fetch *free[FETCH_CLASSES];
+    struct fetch *busy[64];
+    struct op_list waiting[FETCH_CLASSES];
+    uint32_t class_bytes[FETCH_CLASSES];
+    uint32_t out;
+};
+
+struct keeper {
+    struct store *store;
+    uint32_t index;
+    uint32_t reader; /* its place in store->turns */
+    uint64_t now_ns;
+    uint64_t rings; /* keepers that got a message */
+    uint64_t ops;   /* in the keeper */
+    struct op_list done;
+    struct store_op *pending[PENDING_BUCKETS];
+    struct frame_home home;
+    struct evictor evictor;
+    uint64_t sweep_cursor;
+    uint32_t sweep_shard;
+    struct fetches fetches;
+    struct log log;
+    struct heap *heap; /* where no memory was given */
+    void *buffers;
+    size_t buffers_bytes;
+    struct disk disk;
+    struct store_counters counters;
+    /* pushed to by other keepers, taken by this one: frames to adopt, by frame.next */
+    alignas(CACHE_PAIR) _Atomic uint32_t adopt;
+    /* filled by housekeeping, taken by this keeper */
+    alignas(CACHE_PAIR) _Atomic(struct segment *) spares[LOG_SPARES];
+    _Atomic bool wrote; /* it has put something: worth a second spare */
+};
+
+struct store {
+    struct store_config config;
+    struct super super;
+    struct segments segments;
+    struct turns turns;
+    struct catalog catalog;
+    struct catalog_arena *arenas;
+    struct frame_home *homes[STORE_KEEPERS_MAX];
+    struct keeper *keepers; /* [config.keepers] */
+    uint64_t hash_seed;
+    uint64_t quota_bytes;
+    uint32_t helper; /* reader of the helper thread */
+    uint32_t record_bytes_max;
+    int lock_fd;
+    bool
+        unclean; /* what was written before this start is verified to the multihash on first read */
+    bool opened;
+    void *page;   /* PAGE_BYTES, boot and helper */
+    void *zeroes; /* HOUSEKEEP_STEP, helper */
+    size_t keepers_bytes, readers_bytes;
+    _Atomic bool full;      /* no more space: set and cleared by housekeeping */
+    _Atomic bool read_only; /* some keeper takes no more */
+    char dir[512];
+};
+
+/* key -> keyed hash, never 0. */
+uint64_t store_hash(const struct store *store, const struct key *key);
+static inline uint32_t hash_keeper(const struct store *store, uint64_t hash) {
+    return hash_shard(hash) % store->config.keepers;
+}
+static inline struct frame *store_frame(const struct store *store, uint64_t place) {
+    uint32_t name = (uint32_t)place;
+    return &store->homes[name >> FRAME_NUMBER_BITS]->frames[name & FRAMES_MAX];
+}
+
+/* --- keeper.c --- */
+void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result);
+
+/* --- order.c: puts and deletes --- */
+void order_begin(struct keeper *keeper, struct store_op *op);
+/* A disk read it asked for is in. record: NULL when unsound (then result is STORE_CORRUPT or
+ * -errno). */
+void order_fetched(struct keeper *keeper, struct store_op *op, const struct record_header *record,
+                   int32_t result);
+/* Its batch is durable: change the catalog, finish it. */
+void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place);
+/* Ends it without effect. */
+void order_fail(struct keeper *keeper, struct store_op *op, int32_t result);
+/* The entry of this hash whose block lies at `place` on disk, resident or not. */
+struct entry order_entry(const struct keeper *keeper, uint64_t hash, uint64_t place);
+
+/* Counts a block at this place in (sign 1) or out (-1). */
+void order_account(struct keeper *keeper, uint64_t place, int sign);
+
+/* --- log.c --- */
+void log_append(struct keeper *keeper, struct store_op *op);
+uint32_t log_poll(struct keeper *keeper);
+uint64_t log_due_ns(const struct keeper *keeper);
+
+/* --- batch.c: the bytes of a batch --- */
+uint32_t batch_record_bytes(const struct store_op *op);
+void batch_reset(struct log_batch *batch);
+void batch_add(struct log_batch *batch, struct store_op *op);
+/* Gives it its place in the log: LSNs where it has none yet, generation, offsets, checksums. */
+struct batch_stamp {
+    const struct segment *segment;
+    uint64_t offset;
+    uint64_t durable_lsn;
+    uint64_t previous_generation;
+    uint32_t log;
+};
+void batch_stamp(struct log_batch *batch, const struct batch_stamp *stamp);
+
+/* --- fetch.c --- */
+void fetch_open(struct keeper *keeper, uint8_t *buffers);
+size_t fetch_footprint(const struct store *store);
+/* Reads the record at op's place for it; header_only: no payload is needed. */
+void fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only);
+
+/* --- read.c: READ and VERIFY --- */
+void read_begin(struct keeper *keeper, struct store_op *op);
+/* Gives the sound record (or the reason why there is none) to every waiter of the fetch. */
+void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct record_header *record,
+                  int32_t result);
+
+/* --- admit.c: memory --- */
+/* Copies a sound record into a frame with `leases` leases, admitted where allowed. NULL: no memory.
+ */
+struct admission {
+    const struct record_header *record;
+    const struct key *key;
+    uint64_t hash;
+    uint64_t place;
+    uint32_t leases;
+    bool admit;
+};
+struct frame *admit_frame(struct keeper *keeper, const struct admission *admission);
+/* Takes frames that other keepers filled. */
+uint32_t admit_poll(struct keeper *keeper);
+/* Evicts until `bytes` more fit the budget. Returns: how many left. */
+uint32_t admit_room(struct keeper *keeper, uint64_t bytes);
+
+/* --- recover.c: finds segments, decides what counts, fills the catalog --- */
+must_check int recover(struct store *store, struct store_report *report);
+
+/* --- spare.c: segments ahead of the logs --- */
+/* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. */
+must_check int spare_refill(struct store *store);
+/* Drops spares that were not used. Thread: boot. */
+void spare_drop_all(struct store *store);

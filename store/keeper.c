@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/inside.h"
+
+#include "base/must.h"
+
+/* The keeper's door: operations in, results out, and the turn's work in between. */
+
+COUNTER_NAMES(store, STORE_COUNTERS);
+
+void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result) {
+    must(keeper->ops > 0);
+    op->result = result;
+    op_list_push(&keeper->done, op);
+}
+
+void keeper_begin(struct keeper *keeper, struct store_op *op) {
+    *op_state(op) = (struct op_state){.hash = store_hash(keeper->store, &op->key)};
+    op->result = 0;
+    op->frame = NULL;
+    keeper->ops++;
+    switch ((enum store_op_kind)op->kind) {
+    case STORE_PUT:
+    case STORE_DELETE:
+        must(hash_keeper(keeper->store, op_state(op)->hash) == keeper->index);
+        order_begin(keeper, op);
+        return;
+    case STORE_READ:
+    case STORE_VERIFY:
+        read_begin(keeper, op);
+        return;
+    }
+    never("an operation of no kind");
+}
+
+uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
+    keeper->now_ns = now_ns;
+    uint32_t work = frame_home_poll(&keeper->home);
+    work += admit_poll(keeper);
+    work += log_poll(keeper);
+    work += catalog_poll(&keeper->store->catalog, keeper->index);
+    struct store_counters *counters = &keeper->counters;
+    counter_set(&counters->frames, keeper->evictor.frames);
+    counter_set(&counters->frame_bytes, evictor_bytes(&keeper->evictor));
+    counter_set(&counters->catalog_grows, keeper->store->arenas[keeper->index].grows);
+    return work;
+}
+
+struct store_op *keeper_done(struct keeper *keeper) {
+    struct store_op *op = op_list_pop(&keeper->done);
+    if (op) {
+        keeper->ops--;
+    }
+    return op;
+}
+
+uint64_t keeper_due_ns(const struct keeper *keeper) {
+    return log_due_ns(keeper);
+}
+
+bool keeper_idle(const struct keeper *keeper) {
+    return keeper->ops == 0 && keeper->log.writing == 0 && keeper->fetches.out == 0;
+}
+
+bool keeper_has_messages(const struct keeper *keeper) {
+    /* acquire: the caller has armed its bell before it looks; pairs with the push */
+    return atomic_load_explicit(&keeper->adopt, memory_order_acquire) != FRAME_NONE;
+}
+
+uint64_t keeper_take_rings(struct keeper *keeper) {
+    uint64_t rings = keeper->rings;
+    keeper->rings = 0;
+    return rings;
+}
+
+const struct store_counters *keeper_counters(const struct keeper *keeper) {
+    return &keeper->counters;
+}

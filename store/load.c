@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/load.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+
+#include <errno.h>
+#include <string.h>
+#include <xxhash.h>
+
+int load_open(struct load *load, struct store *store, uint64_t tombstones) {
+    *load = (struct load){.store = store};
+    if (tombstones == 0) {
+        return 0;
+    }
+    load->slots = power_of_two_above(tombstones * 2);
+    load->tombstones = vm_map(load->slots * sizeof *load->tombstones);
+    return load->tombstones ? 0 : err_raise(-ENOMEM);
+}
+
+void load_close(struct load *load) {
+    vm_unmap(load->tombstones, load->slots * sizeof *load->tombstones);
+    load->tombstones = NULL;
+}
+
+static uint64_t check_of(const struct footer_entry *entry) {
+    return XXH3_64bits_withSeed(entry->digest, FOOTER_PREFIX,
+                                (uint64_t)entry->hash_code << 8 | entry->digest_bytes);
+}
+
+static struct tombstone *slot_of(const struct load *load, uint64_t hash, uint64_t check) {
+    uint64_t at = hash & (load->slots - 1);
+    while (load->tombstones[at].hash != 0 &&
+           !(load->tombstones[at].hash == hash && load->tombstones[at].check == check)) {
+        at = (at + 1) & (load->slots - 1);
+    }
+    return &load->tombstones[at];
+}
+
+void load_tombstone(struct load *load, const struct footer_entry *entry) {
+    must(load->slots > 0);
+    uint64_t check = check_of(entry);
+    struct tombstone *slot = slot_of(load, entry->hash, check);
+    if (slot->hash == 0) {
+        must(++load->tombstone_count <= load->slots / 2);
+    }
+    *slot = (struct tombstone){entry->hash, check, max_u64(slot->lsn, entry->birth_lsn)};
+}
+
+static bool is_dead(const struct load *load, const struct footer_entry *entry) {
+    if (load->slots == 0) {
+        return false;
+    }
+    const struct tombstone *slot = slot_of(load, entry->hash, check_of(entry));
+    return slot->hash != 0 && slot->lsn >= entry->birth_lsn;
+}
+
+/* How the record at an existing place stands to this entry. */
+enum standing { STANDING_OTHER, STANDING_OLDER, STANDING_NEWER };
+
+static enum standing compare(struct load *load, uint64_t place, const struct footer_entry *entry) {
+    const struct store *store = load->store;
+    const struct disk *disk = &store->config.disk;
+    struct spot spot = place_spot(place);
+    const struct segment *segment = &store->segments.all[spot.segment];
+    uint64_t offset = (uint64_t)spot.offset_units * RECORD_UNIT;
+    uint64_t from = round_down(offset, PAGE_BYTES);
+    uint8_t *pages = vm_map(2 * PAGE_BYTES);
+    enum standing standing = STANDING_OLDER; /* what cannot be read gives way */
+    int64_t n =
+        pages ? disk->calls->pread(disk->backend, segment->fd, pages, 2 * PAGE_BYTES, from) : 0;
+    uint64_t front = offset - from;
+    const struct record_header *header = (const void *)(pages + front);
+    struct record_bounds bounds = {.crc_base = segment->crc_base,
+                                   .generation = segment->generation,
+                                   .offset = offset,
+                                   .bytes_here = n > (int64_t)front ? (uint64_t)n - front : 0,
+                                   .bytes_max = (uint64_t)spot.length_units * RECORD_UNIT};
+    struct key key;
+    if (pages && record_check(header, &bounds) == 0 && record_key(header, &key) == 0) {
+        bool same =
+            key.code == entry->hash_code && key.digest_bytes == entry->digest_bytes &&
+            memcmp(key.digest, entry->digest, min_u32(key.digest_bytes, FOOTER_PREFIX)) == 0;
+        /* Equal births are copies of one put: a rewrite after a failed one, the later counts. */
+        standing = !same                                   ? STANDING_OTHER
+                   : header->birth_lsn <= entry->birth_lsn ? STANDING_OLDER
+                                                           : STANDING_NEWER;
+    }
+    vm_unmap(pages, 2 * PAGE_BYTES);
+    return standing;
+}
+
+static uint64_t place_of(uint32_t segment, const struct footer_entry *entry) {
+    uint32_t digest_bytes = entry->digest_bytes;
+    uint8_t multihash[KEY_MULTIHASH_MAX];
+    struct key key = {.code = entry->hash_code, .digest_bytes = entry->digest_bytes};
+    must(digest_bytes <= HASH_DIGEST_MAX);
+    uint32_t header = record_header_bytes((uint32_t)key_write(&key, multihash));
+    struct spot spot = {.segment = segment,
+                        .offset_units = entry->offset_units,
+                        .length_units = record_span(header, entry->stored_bytes) / RECORD_UNIT};
+    return place_pack(&spot) | PLACE_SSD;
+}
+
+void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry) {
+    struct store *store = load->store;
+    if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 || is_dead(load, entry)) {
+        return;
+    }
+    struct keeper *keeper = &store->keepers[hash_keeper(store, entry->hash)];
+    uint64_t place = place_of(segment, entry);
+    uint64_t places[CATALOG_MATCHES_MAX];
+    uint32_t count = catalog_find(&store->catalog, entry->hash, places);
+    must(count <= CATALOG_MATCHES_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        enum standing standing = compare(load, places[i], entry);
+        if (standing == STANDING_NEWER) {
+            return;
+        }
+        if (standing == STANDING_OLDER) {
+            struct entry old = catalog_entry(&store->catalog, entry->hash, places[i]);
+            entry_set(&old, place);
+            order_account(keeper, places[i], -1);
+            order_account(keeper, place, 1);
+            return;
+        }
+    }
+    int r = catalog_insert(&store->catalog, entry->hash, place);
+    if (r != 0) {
+        load->result = load->result ? load->result : r;
+        return;
+    }
+    order_account(keeper, place, 1);
+}
+
+void load_prefetch(const struct load *load, const struct footer_entry *entry) {
+    struct bucket_pair pair = catalog_buckets(&load->store->catalog, entry->hash);
+    __builtin_prefetch(pair.first, 1);
+    __builtin_prefetch(pair.second, 1);
+}

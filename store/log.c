@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bits.h"
+#include "base/must.h"
+#include "store/inside.h"
+
+/* A keeper's log: operations become batches, batches become durable, durable ones are acknowledged.
+ *
+ *   FREE ─► FILLING ─► CLOSED ─► WRITING ─► WRITTEN ─► (every earlier one acknowledged) ─► FREE
+ *                        ▲           └────► FAILED ─┐
+ *                        └── into another segment ──┘
+ *
+ * A batch closes at 1 MiB, 200 us after its first record, or at once while no write is out. Up to
+ * four writes are out; acknowledgements leave in LSN order. All writes that are out go to one
+ * segment: before the next is begun the last must be in, so that a failure concerns one segment,
+ * and the file order of a log is its LSN order.
+ *
+ * A failed or short write: the segment is never written again; when the other writes are in, what
+ * is not acknowledged is stamped for, and written to, another segment under the same LSNs. If that
+ * fails too this log takes no more. */
+
+static struct log_batch *batch_at(struct log *log, uint32_t i) {
+    return &log->batches[(log->head + i) % LOG_BATCHES];
+}
+
+static struct log_batch *batch_last(struct log *log) {
+    return log->count > 0 ? batch_at(log, log->count - 1) : NULL;
+}
+
+static struct log_batch *batch_open(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    if (log->count == LOG_BATCHES) {
+        return NULL;
+    }
+    log->count++;
+    struct log_batch *batch = batch_last(log);
+    must(batch->phase == BATCH_FREE);
+    batch_reset(batch);
+    batch->phase = BATCH_FILLING;
+    batch->first_ns = keeper->now_ns;
+    return batch;
+}
+
+/* The batch this operation can go to now, or NULL: all are on their way. */
+static struct log_batch *batch_for(struct keeper *keeper, uint32_t bytes) {
+    struct log_batch *batch = batch_last(&keeper->log);
+    if (batch && batch->phase == BATCH_FILLING) {
+        if (batch->records == 0 || batch->used + bytes <= LOG_BATCH_BYTES) {
+            return batch;
+        }
+        batch->phase = BATCH_CLOSED;
+    }
+    return batch_open(keeper);
+}
+
+void log_append(struct keeper *keeper, struct store_op *op) {
+    struct log *log = &keeper->log;
+    if (log->read_only) {
+        order_fail(keeper, op, STORE_READONLY);
+        return;
+    }
+    struct log_batch *batch = log->queue.head ? NULL : batch_for(keeper, batch_record_bytes(op));
+    if (!batch) {
+        op_list_push(&log->queue, op);
+        return;
+    }
+    batch_add(batch, op);
+}
+
+static uint32_t queue_drain(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    uint32_t count = 0;
+    while (log->queue.head) {
+        struct log_batch *batch = batch_for(keeper, batch_record_bytes(log->queue.head));
+        if (!batch) {
+            break;
+        }
+        batch_add(batch, op_list_pop(&log->queue));
+        count++;
+    }
+    return count;
+}
+
+/* --- the end of a write ----------------------------------------------------------------------- */
+
+static uint64_t op_place(const struct log_batch *batch, struct store_op *op) {
+    struct spot spot = {.segment = batch->segment->id,
+                        .offset_units =
+                            (uint32_t)((batch->offset + op_state(op)->record_offset) / RECORD_UNIT),
+                        .length_units = batch_record_bytes(op) / RECORD_UNIT};
+    return place_pack(&spot) | PLACE_SSD;
+}
+
+static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
+    struct log *log = &keeper->log;
+    log->durable_lsn = batch->last_lsn;
+    log->marked_lsn = max_u64(log->marked_lsn, batch->durable_lsn);
+    if (batch->records > 0) {
+        log->data_lsn = batch->last_lsn;
+    }
+    log->last_ack_ns = keeper->now_ns;
+    log->failures = 0;
+    log->segment_records += batch->records;
+    atomic_store_explicit(&batch->segment->data_bytes,
+                          batch->offset + round_up(batch->used, PAGE_BYTES),
+                          memory_order_release); /* pairs with housekeeping */
+    struct op_list ops = batch->ops;
+    batch->ops = (struct op_list){NULL, NULL};
+    for (struct store_op *op = op_list_pop(&ops); op; op = op_list_pop(&ops)) {
+        uint64_t place = op_place(batch, op);
+        order_publish(keeper, op, place);
+    }
+}
+
+static void log_acknowledge(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    while (log->count > 0 && batch_at(log, 0)->phase == BATCH_WRITTEN) {
+        struct log_batch *batch = batch_at(log, 0);
+        batch_acknowledge(keeper, batch);
+        batch->phase = BATCH_FREE;
+        log->head = (log->head + 1) % LOG_BATCHES;
+        log->count--;
+    }
+}
+
+/* No more writes: everything that waits is refused. Puts that failed may have reached the disk; to
+ * their callers they are unknown, and an error says so. */
+static void log_give_up(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    log->read_only = true;
+    atomic_store_explicit(&keeper->store->read_only, true, memory_order_relaxed);
+    struct op_list ops = {NULL, NULL};
+    for (; log->count > 0; log->count--) {
+        struct log_batch *batch = batch_at(log, 0);
+        for (struct store_op *op = op_list_pop(&batch->ops); op; op = op_list_pop(&batch->ops)) {
+            op_list_push(&ops, op);
+        }
+        batch->phase = BATCH_FREE;
+        log->head = (log->head + 1) % LOG_BATCHES;
+    }
+    for (struct store_op *op = op_list_pop(&log->queue); op; op = op_list_pop(&log->queue)) {
+        op_list_push(&ops, op);
+    }
+    for (struct store_op *op = op_list_pop(&ops); op; op = op_list_pop(&ops)) {
+        order_fail(keeper, op, STORE_READONLY);
+    }
+}
+
+static void segment_leave(struct log *log, bool suspect) {
+    log->open->suspect = suspect;
+    log->previous_generation = log->open->generation;
+    segment_set_state(log->open, SEGMENT_CLOSED); /* pairs with housekeeping, which seals it */
+    log->open = NULL;
+}
+
+/* All writes are in, one failed: what is not acknowledged goes to another segment. */
+static void log_rewrite(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    log->failed = false;
+    segment_leave(log, true);
+    log->failures++;
+    if (log->failures >= 2) {
+        log_give_up(keeper);
+        return;
+    }
+    for (uint32_t i = 0; i < log->count; i++) {
+        struct log_batch *batch = batch_at(log, i);
+        if (batch->phase == BATCH_WRITTEN || batch->phase == BATCH_FAILED) {
+            batch->phase = BATCH_CLOSED;
+        }
+    }
+}
+
+static void log_written(struct disk_op *disk) {
+    struct log_batch *batch = container_of(disk, struct log_batch, disk);
+    struct keeper *keeper = batch->keeper;
+    struct log *log = &keeper->log;
+    must(batch->phase == BATCH_WRITING);
+    log->writing--;
+    if (disk->result == (int32_t)disk->bytes) {
+        batch->phase = BATCH_WRITTEN;
+        counter_add(&keeper->counters.write_bytes, disk->bytes);
+    } else {
+        batch->phase = BATCH_FAILED;
+        log->failed = true;
+        counter_add(&keeper->counters.io_errors, 1);
+    }
+    log_acknowledge(keeper);
+    if (log->failed && log->writing == 0) {
+        log_rewrite(keeper);
+    }
+}
+
+/* --- the beginning of a write ----------------------------------------------------------------- */
+
+/* A footer of 64 bytes a record and the trailer must fit behind the batches. */
+static bool segment_has_room(const struct log *log, const struct log_batch *batch,
+                             uint64_t segment_bytes) {
+    uint64_t records = log->segment_records + batch->records;
+    for (uint32_t i = 0; i < LOG_BATCHES; i++) {
+        records += log->batches[i].phase >= BATCH_WRITING ? log->batches[i].records : 0;
+    }
+    uint64_t footer = round_up(records * sizeof(struct footer_entry), PAGE_BYTES);
+    return log->write_at + round_up(batch->used, PAGE_BYTES) + footer + PAGE_BYTES <= segment_bytes;
+}
+
+static struct segment *spare_take(struct keeper *keeper, bool tombstones_only) {
+    bool full = atomic_load_explicit(&keeper->store->full, memory_order_relaxed); /* a hint */
+    for (uint32_t i = 0; i < LOG_SPARES; i++) {
+        if (i > 0 && full && !tombstones_only) {
+            break;
+        }
+        struct segment *segment =
+            atomic_exchange_explicit(&keeper->spares[i], NULL, memory_order_acq_rel);
+        if (segment) {
+            return segment;
+        }
+    }
+    return NULL;
+}
+
+/* The batch cannot be written for want of space: its puts are refused, its tombstones stay. */
+static void batch_refuse_puts(struct keeper *keeper, struct log_batch *batch) {
+    struct op_list ops = batch->ops;
+    struct op_list refused = {NULL, NULL};
+    uint64_t first_ns = batch->first_ns;
+    batch_reset(batch);
+    batch->first_ns = first_ns;
+    for (struct store_op *op = op_list_pop(&ops); op; op = op_list_pop(&ops)) {
+        if (op->kind == STORE_PUT) {
+            op_list_push(&refused, op);
+        } else {
+            batch_add(batch, op);
+        }
+    }
+    for (struct store_op *op = op_list_pop(&refused); op; op = op_list_pop(&refused)) {
+        order_fail(keeper, op, STORE_FULL);
+    }
+}
+
+/* No spare: wait for one; where there will be none, refuse what needs one. Then every earlier batch
+ * is acknowledged, as no write is out. */
+static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
+    struct log *log = &keeper->log;
+    if (!log->stalled) {
+        log->stalled = true;
+        counter_add(&keeper->counters.stalls_spare, 1);
+    }
+    if (!atomic_load_explicit(&keeper->store->full, memory_order_relaxed)) { /* a hint */
+        return;
+    }
+    if (batch->first_lsn != 0) {
+        log_give_up(keeper); /* its LSNs are spoken for: nothing may follow without them */
+        return;
+    }
+    if (batch->puts > 0) {
+        batch_refuse_puts(keeper, batch);
+    }
+    if (batch->records == 0) {
+        must(batch == batch_at(log, 0));
+        batch->phase = BATCH_FREE;
+        log->head = (log->head + 1) % LOG_BATCHES;
+        log->count--;
+    }
+}
+
+/* Sees to an open segment with room. Returns: false: not now. */
+static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
+    struct log *log = &keeper->log;
+    struct store *store = keeper->store;
+    if (log->open && segment_has_room(log, batch, store->segments.segment_bytes)) {
+        return true;
+    }
+    if (log->writing > 0) {
+        return false;
+    }
+    struct segment *spare = spare_take(keeper, batch->puts == 0);
+    if (!spare) {
+        batch_stall(keeper, batch);
+        return false;
+    }
+    if (log->open) {
+        segment_leave(log, false);
+    }
+    log->stalled = false;
+    log->open = spare;
+    log->write_at = PAGE_BYTES;
+    log->segment_records = 0;
+    segment_set_state(spare, SEGMENT_OPEN);
+    return true;
+}
+
+static bool batch_issue(struct keeper *keeper, struct log_batch *batch) {
+    struct log *log = &keeper->log;
+    if (!segment_ready(keeper, batch) || batch->phase != BATCH_CLOSED) {
+        return false;
+    }
+    uint64_t bytes = round_up(batch->used, PAGE_BYTES);
+    if (!segment_claim(log->open, log->write_at + bytes)) {
+        return false;
+    }
+    if (batch->first_lsn == 0) {
+        batch->first_lsn = log->next_lsn;
+        batch->last_lsn = batch->first_lsn + batch->records;
+        log->next_lsn = batch->last_lsn + 1;
+    }
+    batch->segment = log->open;
+    batch->offset = log->write_at;
+    batch_stamp(batch, &(struct batch_stamp){.segment = log->open,
+                                             .offset = batch->offset,
+                                             .durable_lsn = log->durable_lsn,
+                                             .previous_generation = log->previous_generation,
+                                             .log = keeper->index});
+    batch->disk = (struct disk_op){.buffer = batch->buffer,
+                                   .offset = batch->offset,
+                                   .bytes = (uint32_t)bytes,
+                                   .fd = log->open->fd,
+                                   .kind = DISK_WRITE,
+                                   .dsync = true,
+                                   .done = log_written};
+    batch->phase = BATCH_WRITING;
+    log->write_at += bytes;
+    log->writing++;
+    counter_add(&keeper->counters.batches, 1);
+    atomic_store_explicit(&keeper->wrote, true, memory_order_relaxed);
+    keeper->disk.calls->submit(keeper->disk.backend, &batch->disk);
+    return true;
+}
+
+static void close_due(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    struct log_batch *batch = batch_last(log);
+    if (!batch) {
+        bool mark = log->data_lsn > log->marked_lsn && !log->read_only &&
+                    keeper->now_ns >= log->last_ack_ns + LOG_MARK_NS;
+        if (mark && (batch = batch_open(keeper))) {
+            batch->phase = BATCH_CLOSED; /* an empty batch: says what is durable, and no more */
+        }
+        return;
+    }
+    if (batch->phase != BATCH_FILLING || batch->records == 0) {
+        return;
+    }
+    if (log->writing == 0 || batch->used >= LOG_BATCH_BYTES ||
+        keeper->now_ns >= batch->first_ns + LOG_CLOSE_NS) {
+        batch->phase = BATCH_CLOSED;
+    }
+}
+
+uint32_t log_poll(struct keeper *keeper) {
+    struct log *log = &keeper->log;
+    uint32_t work = queue_drain(keeper);
+    close_due(keeper);
+    for (uint32_t i = 0; i < log->count && log->writing < LOG_WRITES_MAX && !log->failed; i++) {
+        struct log_batch *batch = batch_at(log, i);
+        if (batch->phase == BATCH_CLOSED) {
+            if (!batch_issue(keeper, batch)) {
+                break;
+            }
+            work++;
+        }
+    }
+    return work;
+}
+
+uint64_t log_due_ns(const struct keeper *keeper) {
+    const struct log *log = &keeper->log;
+    if (log->count == 0) {
+        return log->data_lsn > log->marked_lsn && !log->read_only ? log->last_ack_ns + LOG_MARK_NS
+                                                                  : UINT64_MAX;
+    }
+    const struct log_batch *last = &log->batches[(log->head + log->count - 1) % LOG_BATCHES];
+    bool waits = log->writing == 0; /* for a spare, or for the helper to be done with zeroes */
+    if (last->phase == BATCH_FILLING && last->records > 0) {
+        return waits ? keeper->now_ns : last->first_ns + LOG_CLOSE_NS;
+    }
+    return waits ? keeper->now_ns + LOG_STALL_NS : UINT64_MAX;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/hash.h"
+#include "base/must.h"
+#include "store/inside.h"
+
+/* Puts and deletes of the shards this keeper owns.
+ *
+ *   begin ─ verify ─► resolve: is it here? ─► append ─► (durable) ─► publish
+ *                        │  frame: proven in memory
+ *                        │  disk:  read first (a put is a duplicate only of a copy that is sound)
+ *                        └► duplicate: acknowledged at once, absent: delete is over
+ *
+ * One operation a key at a time: a later one waits behind the first and begins anew when that is
+ * done, except that a put behind a put is acknowledged with it. So the order of a key's records is
+ * the order of its operations. Between resolve and publish the block may come to memory or leave
+ * it, but its place on disk stays, and order_entry finds it either way. */
+
+static struct store_op **pending_bucket(struct keeper *keeper, uint64_t hash) {
+    return &keeper->pending[hash % PENDING_BUCKETS];
+}
+
+static struct store_op *pending_find(struct keeper *keeper, const struct store_op *op,
+                                     uint64_t hash) {
+    struct store_op *at = *pending_bucket(keeper, hash);
+    while (at && !(op_state(at)->hash == hash && key_equal(&at->key, &op->key))) {
+        at = op_state(at)->pending;
+    }
+    return at;
+}
+
+static void pending_remove(struct keeper *keeper, struct store_op *op) {
+    struct store_op **at = pending_bucket(keeper, op_state(op)->hash);
+    while (*at != op) {
+        must(*at != NULL);
+        at = &op_state(*at)->pending;
+    }
+    *at = op_state(op)->pending;
+}
+
+static void order_start(struct keeper *keeper, struct store_op *op);
+
+/* The end of one: those that waited for its key go on. */
+static void order_end(struct keeper *keeper, struct store_op *op, int32_t result) {
+    struct op_list waiters = op_state(op)->waiters;
+    bool put = op->kind == STORE_PUT;
+    pending_remove(keeper, op);
+    keeper_finish(keeper, op, result);
+    for (struct store_op *next = op_list_pop(&waiters); next; next = op_list_pop(&waiters)) {
+        struct store_op *before = pending_find(keeper, next, op_state(next)->hash);
+        if (before) {
+            op_list_push(&op_state(before)->waiters, next);
+        } else if (put && result == 0 && next->kind == STORE_PUT) {
+            counter_add(&keeper->counters.put_duplicates, 1);
+            keeper_finish(keeper, next, 0);
+        } else {
+            order_start(keeper, next);
+        }
+    }
+}
+
+void order_fail(struct keeper *keeper, struct store_op *op, int32_t result) {
+    if (result == STORE_FULL) {
+        counter_add(&keeper->counters.full, 1);
+    }
+    order_end(keeper, op, result);
+}
+
+static int32_t put_check(const struct keeper *keeper, const struct store_op *op) {
+    if (op->bytes > keeper->store->config.block_bytes_max) {
+        return STORE_SIZE;
+    }
+    if (hash_check(op->key.code, op->key.digest_bytes) != 0) {
+        return STORE_HASH;
+    }
+    uint8_t digest[HASH_DIGEST_MAX];
+    int r = hash_compute(op->key.code, op->data, op->bytes, digest, op->key.digest_bytes);
+    if (r != 0) {
+        return r < 0 ? r : STORE_HASH;
+    }
+    return memcmp(digest, op->key.digest, op->key.digest_bytes) == 0 ? 0 : STORE_MISMATCH;
+}
+
+void order_begin(struct keeper *keeper, struct store_op *op) {
+    int32_t r = op->kind == STORE_PUT ? put_check(keeper, op) : 0;
+    if (r != 0) {
+        if (r == STORE_MISMATCH) {
+            counter_add(&keeper->counters.put_mismatches, 1);
+        }
+        keeper_finish(keeper, op, r);
+        return;
+    }
+    struct store_op *before = pending_find(keeper, op, op_state(op)->hash);
+    if (before) {
+        op_list_push(&op_state(before)->waiters, op);
+        return;
+    }
+    order_start(keeper, op);
+}
+
+static void order_duplicate(struct keeper *keeper, struct store_op *op) {
+    counter_add(&keeper->counters.put_duplicates, 1);
+    order_end(keeper, op, 0);
+}
+
+/* Looks at the entries of op's hash, past those already proven to be of other keys. */
+static void order_resolve(struct keeper *keeper, struct store_op *op) {
+    struct op_state *state = op_state(op);
+    uint64_t places[CATALOG_MATCHES_MAX];
+    uint32_t count = catalog_find(&keeper->store->catalog, state->hash, places);
+    must(count <= CATALOG_MATCHES_MAX); /* nobody but us moves entries of our shards */
+    for (uint32_t i = state->match; i < count; i++) {
+        if (!place_resident(places[i])) {
+            state->place = places[i] & (PLACE_MASK | PLACE_STATE_MASK);
+            fetch_begin(keeper, op, op->kind == STORE_DELETE);
+            return;
+        }
+        struct frame *frame = store_frame(keeper->store, places[i]);
+        if (key_equal(&frame->key, &op->key)) { /* ours to evict: it stays while we look */
+            if (op->kind == STORE_PUT) {
+                order_duplicate(keeper, op);
+                return;
+            }
+            state->place = atomic_load_explicit(&frame->place, memory_order_relaxed);
+            log_append(keeper, op);
+            return;
+        }
+        state->match++;
+    }
+    state->place = 0;
+    if (op->kind == STORE_DELETE) {
+        order_end(keeper, op, STORE_ABSENT);
+        return;
+    }
+    log_append(keeper, op);
+}
+
+static void order_start(struct keeper *keeper, struct store_op *op) {
+    struct op_state *state = op_state(op);
+    *state = (struct op_state){.hash = state->hash};
+    struct store_op **bucket = pending_bucket(keeper, state->hash);
+    state->pending = *bucket;
+    *bucket = op;
+    if (keeper->log.read_only || keeper->store->config.read_only) {
+        order_end(keeper, op, STORE_READONLY);
+        return;
+    }
+    order_resolve(keeper, op);
+}
+
+/* The same bytes on the disk and in hand: the strongest check there is. */
+static bool same_block(const struct store_op *op, const struct record_header *record) {
+    const uint8_t *payload = (const uint8_t *)record + record->header_bytes;
+    return record->stored_bytes == op->bytes &&
+           (op->bytes == 0 || memcmp(payload, op->data, op->bytes) == 0);
+}
+
+void order_fetched(struct keeper *keeper, struct store_op *op, const struct record_header *record,
+                   int32_t result) {
+    struct key key;
+    if (result == 0 && record_key(record, &key) == 0 && !key_equal(&key, &op->key)) {
+        op_state(op)->match++;
+        order_resolve(keeper, op);
+        return;
+    }
+    if (op->kind == STORE_PUT && result == 0 && same_block(op, record)) {
+        order_duplicate(keeper, op);
+        return;
+    }
+    /* A damaged copy: a put writes it anew in its stead; a delete goes by the keyed hash. */
+    log_append(keeper, op);
+}
+
+struct entry order_entry(const struct keeper *keeper, uint64_t hash, uint64_t place) {
+    const struct catalog *catalog = &keeper->store->catalog;
+    struct entry entry = catalog_entry(catalog, hash, place);
+    if (entry.bucket) {
+        return entry;
+    }
+    uint64_t places[CATALOG_MATCHES_MAX];
+    uint32_t count = catalog_find(catalog, hash, places);
+    for (uint32_t i = 0; i < count; i++) {
+        if (place_resident(places[i])) {
+            struct frame *frame = store_frame(keeper->store, places[i]);
+            uint64_t at = atomic_load_explicit(&frame->place, memory_order_relaxed);
+            if (((at ^ place) & (PLACE_MASK | PLACE_STATE_MASK)) == 0) {
+                return catalog_entry(catalog, hash, places[i]);
+            }
+        }
+    }
+    return (struct entry){NULL, 0};
+}
+
+static uint64_t place_bytes(uint64_t place) {
+    return (uint64_t)place_spot(place).length_units * RECORD_UNIT;
+}
+
+/* Live bytes change under several keepers' hands, whence the atomic adds; nothing follows from
+ * their order. */
+void order_account(struct keeper *keeper, uint64_t place, int sign) {
+    struct segment *segment = &keeper->store->segments.all[place_spot(place).segment];
+    uint64_t bytes = place_bytes(place);
+    struct store_counters *counters = &keeper->counters;
+    if (sign > 0) {
+        atomic_fetch_add_explicit(&segment->live_bytes, bytes, memory_order_relaxed);
+        counter_add(&counters->blocks, 1);
+        counter_add(&counters->bytes, bytes);
+    } else {
+        atomic_fetch_sub_explicit(&segment->live_bytes, bytes, memory_order_relaxed);
+        counter_set(&counters->blocks, counter_get(&counters->blocks) - 1);
+        counter_set(&counters->bytes, counter_get(&counters->bytes) - bytes);
+    }
+}
+
+static int publish_put(struct keeper *keeper, const struct op_state *state, uint64_t place) {
+    struct entry entry = {NULL, 0};
+    if (state->place != 0) {
+        entry = order_entry(keeper, state->hash, state->place);
+    }
+    if (!entry.bucket) {
+        int r = catalog_insert(&keeper->store->catalog, state->hash, place);
+        if (r == 0) {
+            order_account(keeper, place, 1);
+        }
+        return r;
+    }
+    uint64_t word = entry_place(&entry);
+    if (place_resident(word)) {
+        struct frame *frame = store_frame(keeper->store, word);
+        atomic_store_explicit(&frame->place, place, memory_order_relaxed);
+    } else {
+        entry_set(&entry, place | (word & ~(PLACE_MASK | PLACE_STATE_MASK)));
+    }
+    order_account(keeper, state->place, -1);
+    order_account(keeper, place, 1);
+    return 0;
+}
+
+static void publish_delete(struct keeper *keeper, const struct op_state *state) {
+    struct entry entry = order_entry(keeper, state->hash, state->place);
+    if (!entry.bucket) {
+        return;
+    }
+    uint64_t word = entry_place(&entry);
+    catalog_remove(&keeper->store->catalog, state->hash, &entry);
+    if (place_resident(word)) {
+        struct frame *frame = store_frame(keeper->store, word);
+        keeper->evictor.policy->leave(&keeper->evictor, frame);
+        frame_kill(frame);
+    }
+    order_account(keeper, state->place, -1);
+}
+
+void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place) {
+    int r = 0;
+    if (op->kind == STORE_PUT) {
+        r = publish_put(keeper, op_state(op), place);
+        counter_add(&keeper->counters.puts, 1);
+    } else {
+        publish_delete(keeper, op_state(op));
+        counter_add(&keeper->counters.deletes, 1);
+    }
+    order_end(keeper, op, r);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/hash.h"
+#include "base/must.h"
+#include "store/inside.h"
+
+/* READ and VERIFY, on any keeper, whoever owns the shard: look up, prove, and where the proof fails
+ * look up again. Only a lookup that says so makes a block absent; only a record that is still in
+ * the catalog and does not verify makes it damaged. */
+
+static void read_end(struct keeper *keeper, struct store_op *op, int32_t result) {
+    if (result == STORE_CORRUPT) {
+        counter_add(&keeper->counters.corrupt, 1);
+    }
+    keeper_finish(keeper, op, result);
+}
+
+enum look { LOOK_AGAIN, LOOK_NEXT, LOOK_TAKEN };
+
+/* A resident candidate: under a lease its key can be compared. */
+static enum look look_frame(struct keeper *keeper, struct store_op *op, uint64_t place) {
+    struct frame *frame = store_frame(keeper->store, place);
+    if (!frame_lease(frame)) {
+        return LOOK_AGAIN; /* it was evicted under our eyes */
+    }
+    if (!key_equal(&frame->key, &op->key)) {
+        bool same = catalog_entry(&keeper->store->catalog, op_state(op)->hash, place).bucket;
+        frame_give_back(frame);
+        return same ? LOOK_NEXT : LOOK_AGAIN;
+    }
+    if (op->kind == STORE_READ) {
+        frame_used(frame);
+        op->frame = frame;
+        read_end(keeper, op, 0);
+        return LOOK_TAKEN;
+    }
+    op_state(op)->place = atomic_load_explicit(&frame->place, memory_order_relaxed);
+    frame_give_back(frame);
+    fetch_begin(keeper, op, false);
+    return LOOK_TAKEN;
+}
+
+static enum look look_up(struct keeper *keeper, struct store_op *op) {
+    struct op_state *state = op_state(op);
+    uint64_t places[CATALOG_MATCHES_MAX];
+    uint32_t count = catalog_find(&keeper->store->catalog, state->hash, places);
+    if (count == UINT32_MAX) {
+        return LOOK_AGAIN;
+    }
+    while (state->match < count) {
+        uint64_t place = places[state->match];
+        if (!place_resident(place)) {
+            state->place = place & (PLACE_MASK | PLACE_STATE_MASK);
+            fetch_begin(keeper, op, false);
+            return LOOK_TAKEN;
+        }
+        enum look look = look_frame(keeper, op, place);
+        if (look != LOOK_NEXT) {
+            return look;
+        }
+        state->match++;
+    }
+    read_end(keeper, op, STORE_ABSENT);
+    return LOOK_TAKEN;
+}
+
+void read_begin(struct keeper *keeper, struct store_op *op) {
+    struct turns *turns = &keeper->store->turns;
+    turn_begin(turns, keeper->reader);
+    enum look look = LOOK_AGAIN;
+    while (look == LOOK_AGAIN && op_state(op)->tries < RESOLVE_TRIES) {
+        look = look_up(keeper, op);
+        if (look == LOOK_AGAIN) {
+            op_state(op)->tries++;
+            counter_add(&keeper->counters.proof_retries, 1);
+        }
+    }
+    turn_park(turns, keeper->reader);
+    if (look == LOOK_AGAIN) {
+        read_end(keeper, op, STORE_RETRY);
+    }
+}
+
+/* Does the catalog still say that this hash lies at this place? */
+static bool still_there(struct keeper *keeper, const struct fetch *fetch) {
+    struct turns *turns = &keeper->store->turns;
+    turn_begin(turns, keeper->reader);
+    bool there = order_entry(keeper, fetch->hash, fetch->place).bucket != NULL;
+    turn_park(turns, keeper->reader);
+    return there;
+}
+
+static bool multihash_sound(const struct record_header *record, const struct key *key) {
+    uint8_t digest[HASH_DIGEST_MAX];
+    const uint8_t *payload = (const uint8_t *)record + record->header_bytes;
+    return hash_compute(key->code, payload, record->stored_bytes, digest, key->digest_bytes) == 0 &&
+           memcmp(digest, key->digest, key->digest_bytes) == 0;
+}
+
+/* What the record is worth to those who asked for its key. */
+static int32_t judge(struct keeper *keeper, const struct fetch *fetch,
+                     const struct record_header *record, const struct key *key, bool verify) {
+    const struct store *store = keeper->store;
+    const struct segment *segment = &store->segments.all[place_spot(fetch->place).segment];
+    bool suspect = store->unclean && segment->epoch != store->segments.epoch;
+    return (verify || suspect) && !multihash_sound(record, key) ? STORE_CORRUPT : 0;
+}
+
+static void look_again(struct keeper *keeper, struct store_op *op) {
+    counter_add(&keeper->counters.proof_retries, 1);
+    op_state(op)->tries++;
+    read_begin(keeper, op);
+}
+
+/* Hands one frame to every READ that waited, and ends every VERIFY. */
+struct share {
+    struct op_list reads, verifies;
+    uint32_t read_count;
+    bool admit;
+};
+static void share_out(struct keeper *keeper, const struct fetch *fetch,
+                      const struct record_header *record, const struct key *key,
+                      struct share *share) {
+    bool verify = share->verifies.head != NULL;
+    int32_t result = judge(keeper, fetch, record, key, verify);
+    struct frame *frame = NULL;
+    if (share->read_count > 0 && result == 0) {
+        frame = admit_frame(keeper, &(struct admission){.record = record,
+                                                        .key = key,
+                                                        .hash = fetch->hash,
+                                                        .place = fetch->place,
+                                                        .leases = share->read_count,
+                                                        .admit = share->admit});
+    }
+    for (struct store_op *op = op_list_pop(&share->reads); op; op = op_list_pop(&share->reads)) {
+        op->frame = frame;
+        read_end(keeper, op, result != 0 ? result : frame ? 0 : STORE_RETRY);
+    }
+    for (struct store_op *op = op_list_pop(&share->verifies); op;
+         op = op_list_pop(&share->verifies)) {
+        read_end(keeper, op, result);
+    }
+}
+
+void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct record_header *record,
+                  int32_t result) {
+    struct op_list waiters = fetch->waiters;
+    fetch->waiters = (struct op_list){NULL, NULL};
+    struct key key = {0};
+    if (record && record_key(record, &key) != 0) {
+        record = NULL;
+        result = STORE_CORRUPT;
+    }
+    bool there = record || still_there(keeper, fetch);
+    struct share share = {.admit = false};
+    for (struct store_op *op = op_list_pop(&waiters); op; op = op_list_pop(&waiters)) {
+        bool order = op->kind == STORE_PUT || op->kind == STORE_DELETE;
+        if (order) {
+            order_fetched(keeper, op, record, result);
+        } else if (record && key_equal(&key, &op->key)) {
+            share.admit |= op->kind == STORE_READ && !op->no_admit;
+            share.read_count += op->kind == STORE_READ;
+            op_list_push(op->kind == STORE_READ ? &share.reads : &share.verifies, op);
+        } else if (record && op_state(op)->tries < RESOLVE_TRIES) {
+            op_state(op)->match += still_there(keeper, fetch);
+            look_again(keeper, op);
+        } else if (!there && op_state(op)->tries < RESOLVE_TRIES) {
+            look_again(keeper, op);
+        } else {
+            read_end(keeper, op, there ? result : STORE_RETRY);
+        }
+    }
+    if (share.read_count > 0 || share.verifies.head) {
+        share_out(keeper, fetch, record, &key, &share);
+    }
+}

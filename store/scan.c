@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/scan.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "store/vm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define WINDOW_BYTES (10 * MiB) /* holds the largest batch, and then some */
+#define READ_BYTES   (2 * MiB)
+
+int scan_open(struct scan *scan, const struct disk *disk, const struct segment *segment,
+              uint64_t end) {
+    *scan = (struct scan){.disk = disk, .segment = segment, .end = end, .payloads = true};
+    /* The least record is 128 bytes with its padding (a digest of 20 bytes makes a header of 96).
+     */
+    scan->entries_max = end / (2 * RECORD_UNIT) + 16;
+    scan->batches_max = end / PAGE_BYTES + 16;
+    scan->window.bytes = WINDOW_BYTES;
+    scan->window.buffer = vm_map(WINDOW_BYTES);
+    scan->batches = vm_map(scan->batches_max * sizeof *scan->batches);
+    scan->entries = vm_map(scan->entries_max * sizeof *scan->entries);
+    if (!scan->window.buffer || !scan->batches || !scan->entries) {
+        scan_close(scan);
+        return err_raise(-ENOMEM);
+    }
+    return 0;
+}
+
+void scan_close(struct scan *scan) {
+    vm_unmap(scan->window.buffer, WINDOW_BYTES);
+    vm_unmap(scan->batches, scan->batches_max * sizeof *scan->batches);
+    vm_unmap(scan->entries, scan->entries_max * sizeof *scan->entries);
+    scan->window.buffer = NULL;
+    scan->batches = NULL;
+    scan->entries = NULL;
+}
+
+/* A failed read is tried again page by page; what stays unreadable is zeroes, which verify as
+ * nothing. */
+static uint64_t read_pages(struct scan *scan, uint8_t *to, uint64_t bytes, uint64_t offset) {
+    const struct disk *disk = scan->disk;
+    int64_t n = disk->calls->pread(disk->backend, scan->segment->fd, to, bytes, offset);
+    if (n >= 0) {
+        return round_up((uint64_t)n, PAGE_BYTES);
+    }
+    for (uint64_t at = 0; at < bytes; at += PAGE_BYTES) {
+        n = disk->calls->pread(disk->backend, scan->segment->fd, to + at, PAGE_BYTES, offset + at);
+        if (n != PAGE_BYTES) {
+            memset(to + at, 0, PAGE_BYTES);
+            scan->window.unreadable++;
+        }
+    }
+    return bytes;
+}
+
+const uint8_t *scan_bytes(struct scan *scan, uint64_t offset, uint64_t need, uint64_t *ret_here) {
+    struct scan_window *window = &scan->window;
+    uint64_t want = min_u64(need, scan->end - offset);
+    must(want + PAGE_BYTES <= window->bytes);
+    if (offset < window->at || offset + want > window->at + window->filled) {
+        uint64_t from = round_down(offset, PAGE_BYTES);
+        uint64_t kept = 0;
+        if (from >= window->at && from < window->at + window->filled) {
+            kept = window->at + window->filled - from;
+            memmove(window->buffer, window->buffer + (from - window->at), kept);
+        }
+        window->at = from;
+        window->filled = kept;
+        uint64_t ask = round_up(max_u64(offset + want - from - kept, READ_BYTES), PAGE_BYTES);
+        ask = min_u64(ask, window->bytes - kept);
+        ask = min_u64(ask, round_up(scan->end, PAGE_BYTES) - from - kept);
+        window->filled += read_pages(scan, window->buffer + kept, ask, from + kept);
+    }
+    uint64_t end = window->at + window->filled;
+    *ret_here = end > offset ? min_u64(end - offset, scan->end - offset) : 0;
+    return window->buffer + (offset - window->at);
+}
+
+static struct record_bounds bounds_at(const struct scan *scan, uint64_t offset, uint64_t here,
+                                      uint64_t max) {
+    return (struct record_bounds){.crc_base = scan->segment->crc_base,
+                                  .generation = scan->segment->generation,
+                                  .offset = offset,
+                                  .bytes_here = here,
+                                  .bytes_max = max};
+}
+
+/* Notes a sound record header; `here` bytes of it can be seen. */
+static void note_record(struct scan *scan, const struct record_header *header, uint64_t offset,
+                        uint32_t batch) {
+    struct key key;
+    scan->records_seen++;
+    bool known = header->type == RECORD_BLOCK || header->type == RECORD_TOMBSTONE;
+    if (!known || scan->entry_count == scan->entries_max || record_key(header, &key) != 0) {
+        return;
+    }
+    struct scan_entry *entry = &scan->entries[scan->entry_count++];
+    *entry = (struct scan_entry){.lsn = header->lsn, .batch = batch};
+    entry->entry = (struct footer_entry){
+        .hash = key_hash(scan->hash_seed, &key),
+        .birth_lsn = header->birth_lsn,
+        .offset_units = (uint32_t)(offset / RECORD_UNIT),
+        .stored_bytes = header->stored_bytes,
+        .codec = header->codec,
+        .hash_code = key.code,
+        .digest_bytes = key.digest_bytes,
+        .type_flags = (uint8_t)(header->type | header->flags << 4),
+    };
+    memcpy(entry->entry.digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
+    if (scan->payloads) {
+        const uint8_t *payload = (const uint8_t *)header + header->header_bytes;
+        entry->bad_payload = XXH3_64bits(payload, header->stored_bytes) != header->payload_xxh3;
+    }
+}
+
+static void scan_batch_records(struct scan *scan, struct scan_batch *batch, const uint8_t *bytes,
+                               uint64_t here) {
+    uint64_t limit = min_u64(here, batch->head.batch_bytes);
+    uint64_t headers_xxh3 = 0;
+    uint64_t at = BATCH_RECORD;
+    uint32_t found = 0;
+    bool in_step = true;
+    while (found < batch->head.records && at + RECORD_FIXED <= limit) {
+        const struct record_header *header = (const void *)(bytes + at);
+        struct record_bounds bounds = bounds_at(scan, batch->offset + at, limit - at, limit - at);
+        if (record_check(header, &bounds) != 0) {
+            in_step = false;
+            at += RECORD_UNIT;
+            continue;
+        }
+        in_step = in_step && header->lsn == batch->head.first_lsn + 1 + found;
+        headers_xxh3 = XXH3_64bits_withSeed(header, header->header_bytes, headers_xxh3);
+        note_record(scan, header, batch->offset + at, (uint32_t)scan->batch_count);
+        at += record_span(header->header_bytes, header->stored_bytes);
+        found++;
+    }
+    batch->whole = in_step && found == batch->head.records &&
+                   headers_xxh3 == batch->head.headers_xxh3 && here >= batch->head.batch_bytes;
+    batch->entries = (uint32_t)(scan->entry_count - batch->first_entry);
+    for (uint64_t i = batch->first_entry; i < scan->entry_count; i++) {
+        batch->bad_payloads += scan->entries[i].bad_payload;
+    }
+}
+
+/* One page that is not the start of a batch: are there records that stand by themselves? Returns:
+ * where to look next. */
+static uint64_t scan_strays(struct scan *scan, uint64_t page) {
+    uint64_t offset = page;
+    while (offset < page + PAGE_BYTES && offset + RECORD_FIXED <= scan->end) {
+        uint64_t here = 0;
+        const struct record_header *header =
+            (const void *)scan_bytes(scan, offset, RECORD_HEADER_MAX, &here);
+        struct record_bounds bounds = bounds_at(scan, offset, here, scan->end - offset);
+        if (here < RECORD_FIXED || header->magic != RECORD_MAGIC ||
+            record_check(header, &bounds) != 0 || header->type == RECORD_BATCH) {
+            offset += RECORD_UNIT;
+            continue;
+        }
+        uint64_t span = record_span(header->header_bytes, header->stored_bytes);
+        header = (const void *)scan_bytes(scan, offset, span, &here);
+        if (here < (uint64_t)header->header_bytes + header->stored_bytes) {
+            return scan->end;
+        }
+        note_record(scan, header, offset, SCAN_STRAY);
+        offset += span;
+    }
+    return round_up(offset, PAGE_BYTES);
+}
+
+void scan_run(struct scan *scan) {
+    uint64_t at = PAGE_BYTES;
+    bool before_bad = false;
+    while (at + BATCH_RECORD <= scan->end) {
+        uint64_t here = 0;
+        const uint8_t *bytes = scan_bytes(scan, at, PAGE_BYTES, &here);
+        struct record_bounds bounds = bounds_at(scan, at, here, scan->end - at);
+        if (batch_check(bytes, &bounds) != 0 ||
+            batch_of(bytes)->batch_bytes + PAGE_BYTES > scan->window.bytes) {
+            bool like_batch = here >= 4 && get_le32(bytes) == RECORD_MAGIC;
+            scan->torn += like_batch && !before_bad;
+            before_bad = like_batch || before_bad;
+            at = scan_strays(scan, at);
+            continue;
+        }
+        before_bad = false;
+        must(scan->batch_count < scan->batches_max);
+        struct scan_batch *batch = &scan->batches[scan->batch_count];
+        *batch = (struct scan_batch){
+            .offset = at, .head = *batch_of(bytes), .first_entry = scan->entry_count};
+        bytes = scan_bytes(scan, at, batch->head.batch_bytes, &here);
+        scan_batch_records(scan, batch, bytes, here);
+        scan->batch_count++;
+        at += batch->head.batch_bytes;
+    }
+}
+
+uint64_t scan_generation(struct scan *scan, const uint8_t uuid[16], struct batch_header *ret_head) {
+    for (uint64_t at = PAGE_BYTES; at + BATCH_RECORD <= scan->end; at += PAGE_BYTES) {
+        uint64_t here = 0;
+        const uint8_t *bytes = scan_bytes(scan, at, PAGE_BYTES, &here);
+        const struct record_header *header = (const void *)bytes;
+        if (here < BATCH_RECORD || header->magic != RECORD_MAGIC) {
+            continue;
+        }
+        uint64_t generation = header->generation;
+        struct record_bounds bounds = {.crc_base = format_crc_base(uuid, generation),
+                                       .generation = generation,
+                                       .offset = at,
+                                       .bytes_here = here,
+                                       .bytes_max = scan->end - at};
+        if (batch_check(bytes, &bounds) == 0) {
+            *ret_head = *batch_of(bytes);
+            return generation;
+        }
+    }
+    return 0;
+}
+
+uint64_t key_hash(uint64_t seed, const struct key *key) {
+    uint64_t code = (uint64_t)key->code << 8 | key->digest_bytes;
+    uint64_t hash = XXH3_64bits_withSeed(key->digest, key->digest_bytes,
+                                         seed ^ code * UINT64_C(0x9e3779b97f4a7c15));
+    return hash ? hash : 1; /* 0 is the catalog's empty place */
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* scan — reads a segment from front to back and says what stands in it: batches, their records, and
+ * what is neither. It judges nothing: which batches count is recover.c's to say, as that takes all
+ * segments of a log.
+ *
+ * Behind a bad batch the scan looks at every 64 B for records that verify by themselves (strays),
+ * and at every page for the next batch. Pages that cannot be read count as bad. Memory: two arrays
+ * of address space, touched as far as there are records. Thread: boot, helper, tools. */
+
+#include "store/segment.h"
+
+struct scan_batch {
+    uint64_t offset;
+    struct batch_header head;
+    uint64_t first_entry;
+    uint32_t entries;
+    uint32_t bad_payloads;
+    bool whole;    /* every record header as the batch record says */
+    bool accepted; /* recover.c's verdict */
+};
+
+#define SCAN_STRAY UINT32_MAX
+
+struct scan_entry {
+    struct footer_entry entry; /* hash is 0: filled by whoever knows the key's hash */
+    uint64_t lsn;
+    uint32_t batch; /* index, or SCAN_STRAY */
+    bool bad_payload;
+    bool accepted;
+};
+
+struct scan_window {
+    uint8_t *buffer; /* page-aligned */
+    uint64_t bytes;
+    uint64_t at; /* file offset of what is in it */
+    uint64_t filled;
+    uint64_t unreadable; /* pages */
+};
+
+struct scan {
+    const struct disk *disk;
+    const struct segment *segment;
+    uint64_t end;  /* scan to here */
+    bool payloads; /* verify them too */
+    uint64_t hash_seed;
+    struct scan_window window;
+    struct scan_batch *batches;
+    struct scan_entry *entries;
+    uint64_t batch_count, entry_count;
+    uint64_t batches_max, entries_max;
+    uint64_t torn; /* bad places that begin like a batch */
+    uint64_t records_seen;
+};
+
+/* Prepares the arrays and the window. Returns: 0 or -ENOMEM. */
+must_check int scan_open(struct scan *scan, const struct disk *disk, const struct segment *segment,
+                         uint64_t end);
+void scan_close(struct scan *scan);
+void scan_run(struct scan *scan);
+
+/* The bytes at `offset`, at least `need` of them, or fewer at the end (*ret_here says). */
+const uint8_t *scan_bytes(struct scan *scan, uint64_t offset, uint64_t need, uint64_t *ret_here);
+/* The generation that the batches in this file carry, for one whose header is damaged; 0: none
+ * found. */
+uint64_t scan_generation(struct scan *scan, const uint8_t uuid[16], struct batch_header *ret_head);
+
+/* keyed hash of a key under a store's seed. */
+uint64_t key_hash(uint64_t seed, const struct key *key);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/seal.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "store/vm.h"
+
+#include <errno.h>
+#include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* the state's size: it lies on the stack */
+#include <xxhash.h>
+
+static int write_all(const struct disk *disk, int fd, const void *from, uint64_t bytes,
+                     uint64_t offset) {
+    int64_t n = disk->calls->pwrite(disk->backend, fd, from, bytes, offset);
+    return n == (int64_t)bytes ? 0 : n < 0 ? (int)n : err_raise(-EIO);
+}
+
+/* What the accepted records add up to. */
+static struct segment_trailer trailer_of(const struct seal_order *order) {
+    const struct segment *segment = order->segment;
+    const struct scan *scan = order->scan;
+    struct segment_trailer trailer = {
+        .magic = TRAILER_MAGIC,
+        .version = FORMAT_MAJOR,
+        .flags = (uint8_t)((segment->suspect ? TRAILER_SUSPECT : 0) |
+                           (segment->recovered ? TRAILER_RECOVERED : 0)),
+        .segment_id = segment->id,
+        .generation = segment->generation,
+        .create_lsn = segment->create_lsn,
+        .segment_bytes = order->segments->segment_bytes,
+        .log = segment->log,
+        .epoch = segment->epoch,
+        .data_bytes = order->data_bytes,
+        .footer_offset = round_up(order->data_bytes, PAGE_BYTES),
+        .live_bytes = atomic_load_explicit(&segment->live_bytes, memory_order_relaxed),
+        .min_birth_lsn = UINT64_MAX,
+        .damaged_ranges = segment->damaged_ranges,
+    };
+    memcpy(trailer.uuid, order->segments->uuid, 16);
+    for (uint64_t i = 0; i < scan->batch_count; i++) {
+        const struct scan_batch *batch = &scan->batches[i];
+        if (batch->accepted) {
+            trailer.first_lsn = trailer.first_lsn ? trailer.first_lsn : batch->head.first_lsn;
+            trailer.last_lsn = max_u64(trailer.last_lsn, batch->head.last_lsn);
+            trailer.durable_lsn = max_u64(trailer.durable_lsn, batch->head.durable_lsn);
+        }
+    }
+    for (uint64_t i = 0; i < scan->entry_count; i++) {
+        const struct footer_entry *entry = &scan->entries[i].entry;
+        if (scan->entries[i].accepted) {
+            trailer.footer_count++;
+            trailer.tombstones += (entry->type_flags & 15) == RECORD_TOMBSTONE;
+            trailer.min_birth_lsn = min_u64(trailer.min_birth_lsn, entry->birth_lsn);
+        }
+    }
+    return trailer;
+}
+
+static int write_footer(const struct seal_order *order, struct segment_trailer *trailer) {
+    const struct scan *scan = order->scan;
+    struct footer_entry *buffer = order->buffer;
+    const uint32_t room = SEAL_BUFFER / sizeof *buffer;
+    uint64_t at = trailer->footer_offset;
+    uint32_t held = 0;
+    XXH3_state_t state;
+    (void)XXH3_64bits_reset(&state);
+    int r = 0;
+    for (uint64_t i = 0; i <= scan->entry_count && r == 0; i++) {
+        if (i < scan->entry_count && scan->entries[i].accepted) {
+            buffer[held++] = scan->entries[i].entry;
+        }
+        if (held == room || (i == scan->entry_count && held > 0)) {
+            (void)XXH3_64bits_update(&state, buffer, held * sizeof *buffer);
+            uint64_t bytes = round_up(held * sizeof *buffer, PAGE_BYTES);
+            memset(buffer + held, 0, bytes - held * sizeof *buffer);
+            r = write_all(order->segments->disk, order->segment->fd, buffer, bytes, at);
+            at += bytes;
+            held = 0;
+        }
+    }
+    trailer->footer_xxh3 = XXH3_64bits_digest(&state);
+    return r;
+}
+
+int seal_segment(const struct seal_order *order) {
+    const struct disk *disk = order->segments->disk;
+    struct segment *segment = order->segment;
+    struct segment_trailer trailer = trailer_of(order);
+    uint64_t footer_bytes =
+        round_up((uint64_t)trailer.footer_count * sizeof(struct footer_entry), PAGE_BYTES);
+    uint64_t trailer_at = trailer.footer_offset + footer_bytes;
+    int r = disk->calls->truncate(disk->backend, segment->fd, trailer_at + PAGE_BYTES);
+    r = r == 0 ? write_footer(order, &trailer) : r;
+    if (r != 0) {
+        return r;
+    }
+    memset(order->buffer, 0, PAGE_BYTES);
+    memcpy(order->buffer, &trailer, sizeof trailer);
+    page_seal(order->buffer, format_crc_at(segment->crc_base, trailer_at));
+    r = write_all(disk, segment->fd, order->buffer, PAGE_BYTES, trailer_at);
+    r = r == 0 ? disk->calls->sync_file(disk->backend, segment->fd) : r;
+    if (r != 0) {
+        return r;
+    }
+    segment->footer_offset = trailer.footer_offset;
+    segment->footer_count = trailer.footer_count;
+    atomic_store_explicit(&segment->data_bytes, order->data_bytes, memory_order_relaxed);
+    atomic_store_explicit(&segment->file_bytes, trailer_at + PAGE_BYTES, memory_order_relaxed);
+    segment_set_state(segment, SEGMENT_SEALED);
+    return 0;
+}
+
+int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed) {
+    struct scan scan;
+    uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+    int r = scan_open(&scan, segments->disk, segment, end);
+    if (r != 0) {
+        return r;
+    }
+    scan.hash_seed = hash_seed;
+    scan_run(&scan);
+    for (uint64_t i = 0; i < scan.batch_count; i++) {
+        scan.batches[i].accepted = true;
+        segment->damaged_ranges += !scan.batches[i].whole;
+    }
+    for (uint64_t i = 0; i < scan.entry_count; i++) {
+        scan.entries[i].accepted = true;
+    }
+    void *buffer = vm_map(SEAL_BUFFER);
+    r = buffer ? 0 : err_raise(-ENOMEM);
+    r = r == 0 ? seal_segment(&(struct seal_order){segments, segment, &scan, end, buffer}) : r;
+    vm_unmap(buffer, SEAL_BUFFER);
+    scan_close(&scan);
+    return r;
+}
+
+int trailer_read(const struct segments *segments, const struct segment *segment, void *page) {
+    const struct disk *disk = segments->disk;
+    uint64_t file_bytes = atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+    if (file_bytes < 2 * PAGE_BYTES || file_bytes % PAGE_BYTES != 0) {
+        return FORMAT_BAD;
+    }
+    int64_t n =
+        disk->calls->pread(disk->backend, segment->fd, page, PAGE_BYTES, file_bytes - PAGE_BYTES);
+    if (n != PAGE_BYTES) {
+        return n < 0 ? (int)n : FORMAT_BAD;
+    }
+    const struct segment_trailer *trailer = page;
+    struct trailer_bounds bounds = {segments->uuid, segment->id, file_bytes};
+    if (segment_trailer_check(page, &bounds) != 0 || trailer->generation != segment->generation) {
+        return FORMAT_BAD;
+    }
+    return 0;
+}
+
+int footer_read(const struct segments *segments, const struct segment *segment,
+                const struct segment_trailer *trailer, struct footer *ret_footer) {
+    const struct disk *disk = segments->disk;
+    uint64_t bytes = round_up(trailer->footer_count * sizeof(struct footer_entry), PAGE_BYTES);
+    struct footer footer = {.count = trailer->footer_count, .bytes = bytes};
+    if (bytes > 0) {
+        footer.entries = vm_map(bytes);
+        if (!footer.entries) {
+            return err_raise(-ENOMEM);
+        }
+        int64_t n = disk->calls->pread(disk->backend, segment->fd, footer.entries, bytes,
+                                       trailer->footer_offset);
+        uint64_t sum = XXH3_64bits(footer.entries, footer.count * sizeof(struct footer_entry));
+        if (n != (int64_t)bytes || sum != trailer->footer_xxh3) {
+            footer_close(&footer);
+            return FORMAT_BAD;
+        }
+    }
+    *ret_footer = footer;
+    return 0;
+}
+
+void footer_close(struct footer *footer) {
+    vm_unmap(footer->entries, footer->bytes);
+    footer->entries = NULL;
+}

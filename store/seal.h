@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* seal — gives a segment that will not be written again its footer and trailer, and cuts it to
+ * size.
+ *
+ *   scan -> accepted entries -> footer behind the last accepted batch -> trailer -> sync
+ *
+ * The file is cut first: a trailer counts only as the last page. A crash in between leaves an
+ * unsealed segment whose batches are scanned again; what stands behind them is no batch. */
+
+#include "store/scan.h"
+
+struct seal_order {
+    struct segments *segments;
+    struct segment *segment;
+    const struct scan *scan; /* with accepted batches and entries marked */
+    uint64_t data_bytes;     /* end of the last accepted batch */
+    void *buffer;            /* SEAL_BUFFER, page-aligned */
+};
+#define SEAL_BUFFER (256u * 1024)
+
+must_check int seal_segment(const struct seal_order *order);
+
+/* seal_closed scans and seals a segment that its log has left. Thread: helper, boot. */
+must_check int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed);
+
+/* Reads a sealed segment's footer into memory of its own. Returns: 0, FORMAT_BAD, -errno. */
+struct footer {
+    struct footer_entry *entries;
+    uint32_t count;
+    uint64_t bytes;
+};
+must_check int footer_read(const struct segments *segments, const struct segment *segment,
+                           const struct segment_trailer *trailer, struct footer *ret_footer);
+void footer_close(struct footer *footer);
+/* Returns: 0, FORMAT_BAD, -errno. page: scratch; the trailer lies in it after. */
+must_check int trailer_read(const struct segments *segments, const struct segment *segment,
+                            void *page);

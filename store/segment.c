@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/segment.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "store/text.h"
+#include "store/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+int segments_open(struct segments *segments) {
+    segments->all = vm_map(SEGMENT_IDS * sizeof *segments->all);
+    return segments->all ? 0 : err_raise(-ENOMEM);
+}
+
+void segments_close(struct segments *segments) {
+    const struct disk *disk = segments->disk;
+    for (uint32_t id = 0; segments->all && id < segments->top; id++) {
+        struct segment *segment = &segments->all[id];
+        if (segment_state(segment) != SEGMENT_NONE) {
+            (void)disk->calls->close_file(disk->backend, segment->fd);
+        }
+    }
+    vm_unmap(segments->all, SEGMENT_IDS * sizeof *segments->all);
+    segments->all = NULL;
+}
+
+void segment_path(const struct segments *segments, uint32_t id, char path[SEGMENT_PATH_MAX]) {
+    struct text text = {path, SEGMENT_PATH_MAX, 0};
+    text_add(&text, segments->dir);
+    text_add(&text, "/ssd/");
+    text_add_hex(&text, id, 5);
+    text_add(&text, ".seg");
+}
+
+uint32_t segment_id_of(const char *name) {
+    uint32_t id = 0;
+    if (strlen(name) != 9 || strcmp(name + 5, ".seg") != 0) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < 5; i++) {
+        char c = name[i];
+        uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
+                                                : 16;
+        if (digit == 16) {
+            return 0;
+        }
+        id = id << 4 | digit;
+    }
+    return id;
+}
+
+static struct segment *unused_id(struct segments *segments) {
+    for (uint32_t id = 1; id < SEGMENT_IDS; id++) {
+        if (segment_state(&segments->all[id]) == SEGMENT_NONE) {
+            segments->all[id].id = id;
+            return &segments->all[id];
+        }
+    }
+    return NULL;
+}
+
+void segment_head(const struct segments *segments, const struct segment *segment, void *page) {
+    memset(page, 0, PAGE_BYTES);
+    struct segment_header *header = page;
+    *header = (struct segment_header){.magic = SEGMENT_MAGIC,
+                                      .version = FORMAT_MAJOR,
+                                      .segment_id = segment->id,
+                                      .generation = segment->generation,
+                                      .create_lsn = segment->create_lsn,
+                                      .segment_bytes = segments->segment_bytes,
+                                      .log = segment->log,
+                                      .epoch = segment->epoch};
+    memcpy(header->uuid, segments->uuid, 16);
+    page_seal(page, format_crc_at(segment->crc_base, 0));
+}
+
+static int make_file(const struct segments *segments, const char *path, void *page, int *ret_fd) {
+    const struct disk *disk = segments->disk;
+    int fd =
+        disk->calls->open_file(disk->backend, path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT, 0640);
+    if (fd < 0) {
+        return fd;
+    }
+    int r = disk->calls->allocate(disk->backend, fd, segments->segment_bytes);
+    if (r == 0) {
+        int64_t n = disk->calls->pwrite(disk->backend, fd, page, PAGE_BYTES, 0);
+        r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
+    }
+    r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
+    if (r == 0) {
+        char dir[SEGMENT_PATH_MAX];
+        struct text text = {dir, sizeof dir, 0};
+        text_add(&text, segments->dir);
+        text_add(&text, "/ssd");
+        r = disk->calls->sync_dir(disk->backend, dir);
+    }
+    if (r != 0) { /* a failed allocation holds all the space there was: give it back at once */
+        (void)disk->calls->close_file(disk->backend, fd);
+        (void)disk->calls->unlink_file(disk->backend, path);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+int segment_make(struct segments *segments, const struct segment_order *order,
+                 struct segment **ret_segment) {
+    struct segment *segment = unused_id(segments);
+    if (!segment) {
+        return err_raise(-ENOSPC);
+    }
+    uint32_t id = segment->id;
+    *segment = (struct segment){.id = id,
+                                .log = order->log,
+                                .epoch = segments->epoch,
+                                .create_lsn = order->create_lsn,
+                                .generation = lsn_make(segments->epoch, segments->generation_next)};
+    segments->generation_next++;
+    segment->crc_base = format_crc_base(segments->uuid, segment->generation);
+    segment_head(segments, segment, order->page);
+    char path[SEGMENT_PATH_MAX];
+    segment_path(segments, id, path);
+    int r = make_file(segments, path, order->page, &segment->fd);
+    if (r != 0) {
+        return r;
+    }
+    atomic_store_explicit(&segment->data_bytes, PAGE_BYTES, memory_order_relaxed);
+    atomic_store_explicit(&segment->file_bytes, segments->segment_bytes, memory_order_relaxed);
+    atomic_store_explicit(&segment->prewrite, UINT64_C(1) << 32 | 1, memory_order_relaxed);
+    segments->top = max_u32(segments->top, id + 1);
+    segment_set_state(segment, SEGMENT_SPARE);
+    *ret_segment = segment;
+    return 0;
+}
+
+int segment_drop(struct segments *segments, struct segment *segment) {
+    const struct disk *disk = segments->disk;
+    char path[SEGMENT_PATH_MAX];
+    segment_path(segments, segment->id, path);
+    segment_set_state(segment, SEGMENT_NONE);
+    (void)disk->calls->close_file(disk->backend, segment->fd);
+    return disk->calls->unlink_file(disk->backend, path);
+}
+
+int segment_prewrite(struct segments *segments, struct segment *segment, const void *zeroes,
+                     uint64_t bytes) {
+    const struct disk *disk = segments->disk;
+    uint64_t word = atomic_load_explicit(&segment->prewrite, memory_order_acquire);
+    uint64_t from = word & UINT32_MAX;
+    uint64_t end = min_u64(from + bytes / PAGE_BYTES, segments->segment_bytes / PAGE_BYTES);
+    if (word >> 32 != from || end <= from) {
+        return 0;
+    }
+    /* acq_rel pairs with segment_claim: whoever moves the frontier owns what it passed */
+    if (!atomic_compare_exchange_strong_explicit(&segment->prewrite, &word, end << 32 | from,
+                                                 memory_order_acq_rel, memory_order_relaxed)) {
+        return 0;
+    }
+    size_t count = (size_t)(end - from) * PAGE_BYTES;
+    int64_t n = disk->calls->pwrite(disk->backend, segment->fd, zeroes, count, from * PAGE_BYTES);
+    int r = n == (int64_t)count ? 0 : n < 0 ? (int)n : err_raise(-EIO);
+    r = r == 0 ? disk->calls->sync_file(disk->backend, segment->fd) : r;
+    /* Also after a failure: the space is reserved, and the log's own write will tell. */
+    atomic_store_explicit(&segment->prewrite, end << 32 | end, memory_order_release);
+    return r == 0 ? 1 : r;
+}
+
+bool segment_claim(struct segment *segment, uint64_t end) {
+    uint64_t pages = end / PAGE_BYTES;
+    uint64_t word = atomic_load_explicit(&segment->prewrite, memory_order_acquire);
+    for (;;) {
+        uint64_t zeroed = word & UINT32_MAX;
+        if (pages <= zeroed) {
+            return true;
+        }
+        if (word >> 32 != zeroed) {
+            return false;
+        }
+        if (atomic_compare_exchange_weak_explicit(&segment->prewrite, &word, pages << 32 | pages,
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            return true;
+        }
+    }
+}

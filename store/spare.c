@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bits.h"
+#include "base/err.h"
+#include "store/inside.h"
+#include "store/seal.h"
+
+#include <errno.h>
+
+/* Housekeeping: segments ahead of the logs, zeroes ahead of their pens, footers behind them. One
+ * thread: the helper while the store serves, the opener before and the closer after. A log takes a
+ * spare by exchanging its slot with NULL, so a spare has one owner at any time. */
+
+static uint64_t bytes_on_disk(const struct store *store) {
+    uint64_t bytes = 0;
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        const struct segment *segment = &store->segments.all[id];
+        if (segment_state(segment) != SEGMENT_NONE) {
+            bytes += atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+        }
+    }
+    return bytes;
+}
+
+static int spare_make(struct store *store, struct keeper *keeper, uint32_t slot) {
+    if (store->quota_bytes != 0 &&
+        bytes_on_disk(store) + store->segments.segment_bytes > store->quota_bytes) {
+        return -ENOSPC;
+    }
+    struct segment *segment = NULL;
+    int r =
+        segment_make(&store->segments,
+                     &(struct segment_order){.log = keeper->index, .page = store->page}, &segment);
+    if (r != 0) {
+        return r;
+    }
+    /* release: the segment is whole before the log can take it; pairs with spare_take */
+    atomic_store_explicit(&keeper->spares[slot], segment, memory_order_release);
+    return 0;
+}
+
+int spare_refill(struct store *store) {
+    int made = 0;
+    int r = 0;
+    for (uint32_t i = LOG_SPARES; i-- > 0;) { /* what is kept back for tombstones comes first */
+        for (uint32_t k = 0; k < store->config.keepers && r == 0; k++) {
+            struct keeper *keeper = &store->keepers[k];
+            if (atomic_load_explicit(&keeper->spares[i], memory_order_relaxed) == NULL) {
+                r = spare_make(store, keeper, i);
+                made += r == 0;
+            }
+        }
+    }
+    bool full = r == -ENOSPC || r == -EDQUOT;
+    atomic_store_explicit(&store->full, full, memory_order_relaxed); /* a hint to the logs */
+    return r == 0 || full ? made : r;
+}
+
+void spare_drop_all(struct store *store) {
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        for (uint32_t i = 0; i < LOG_SPARES; i++) {
+            struct segment *segment =
+                atomic_exchange_explicit(&store->keepers[k].spares[i], NULL, memory_order_acq_rel);
+            if (segment) {
+                /* what cannot be unlinked now is found empty at the next start */
+                int r = segment_drop(&store->segments, segment);
+                (void)r;
+            }
+        }
+    }
+}
+
+/* Zeroes ahead of one log: enough that a commit finds its space ready, and no more than that, as
+ * every byte ahead is written twice. */
+static int prewrite(struct store *store, struct segment *segment) {
+    enum segment_state state = segment_state(segment);
+    if (state != SEGMENT_OPEN && state != SEGMENT_SPARE) {
+        return 0;
+    }
+    uint64_t pen = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+    uint64_t ahead = state == SEGMENT_OPEN ? HOUSEKEEP_AHEAD : HOUSEKEEP_STEP;
+    return prewrite_zeroed(segment) >= pen + ahead
+               ? 0
+               : segment_prewrite(&store->segments, segment, store->zeroes, HOUSEKEEP_STEP);
+}
+
+uint32_t store_housekeep(struct store *store) {
+    if (store->config.read_only) {
+        return 0;
+    }
+    int made = spare_refill(store);
+    uint32_t work = made > 0 ? (uint32_t)made : 0;
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        struct segment *segment = &store->segments.all[id];
+        int r = prewrite(store, segment);
+        if (segment_state(segment) == SEGMENT_CLOSED && !segment->recovered) {
+            r = seal_closed(&store->segments, segment, store->hash_seed);
+        }
+        work += r > 0;
+        work += r == 0 && segment_state(segment) == SEGMENT_SEALED && segment->footer_count == 0;
+    }
+    return work;
+}

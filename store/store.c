@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "store/crc32c.h"
+#include "store/inside.h"
+#include "store/seal.h"
+#include "store/text.h"
+#include "store/vm.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Opening: lock, SUPER, recovery, a new epoch, spares; and closing in the reverse order. */
+
+#define SPACE_RESERVE (64 * MiB) /* left free on the file system where no quota is given */
+
+static void say(struct store_report *report, const char *words, const char *more) {
+    if (report->why[0] == 0) {
+        struct text text = {report->why, sizeof report->why, 0};
+        text_add(&text, words);
+        text_add(&text, more);
+    }
+}
+
+/* --- lock and SUPER --------------------------------------------------------------------------- */
+
+static int lock(struct store *store, struct store_report *report) {
+    const struct disk *disk = &store->config.disk;
+    char path[SUPER_PATH_MAX];
+    struct text text = {path, sizeof path, 0};
+    text_add(&text, store->dir);
+    text_add(&text, "/LOCK");
+    uint32_t pid = 0;
+    int (*lock_file)(void *, const char *, bool, uint32_t *) =
+        disk->calls->lock_file ? disk->calls->lock_file : disk_sync_calls.lock_file;
+    int fd = lock_file(disk->backend, path, store->config.read_only, &pid);
+    if (fd == -EAGAIN) {
+        struct text why = {report->why, sizeof report->why, 0};
+        text_add(&why, "another process has the store open");
+        if (pid != 0) {
+            text_add(&why, ": pid ");
+            text_add_number(&why, pid);
+        }
+        return STORE_LOCKED;
+    }
+    if (fd < 0 && !(fd == -ENOENT && store->config.read_only)) {
+        say(report, "cannot lock ", path);
+        return fd;
+    }
+    store->lock_fd = fd;
+    return 0;
+}
+
+/* 256 MiB, or less where the space would hold only a few of those a keeper. */
+static uint64_t segment_bytes_chosen(const struct store *store) {
+    const struct disk *disk = &store->config.disk;
+    if (store->config.segment_bytes != 0) {
+        return store->config.segment_bytes;
+    }
+    int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
+    uint64_t space = free_bytes > 0 ? (uint64_t)free_bytes : 0;
+    if (store->config.quota_bytes != 0) {
+        space = min_u64(space, store->config.quota_bytes);
+    }
+    uint64_t bytes = STORE_SEGMENT_BYTES_MAX;
+    while (bytes > 4 * STORE_SEGMENT_BYTES_MIN && bytes * 8 * store->config.keepers > space) {
+        bytes /= 2;
+    }
+    return bytes;
+}
+
+static int any_segment(void *context, const char *name) {
+    bool *any = context;
+    *any = *any || segment_id_of(name) != 0;
+    return 0;
+}
+
+static int format(struct store *store, struct store_report *report) {
+    const struct disk *disk = &store->config.disk;
+    char dir[SUPER_PATH_MAX];
+    struct text text = {dir, sizeof dir, 0};
+    text_add(&text, store->dir);
+    text_add(&text, "/ssd");
+    bool any = false;
+    (void)disk->calls->list_dir(disk->backend, dir, any_segment, &any);
+    if (any) {
+        report->why[0] = 0;
+        say(report, "segments but no SUPER: will not format over them in ", dir);
+        return STORE_FORMAT;
+    }
+    int r = super_format(&store->config, segment_bytes_chosen(store), store->page);
+    if (r != 0) {
+        report->why[0] = 0;
+        say(report, "cannot format a store in ", store->dir);
+        return r;
+    }
+    report->why[0] = 0;
+    report->formatted = true;
+    return 0;
+}
+
+static int super_open(struct store *store, struct store_report *report) {
+    struct super_scratch scratch = {store->page, report->why, sizeof report->why};
+    bool absent = false;
+    int r = super_read(&store->super, &store->config, &scratch, &absent);
+    if (r != 0 && absent && store->config.create && !store->config.read_only) {
+        r = format(store, report);
+        r = r == 0 ? super_read(&store->super, &store->config, &scratch, &absent) : r;
+    }
+    if (r != 0) {
+        return r;
+    }
+    const struct super_slot *slot = &store->super.slot;
+    report->clean = slot->clean != 0;
+    store->unclean = slot->clean == 0;
+    store->hash_seed = slot->hash_seed;
+    store->segments.segment_bytes = slot->segment_bytes;
+    store->segments.uuid = store->super.slot.uuid;
+    if (slot->epoch >= EPOCH_MAX) {
+        say(report, "the store has been started 16 million times; copy it into a new one", "");
+        return STORE_FORMAT;
+    }
+    return 0;
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+static int keeper_open(struct store *store, uint32_t index) {
+    struct keeper *keeper = &store->keepers[index];
+    const struct store_config *config = &store->config;
+    keeper->store = store;
+    keeper->index = index;
+    keeper->reader = config->readers + index;
+    keeper->sweep_shard = index;
+    keeper->disk = config->keeper_disks ? config->keeper_disks[index] : config->disk;
+    store->homes[index] = &keeper->home;
+    atomic_init(&keeper->adopt, FRAME_NONE);
+    uint64_t budget = config->memory_bytes / config->keepers;
+    struct store_memory memory;
+    int r = 0;
+    if (config->memory) {
+        memory = config->memory[index];
+    } else {
+        r = heap_open(&keeper->heap, budget * 2 + 64 * MiB, &memory);
+    }
+    r = r == 0 ? frame_home_open(&keeper->home, index, budget, &memory) : r;
+    if (r != 0) {
+        return r;
+    }
+    evictor_init(&keeper->evictor, config->policy, budget, store->homes);
+    uint64_t batch = max_u64(LOG_BATCH_BYTES, store->record_bytes_max + BATCH_RECORD);
+    keeper->log.buffer_bytes = (uint32_t)round_up(batch + PAGE_BYTES, PAGE_BYTES);
+    size_t log_bytes = (size_t)keeper->log.buffer_bytes * LOG_BATCHES;
+    keeper->buffers_bytes = log_bytes + fetch_footprint(store);
+    keeper->buffers = vm_map(keeper->buffers_bytes);
+    if (!keeper->buffers) {
+        return err_raise(-ENOMEM);
+    }
+    for (uint32_t i = 0; i < LOG_BATCHES; i++) {
+        keeper->log.batches[i].keeper = keeper;
+        keeper->log.batches[i].buffer =
+            (uint8_t *)keeper->buffers + (size_t)i * keeper->log.buffer_bytes;
+    }
+    fetch_open(keeper, (uint8_t *)keeper->buffers + log_bytes);
+    return 0;
+}
+
+static int memory_open(struct store *store) {
+    uint32_t keepers = store->config.keepers;
+    uint32_t readers = store->config.readers + keepers + 1;
+    store->helper = readers - 1;
+    store->keepers_bytes = keepers * (sizeof *store->keepers + sizeof *store->arenas);
+    store->keepers = vm_map(store->keepers_bytes);
+    store->readers_bytes = readers * sizeof *store->turns.readers;
+    store->turns.readers = vm_map(store->readers_bytes);
+    store->turns.readers_max = readers;
+    store->zeroes = vm_map(HOUSEKEEP_STEP);
+    if (!store->keepers || !store->turns.readers || !store->zeroes) {
+        return err_raise(-ENOMEM);
+    }
+    store->arenas = (struct catalog_arena *)(void *)(store->keepers + keepers);
+    for (uint32_t i = 0; i < readers; i++) {
+        atomic_init(&store->turns.readers[i].seen, TURN_PARKED);
+    }
+    int r = catalog_open(&store->catalog, &store->turns, keepers, store->arenas);
+    for (uint32_t k = 0; k < keepers && r == 0; k++) {
+        r = keeper_open(store, k);
+    }
+    return r;
+}
+
+static void memory_close(struct store *store) {
+    for (uint32_t k = 0; store->keepers && k < store->config.keepers; k++) {
+        struct keeper *keeper = &store->keepers[k];
+        frame_home_close(&keeper->home);
+        heap_close(keeper->heap);
+        vm_unmap(keeper->buffers, keeper->buffers_bytes);
+    }
+    catalog_close(&store->catalog);
+    vm_unmap(store->keepers, store->keepers_bytes);
+    vm_unmap(store->turns.readers, store->readers_bytes);
+    vm_unmap(store->zeroes, HOUSEKEEP_STEP);
+    vm_unmap(store->page, PAGE_BYTES);
+    vm_unmap(store, sizeof *store);
+}
+
+/* --- open ------------------------------------------------------------------------------------- */
+
+static int config_take(struct store *store, const struct store_config *config,
+                       struct store_report *report) {
+    must(config->keepers >= 1 && config->keepers <= STORE_KEEPERS_MAX);
+    must(config->dir != NULL && config->disk.calls != NULL);
+    store->config = *config;
+    struct text text = {store->dir, sizeof store->dir, 0};
+    text_add(&text, config->dir);
+    store->config.dir = store->dir;
+    store->lock_fd = -1;
+    store->super.fd = -1;
+    store->segments.disk = &store->config.disk;
+    store->segments.dir = store->dir;
+    if (strlen(config->dir) >= sizeof store->dir) {
+        say(report, "the store's path is too long", "");
+        return -ENAMETOOLONG;
+    }
+    uint64_t segment = config->segment_bytes;
+    if (segment != 0 && (!is_power_of_two(segment) || segment < STORE_SEGMENT_BYTES_MIN ||
+                         segment > STORE_SEGMENT_BYTES_MAX)) {
+        say(report, "the segment size must be a power of two from 4 MiB to 256 MiB", "");
+        return -EINVAL;
+    }
+    if (store->config.block_bytes_max == 0) {
+        store->config.block_bytes_max = STORE_BLOCK_MAX;
+    }
+    store->config.block_bytes_max = min_u32(store->config.block_bytes_max, STORE_BLOCK_HARD_MAX);
+    return 0;
+}
+
+/* A block must fit a segment with its header, batch, footer and trailer. */
+static void limits_set(struct store *store) {
+    struct store_config *config = &store->config;
+    uint64_t room = store->segments.segment_bytes - 64 * KiB;
+    config->block_bytes_max = (uint32_t)min_u64(config->block_bytes_max, room);
+    /* What is on the disk may have come in under a higher limit. */
+    store->record_bytes_max =
+        (uint32_t)min_u64(STORE_BLOCK_HARD_MAX + RECORD_HEADER_MAX, store->segments.segment_bytes);
+    store->quota_bytes = config->quota_bytes;
+}
+
+static int epoch_begin(struct store *store) {
+    store->super.slot.epoch++;
+    store->super.slot.clean = 0;
+    store->segments.epoch = store->super.slot.epoch;
+    store->segments.generation_next = 1;
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        struct log *log = &store->keepers[k].log;
+        log->next_lsn = lsn_make(store->segments.epoch, 1);
+        log->durable_lsn = log->data_lsn = log->marked_lsn = lsn_make(store->segments.epoch, 0);
+    }
+    if (store->config.read_only) {
+        return 0;
+    }
+    return super_write(&store->super, &store->config.disk, store->page);
+}
+
+static int open_steps(struct store *store, struct store_report *report) {
+    int r = lock(store, report);
+    r = r == 0 ? super_open(store, report) : r;
+    if (r != 0) {
+        return r;
+    }
+    limits_set(store);
+    r = segments_open(&store->segments);
+    r = r == 0 ? memory_open(store) : r;
+    r = r == 0 ? recover(store, report) : r;
+    r = r == 0 ? epoch_begin(store) : r;
+    if (r != 0 || store->config.read_only) {
+        return r;
+    }
+    int made = spare_refill(store);
+    return made < 0 ? made : 0;
+}
+
+static void close_files(struct store *store) {
+    const struct disk *disk = &store->config.disk;
+    segments_close(&store->segments);
+    if (store->super.fd >= 0) {
+        (void)disk->calls->close_file(disk->backend, store->super.fd);
+    }
+    if (store->lock_fd >= 0) {
+        (void)disk->calls->close_file(disk->backend, store->lock_fd);
+    }
+}
+
+int store_open(const struct store_config *config, struct store_report *report,
+               struct store **ret_store) {
+    uint64_t start_ns = clock_ns();
+    *report = (struct store_report){.formatted = false};
+    crc32c_open();
+    struct store *store = vm_map(sizeof *store);
+    if (!store) {
+        return err_raise(-ENOMEM);
+    }
+    store->page = vm_map(PAGE_BYTES);
+    int r = store->page ? config_take(store, config, report) : err_raise(-ENOMEM);
+    r = r == 0 ? open_steps(store, report) : r;
+    if (r != 0) {
+        say(report, "cannot open the store: ", r < 0 ? err_text(r) : "its format is wrong");
+        close_files(store);
+        memory_close(store);
+        return r;
+    }
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        report->blocks += counter_get(&store->keepers[k].counters.blocks);
+        report->bytes += counter_get(&store->keepers[k].counters.bytes);
+    }
+    report->open_ns = clock_ns() - start_ns;
+    store->opened = true;
+    *ret_store = store;
+    return 0;
+}
+
+/* --- close ------------------------------------------------------------------------------------ */
+
+static int close_segments(struct store *store) {
+    int r = 0;
+    spare_drop_all(store);
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        struct log *log = &store->keepers[k].log;
+        if (log->open) {
+            segment_set_state(log->open, SEGMENT_CLOSED);
+            log->open = NULL;
+        }
+    }
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        struct segment *segment = &store->segments.all[id];
+        if (segment_state(segment) != SEGMENT_CLOSED) {
+            continue;
+        }
+        bool empty = atomic_load_explicit(&segment->data_bytes, memory_order_relaxed) <= PAGE_BYTES;
+        int one = empty && !segment->suspect
+                      ? segment_drop(&store->segments, segment)
+                      : seal_closed(&store->segments, segment, store->hash_seed);
+        r = r == 0 ? one : r;
+    }
+    return r;
+}
+
+int store_close(struct store *store) {
+    int r = 0;
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        must(keeper_idle(&store->keepers[k]));
+    }
+    if (!store->config.read_only) {
+        r = close_segments(store);
+        if (r == 0) {
+            store->super.slot.clean = 1;
+            r = super_write(&store->super, &store->config.disk, store->page);
+        }
+    }
+    close_files(store);
+    memory_close(store);
+    return r;
+}
+
+struct keeper *store_keeper(struct store *store, uint32_t index) {
+    must(index < store->config.keepers);
+    return &store->keepers[index];
+}
+
+void store_usage(const struct store *store, struct store_usage *ret_usage) {
+    const struct disk *disk = &store->config.disk;
+    struct store_usage usage = {.catalog_bytes = catalog_memory(&store->catalog)};
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        const struct segment *segment = &store->segments.all[id];
+        enum segment_state state = segment_state(segment);
+        usage.segments += state != SEGMENT_NONE && state != SEGMENT_SPARE;
+        usage.spare_segments += state == SEGMENT_SPARE;
+        if (state != SEGMENT_NONE) {
+            usage.bytes_on_disk += atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+            usage.live_bytes += atomic_load_explicit(&segment->live_bytes, memory_order_relaxed);
+        }
+    }
+    int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
+    usage.free_bytes = free_bytes > 0 ? (uint64_t)free_bytes : 0;
+    usage.read_only =
+        store->config.read_only || atomic_load_explicit(&store->read_only, memory_order_relaxed);
+    *ret_usage = usage;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/vm.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#define SLAB_STEP_PAGES (8 * MiB / PAGE_BYTES)
+
+void *vm_map(size_t bytes) {
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+void vm_unmap(void *at, size_t bytes) {
+    if (at) {
+        munmap(at, bytes);
+    }
+}
+
+int vm_reserve(void **ret_base, size_t bytes) {
+    /* PROT_NONE is charged to no memory limit, whatever the overcommit mode. */
+    void *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        return err_raise(-ENOMEM);
+    }
+    *ret_base = at;
+    return 0;
+}
+
+int slab_init(struct slab *slab, void *base, uint64_t bytes) {
+    *slab = (struct slab){.base = base, .pages_max = bytes / PAGE_BYTES};
+    slab->used = vm_map(slab->pages_max / 8 + 8);
+    return slab->used ? 0 : err_raise(-ENOMEM);
+}
+
+void slab_fini(struct slab *slab) {
+    vm_unmap(slab->used, slab->pages_max / 8 + 8);
+    slab->used = NULL;
+}
+
+static bool page_used(const struct slab *slab, uint64_t page) {
+    return (slab->used[page / 64] >> (page % 64)) & 1;
+}
+
+/* The next free page at or after `page`; whole words of used pages are stepped over at once. */
+static uint64_t next_free(const struct slab *slab, uint64_t page) {
+    while (page < slab->pages_max) {
+        uint64_t free_bits = ~slab->used[page / 64] >> (page % 64);
+        if (free_bits) {
+            return page + (uint64_t)__builtin_ctzll(free_bits);
+        }
+        page = (page / 64 + 1) * 64;
+    }
+    return slab->pages_max;
+}
+
+static uint64_t find_run(const struct slab *slab, uint64_t pages) {
+    uint64_t start = next_free(slab, slab->first_free);
+    while (start + pages <= slab->pages_max) {
+        uint64_t end = start + 1;
+        while (end < start + pages && end < slab->pages_top && !page_used(slab, end)) {
+            end++;
+        }
+        if (end >= slab->pages_top || end == start + pages) {
+            return start;
+        }
+        start = next_free(slab, end);
+    }
+    return UINT64_MAX;
+}
+
+void *slab_take(struct slab *slab, uint64_t pages) {
+    uint64_t start = find_run(slab, pages);
+    if (start == UINT64_MAX) {
+        return NULL;
+    }
+    uint64_t end = start + pages;
+    if (end > slab->pages_usable) {
+        uint64_t usable = min_u64(round_up(end, SLAB_STEP_PAGES), slab->pages_max);
+        uint8_t *from = slab->base + slab->pages_usable * PAGE_BYTES;
+        size_t bytes = (usable - slab->pages_usable) * PAGE_BYTES;
+        if (mprotect(from, bytes, PROT_READ | PROT_WRITE) != 0) {
+            return NULL;
+        }
+        (void)madvise(from, bytes, MADV_HUGEPAGE); /* a wish: without it look-ups are slower */
+        slab->pages_usable = usable;
+    }
+    for (uint64_t page = start; page < end; page++) {
+        slab->used[page / 64] |= UINT64_C(1) << (page % 64);
+    }
+    slab->pages_top = max_u64(slab->pages_top, end);
+    slab->pages_used += pages;
+    if (start == slab->first_free) {
+        slab->first_free = end;
+    }
+    return slab->base + start * PAGE_BYTES;
+}
+
+void slab_give(struct slab *slab, void *run, uint64_t pages) {
+    uint64_t start = (uint64_t)((uint8_t *)run - slab->base) / PAGE_BYTES;
+    must(start + pages <= slab->pages_top);
+    for (uint64_t page = start; page < start + pages; page++) {
+        must(page_used(slab, page));
+        slab->used[page / 64] &= ~(UINT64_C(1) << (page % 64));
+    }
+    slab->pages_used -= pages;
+    slab->first_free = min_u64(slab->first_free, start);
+}

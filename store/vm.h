@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* vm — address space that becomes memory when it is touched: frame headers, catalog slabs, windows
+ * over files. Nothing here comes from or goes to the heap.
+ *
+ * A slab is one keeper's part of the catalog's address space, handed out in runs of pages, lowest
+ * address first, so that many tables of many sizes lie densely in huge pages. Its memory is made
+ * usable in big steps. Thread: owner. */
+
+#include "base/base.h"
+
+/* Zeroed memory that counts only once touched. NULL: none. */
+void *vm_map(size_t bytes);
+void vm_unmap(void *at, size_t bytes);
+
+struct slab {
+    uint8_t *base;
+    uint64_t *used; /* a bit a page */
+    uint64_t pages_max;
+    uint64_t pages_usable; /* made readable and writable so far */
+    uint64_t pages_top;    /* pages ever handed out: what it costs in memory */
+    uint64_t pages_used;
+    uint64_t first_free; /* no page below it is free */
+};
+
+/* Address space only. Returns: 0 or -ENOMEM. Thread: boot. */
+must_check int vm_reserve(void **ret_base, size_t bytes);
+
+must_check int slab_init(struct slab *slab, void *base, uint64_t bytes);
+void slab_fini(struct slab *slab);
+/* A run of pages, its bytes undefined; NULL: no memory. */
+void *slab_take(struct slab *slab, uint64_t pages);
+void slab_give(struct slab *slab, void *run, uint64_t pages);
