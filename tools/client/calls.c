@@ -70,7 +70,7 @@ static int call_result(struct mr_client *client, uint32_t index, struct mr_compl
         client_say(client, result, "%s", slot->text);
     }
     if (result == 0 && slot->kind == KIND_LIST) {
-        *(uint64_t *)slot->done.user = slot->reply.cursor;
+        *(uint64_t *)slot->done.user = slot->cursor;
     }
     slot_release(client, index);
     return result;

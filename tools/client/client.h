@@ -37,7 +37,7 @@ struct slot {
     uint32_t asked_bytes; /* GET: length of the range asked for, 0: all */
     size_t capacity;      /* of the caller's buffer */
     size_t filled;        /* bytes of the body taken so far; HAVE: place in the answers */
-    struct tlv_reply reply;
+    uint64_t cursor;      /* LIST: of the answer */
     struct mr_cid cid;
     struct mr_completion done;
     char text[CLIENT_TEXT_BYTES];

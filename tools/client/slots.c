@@ -279,7 +279,7 @@ static void take_body_head(struct mr_client *client, struct slot *slot, uint32_t
         } else if (reply->type != TLV_HAVES) {
             r = text_room(slot, reply);
         }
-        slot->reply = *reply;
+        slot->cursor = reply->cursor;
     }
     if (r != 0 || slot->forgotten || reply->body_bytes == 0) {
         slot_finish(client, index, r);
