@@ -82,6 +82,20 @@ def pressure_us():
         return None
 
 
+def busy_now(seconds=0.1):
+    """How much of all CPUs is in use while nothing of ours should run: 0..1."""
+    def read():
+        with open("/proc/stat") as f:
+            ticks = [int(w) for w in f.readline().split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]
+
+    total, idle = read()
+    time.sleep(seconds)
+    total_end, idle_end = read()
+    spent = total_end - total
+    return 1 - (idle_end - idle) / spent if spent else 0.0
+
+
 class Server:
     """A process that listens on a port of 127.0.0.1 until it is stopped."""
 
@@ -209,13 +223,13 @@ def ratios(top, bottom):
     return spread([a / b for a, b in pairs])
 
 
-def rounds(count, column_runs, probe=None, calm=True, label=""):
+def rounds(count, column_runs, probe=None, calm=True, crowd=False, label=""):
     """Runs every column once a round, in turn, and every second round backwards.
 
-    column_runs: {name: callable -> result}. A round in which the machine was not ours (another
-    waiter for CPU for more than a fifth of it, or an idle probe above 2 ms) is dropped and run
-    again; when as many were dropped as were asked for, what comes is kept and the row is void.
-    Returns: {name: [results]} and what to say of the row.
+    column_runs: {name: callable -> result}. A round in which the machine was not ours (a fifth of
+    it busy just before; a thread waited for a CPU for a fifth of it, unless our own are a crowd; an
+    idle probe above 2 ms) is dropped and run again; when as many were dropped as were asked for,
+    what comes is kept and the row is void. Returns: {name: [results]} and what to say of the row.
     """
     columns = {name: [] for name in column_runs}
     dropped, noisy = 0, 0
@@ -224,13 +238,14 @@ def rounds(count, column_runs, probe=None, calm=True, label=""):
         order = list(column_runs)
         if (done + dropped) % 2:
             order.reverse()
+        void = calm and busy_now() > 0.2
         before, start = pressure_us(), time.monotonic()
         results = {}
         for name in order:
             results[name] = column_runs[name]()
         after, wall = pressure_us(), time.monotonic() - start
-        void = calm and before is not None and (after - before) / 1e6 > 0.2 * wall
-        void = void or (probe is not None and probe() > 2000)
+        void |= calm and not crowd and before is not None and after - before > 0.2e6 * wall
+        void |= calm and (probe is not None and probe() > 2000)
         if void and dropped < count:
             dropped += 1
             continue

@@ -85,7 +85,7 @@ def notes(row):
                        ("find_ns", "find {:.0f} ns a key"), ("have_ns", "have {:.0f} ns a key"),
                        ("touched_bytes", "touched as they came {:.0f} bytes"),
                        ("with_boot_bytes", "beyond a daemon of 64 connections {:.0f} bytes"),
-                       ("capacity", "capacity {:,.0f}/s"), ("offered", "Low offered {:,.0f}/s")):
+                       ("capacity", "capacity {:,.0f}/s"), ("offered", "Low offered {:,.0f}/s"), ("low_done", "of which {:,.0f}/s were answered")):
         if row.get(name) is not None:
             out.append(form.format(row[name]))
     return "; ".join(out)

@@ -169,7 +169,7 @@ def tlv_runs(ctx, bed, size, conns, depth, peers, more=()):
                                 "--rate", 400, seconds=0.25, warmup=0.1)
         return result["p99_us"]
 
-    return columns, probe if ctx.calm else None
+    return columns, probe
 
 
 def more_settings(conns):
@@ -181,7 +181,7 @@ def cpu_rows(ctx, row, size, conns, depth, peers, cpu_target, rate_target, peer_
     job = f"TLV GET {size} B, {conns} conns, depth {depth}, 1 core"
     with Bed(ctx.bench, ctx.out) as bed:
         columns, probe = tlv_runs(ctx, bed, size, conns, depth, peers)
-        results, about = rounds(ctx.rounds, columns, probe, ctx.calm, job)
+        results, about = rounds(ctx.rounds, columns, probe, ctx.calm, label=job)
     product = results["product"]
     floors = list(zip(results["floor"], results["floor_again"]))
     floor_cpu = [mean(a["cpu_us"], b["cpu_us"]) for a, b in floors]
@@ -310,7 +310,7 @@ def g13(ctx):
     small = ["--quick"] if ctx.quick else []
     results, about = rounds(ctx.rounds_bench, {
         "product": lambda: ctx.bench.run("bench_ring", *small),
-        "peer": lambda: ctx.bench.run("bench_ck", "--pairs", 4, *small)}, calm=False, label="G13")
+        "peer": lambda: ctx.bench.run("bench_ck", "--pairs", 4, *small)}, calm=ctx.calm, crowd=True, label="G13")
     product, peer = results["product"], results["peer"]
     yield finish("G13", "hand-off, 4 writers and 4 readers on 2 CPUs, containers of 64 (floor: own "
                  "1:1)", "items/s", column(product, "crowd_rate"), column(product, "container_rate"),
