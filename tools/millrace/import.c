@@ -370,7 +370,7 @@ enum import_end import_file(struct import *import, const char *name) {
     bool unread = r < 0 && r > HALT && mr_connected(import->flight.client);
     /* What was sent is waited for, even when the rest will not be: the counts must be true. */
     int drained = r == 0 || r == HALT || unread ? drain(import) : r;
-    enum import_end end = ended(import, r == HALT && drained == 0 ? r : drained);
+    enum import_end end = ended(import, import->stop && drained == 0 ? HALT : drained);
     if (unread && end == IMPORT_WENT_ON) {
         import->error = r;
         end = IMPORT_UNREAD;

@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""import, export, put, get, has, rm, ls and verify against a server that is busy, lies, refuses and
+goes away on purpose: what the daemon must never do, the commands must survive and say.
+
+    test_transfer.py PATH/TO/millrace
+
+Covers tools/millrace/flight.c, import.c, walk.c, progress.c, remote.c and the commands upon them.
+"""
+
+import hashlib
+import json
+import os
+import random
+import socketserver
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
+
+import content  # noqa: E402
+import tlv  # noqa: E402
+from content import raw_block  # noqa: E402
+
+MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
+BLOCK_MAX = 1 << 20
+
+
+class Peer(socketserver.StreamRequestHandler):
+    """One connection. What it does wrong stands in the server's `mood`."""
+
+    def handle(self):
+        self.count = 0
+        try:
+            while self.one():
+                pass
+        except ConnectionError:
+            pass
+
+    def one(self):
+        head = self.rfile.read(2)
+        if len(head) < 2:
+            return False
+        kind, payload = head[0], self.rfile.read(head[1])
+        number = payload[:4]
+        mood = self.server.mood
+        if kind == tlv.HELLO:
+            self.wfile.write(
+                tlv.frame(tlv.WELCOME, number + struct.pack(">HBBIII", 1, 2, 0, 0, 256, BLOCK_MAX))
+            )
+            return True
+        self.count += 1
+        body = b""
+        if kind == tlv.PUT:
+            body = self.rfile.read(struct.unpack_from(">I", payload, 12)[0])
+        elif kind == tlv.HAVE:
+            body = self.rfile.read(struct.unpack_from(">I", payload, 10)[0])
+        if mood.get("close_after") == self.count:
+            return False
+        if mood.get("busy_every") and self.count % mood["busy_every"] == 0:
+            self.server.busy += 1
+            self.wfile.write(tlv.frame(tlv.BUSY, number + struct.pack(">II", mood.get("retry_ms", 2), 100)))
+            return True
+        self.wfile.write(self.answer(kind, number, payload, body, mood))
+        return True
+
+    def fault(self, number, code):
+        return tlv.frame(tlv.FAULT, number + struct.pack(">H", code) + b"no")
+
+    def answer(self, kind, number, payload, body, mood):
+        blocks = self.server.blocks
+        if kind == tlv.PUT:
+            mh = payload[16:]
+            if mood.get("refuse_all"):
+                return self.fault(number, mood["refuse_all"])
+            if mh in mood.get("refuse", ()):
+                return self.fault(number, tlv.MISMATCH)
+            self.server.sound &= hashlib.sha256(body).digest() == mh[2:]
+            blocks[mh] = body
+            return tlv.frame(tlv.DONE, number)
+        if kind == tlv.LIST:
+            return self.page(number, payload)
+        if kind == tlv.HAVE:
+            keys, at = [], 0
+            while at < len(body):
+                keys.append(body[at : at + 34])
+                at += 34
+            found = bytes(int(key in blocks) for key in keys)
+            head = number + struct.pack(">HI", len(found), len(found))
+            return tlv.frame(tlv.HAVES, head) + found
+        mh = payload[8:]
+        if kind == tlv.GET_RANGE:
+            offset, length = struct.unpack_from(">II", payload, 8)
+            mh = payload[16:]
+            return self.value(number, blocks[mh], offset, length)
+        if mh not in blocks:
+            return tlv.frame(tlv.NOT_FOUND, number)
+        if kind == tlv.DELETE:
+            del blocks[mh]
+            return tlv.frame(tlv.DONE, number)
+        if kind == tlv.VERIFY:
+            bad = mh in mood.get("damaged", ())
+            return self.fault(number, tlv.CORRUPT) if bad else tlv.frame(tlv.DONE, number)
+        data = blocks[mh]
+        if mh in mood.get("lie", ()):
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        return self.value(number, data, 0, len(data))
+
+    def value(self, number, data, offset, length):
+        part = data[offset : offset + length]
+        head = number + struct.pack(">IIII", content.CODEC_RAW, len(data), offset, len(part))
+        return tlv.frame(tlv.VALUE, head) + part
+
+    def page(self, number, payload):
+        at = struct.unpack_from(">Q", payload, 8)[0]
+        items = list(self.server.blocks.items())
+        chosen = items[at : at + 50]  # small pages, so that there are many
+        after = at + 50 if at + 50 < len(items) else 0
+        body = b"".join(struct.pack(">II", content.CODEC_RAW, len(d)) + mh for mh, d in chosen)
+        head = number + struct.pack(">QHI", after, len(chosen), len(body))
+        return tlv.frame(tlv.ITEMS, head) + body
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.server = Server(("127.0.0.1", 0), Peer)
+        self.server.blocks, self.server.mood = {}, {}
+        self.server.busy, self.server.sound = 0, True
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        folder = tempfile.TemporaryDirectory(prefix="millrace-transfer-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def run_(self, status, command, *arguments, stdin=b""):
+        to = "127.0.0.1:%d" % self.server.server_address[1]
+        done = subprocess.run(
+            [MILLRACE, command, "--to", to, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        self.assertEqual(done.returncode, status, f"{command}: {done.stdout!r} {done.stderr!r}")
+        return done.stdout, done.stderr.decode()
+
+    def file(self, data, name="made.car"):
+        path = self.folder / name
+        path.write_bytes(data)
+        return path
+
+    def some(self, count, largest=5000):
+        source = random.Random(count)
+        return [raw_block(source.randbytes(source.randrange(1, largest))) for _ in range(count)]
+
+    def hold(self, blocks):
+        for block in blocks:
+            self.server.blocks[block.mh] = block.data
+
+
+class Import(Case):
+    def test_all_of_it_arrives_though_every_third_request_meets_busy(self):
+        blocks = self.some(500)
+        self.server.mood = {"busy_every": 3}
+        out, err = self.run_(0, "import", "--json", self.file(content.car(blocks[:1], blocks)))
+        self.assertEqual(self.server.blocks, {b.mh: b.data for b in blocks})
+        self.assertTrue(self.server.sound)
+        self.assertGreater(self.server.busy, 100)
+        summary = json.loads(out)
+        self.assertEqual((summary["blocks"], summary["bad"]), (500, 0))
+        self.assertEqual(summary["bytes"], sum(len(b.data) for b in blocks))
+        self.assertEqual(summary["files"][0]["roots"], [blocks[0].text])
+        self.assertEqual(summary["files"][0]["car_version"], 1)
+
+    def test_several_files_and_stdin_with_what_they_hold_told(self):
+        blocks = self.some(20)
+        car = self.file(content.car(blocks[:2], blocks))
+        plain = self.file(bytes(600_000), "plain.bin")
+        empty = self.file(b"", "empty")
+        out, _ = self.run_(0, "import", "-v", car, plain, empty, "-", stdin=b"from a pipe")
+        out = out.decode()
+        self.assertIn(f"{car}: 20 blocks", out)
+        self.assertIn(f"CARv1, root {blocks[0].text} {blocks[1].text}", out)
+        self.assertIn(f"{plain}: 3 blocks, 586 KiB\n", out)
+        self.assertIn(f"{empty}: 1 blocks", out)
+        self.assertIn("stdin: 1 blocks", out)
+        self.assertIn(raw_block(b"from a pipe").text + "\n", out)
+        self.assertRegex(out, r"imported 25 blocks.*, 0 bad sections\n$")
+        self.assertEqual(len(self.server.blocks), 20 + 2 + 1 + 1)  # two leaves are alike
+
+    def test_a_block_the_server_refuses_is_named_by_offset_and_cid(self):
+        blocks = self.some(30)
+        self.server.mood = {"refuse": {blocks[10].mh}}
+        head = content.car_header([blocks[0].cid])
+        sections = [content.car_section(b.cid, b.data) for b in blocks]
+        at = len(head) + sum(map(len, sections[:10]))
+        path = self.file(head + b"".join(sections))
+        out, err = self.run_(4, "import", "--on-error", "continue", "--json", path)
+        self.assertIn(f"offset {at}: {blocks[10].text}", err)
+        self.assertEqual(len(self.server.blocks), 29)
+        bad = json.loads(out)["files"][0]["bad"]
+        self.assertEqual([(b["offset"], b["cid"]) for b in bad], [(at, blocks[10].text)])
+        _, err = self.run_(4, "import", path)
+        self.assertIn("--on-error continue", err)
+
+    def test_a_full_server_ends_it_with_1(self):
+        self.server.mood = {"refuse_all": tlv.FULL}
+        blocks = self.some(200)
+        path = self.file(content.car(blocks[:1], blocks))
+        _, err = self.run_(1, "import", "--on-error", "continue", path)
+        self.assertIn("takes no more", err)
+        self.assertLess(err.count("\n"), 5, err)
+
+    def test_a_lost_connection_ends_it_with_1_and_true_counts(self):
+        self.server.mood = {"close_after": 50}
+        blocks = self.some(300)
+        out, err = self.run_(1, "import", "--json", self.file(content.car(blocks[:1], blocks)))
+        self.assertIn("broke off", err)
+        self.assertLessEqual(json.loads(out)["blocks"], len(self.server.blocks))
+
+    def test_files_that_cannot_be_read_are_named_and_the_others_go_in(self):
+        good = self.file(b"good", "good")
+        _, err = self.run_(
+            1, "import", "--on-error", "continue", self.folder / "none", self.folder, good
+        )
+        self.assertIn(f"{self.folder / 'none'}: No such file", err)
+        self.assertIn(f"{self.folder}: Is a directory", err)
+        self.assertIn(raw_block(b"good").mh, self.server.blocks)
+
+    def test_a_block_too_large_for_this_server_is_not_sent(self):
+        block, other = raw_block(b"small"), raw_block(bytes(BLOCK_MAX + 1))
+        _, err = self.run_(4, "import", self.file(content.car([block], [block, other])))
+        self.assertIn(str(BLOCK_MAX), err)
+        self.assertEqual(list(self.server.blocks), [block.mh])
+
+    def test_zeros_behind_the_end_are_allowed_when_told(self):
+        block = raw_block(b"before the padding")
+        path = self.file(content.car([block], [block]) + bytes(100))
+        self.run_(4, "import", path)
+        self.run_(0, "import", "--padded", path)
+
+    def test_on_a_terminal_there_is_a_bar(self):
+        blocks = self.some(400, 60_000)
+        path = self.file(content.car(blocks[:1], blocks))
+        self.server.mood = {"busy_every": 2, "retry_ms": 150}
+        master, slave = os.openpty()
+        to = "127.0.0.1:%d" % self.server.server_address[1]
+        child = subprocess.Popen(
+            [MILLRACE, "import", "--to", to, path], stdout=subprocess.DEVNULL, stderr=slave
+        )
+        os.close(slave)
+        seen = b""
+        try:
+            while more := os.read(master, 65536):
+                seen += more
+        except OSError:
+            pass  # the other end is gone
+        os.close(master)
+        self.assertEqual(child.wait(60), 0)
+        self.assertRegex(seen.decode(), r"import \[#*\.*\] +\d+% .* blocks .*/s")
+        self.assertTrue(seen.endswith(b"\r\x1b[K"), "the bar is taken away")
+
+
+class Export(Case):
+    def exported(self, *arguments):
+        out = self.folder / "out.car"
+        self.run_(0, "export", *arguments, "-o", out)
+        return content.car_blocks(out.read_bytes())
+
+    def test_all_blocks_of_many_pages_though_busy(self):
+        blocks = self.some(333)
+        self.hold(blocks)
+        self.server.mood = {"busy_every": 4}
+        self.assertEqual(
+            {content.cid_mh(cid): data for cid, data in self.exported()}, self.server.blocks
+        )
+
+    def test_named_blocks_in_the_order_they_were_named_with_themselves_as_roots(self):
+        blocks = self.some(200)
+        self.hold(blocks)
+        self.server.mood = {"busy_every": 3}
+        names = [b.text for b in reversed(blocks)]
+        self.assertEqual(
+            self.exported(*names), [(b.cid, b.data) for b in reversed(blocks)]
+        )
+        data = (self.folder / "out.car").read_bytes()
+        self.assertTrue(data.startswith(content.varint(content.read_varint(data, 0)[0])))
+        self.assertIn(blocks[0].cid, data[:20_000])
+
+    def test_what_is_absent_or_a_lie_leaves_no_archive(self):
+        blocks = self.some(10)
+        self.hold(blocks[:9])
+        out = self.folder / "out.car"
+        _, err = self.run_(3, "export", *[b.text for b in blocks], "-o", out)
+        self.assertIn(blocks[9].text, err)
+        self.server.mood = {"lie": {blocks[3].mh}}
+        _, err = self.run_(4, "export", "-o", out)
+        self.assertIn(blocks[3].text, err)
+        self.server.mood = {"close_after": 5}
+        self.run_(1, "export", "-o", out)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_an_empty_store_gives_an_archive_that_imports(self):
+        self.assertEqual(self.exported(), [])
+        out, _ = self.run_(0, "import", self.folder / "out.car")
+        self.assertIn(b"0 blocks", out)
+        self.assertIn(b"root bafkqaaa", out)
+
+    def test_through_a_pipe(self):
+        blocks = self.some(5)
+        self.hold(blocks)
+        out, _ = self.run_(0, "export", "-", "-o", "-", stdin=blocks[2].text.encode() + b"\n")
+        self.assertEqual(content.car_blocks(out), [(blocks[2].cid, blocks[2].data)])
+
+
+class Blocks(Case):
+    def test_verify_names_what_is_damaged_and_is_patient(self):
+        blocks = self.some(250)
+        self.hold(blocks)
+        self.server.mood = {"busy_every": 5}
+        out, _ = self.run_(0, "verify")
+        self.assertRegex(out.decode(), r"^250 blocks, .* 0 damaged\n$")
+        self.server.mood = {"damaged": {blocks[7].mh, blocks[9].mh}, "busy_every": 6}
+        out, _ = self.run_(4, "verify", "--json")
+        verdict = json.loads(out)
+        self.assertEqual((verdict["blocks"], verdict["bad"]), (250, 2))
+        self.assertEqual({d["cid"] for d in verdict["damage"]}, {blocks[7].text, blocks[9].text})
+
+    def test_ls_in_every_form(self):
+        blocks = self.some(120)
+        self.assertEqual(json.loads(self.run_(0, "ls", "--json")[0]), [])
+        self.hold(blocks)
+        self.assertEqual(set(self.run_(0, "ls")[0].decode().split()), {b.text for b in blocks})
+        long = dict(reversed(l.split()) for l in self.run_(0, "ls", "-l")[0].decode().splitlines())
+        self.assertEqual(long, {b.text: str(len(b.data)) for b in blocks})
+        listed = json.loads(self.run_(0, "ls", "--json")[0])
+        self.assertEqual(
+            {(i["cid"], i["bytes"], i["codec"]) for i in listed},
+            {(b.text, len(b.data), "raw") for b in blocks},
+        )
+
+    def test_put_get_has_rm(self):
+        block = raw_block(b"through the whole of it")
+        out, _ = self.run_(0, "put", "-", stdin=block.data)
+        self.assertEqual(out.decode(), block.text + "\n")
+        self.assertEqual(self.run_(0, "get", block.text)[0], block.data)
+        self.assertEqual(self.run_(0, "get", "--range", "8-10", block.text)[0], block.data[8:11])
+        self.assertEqual(self.run_(0, "get", "--range", "8-", block.text)[0], block.data[8:])
+        self.run_(2, "get", "--range", "10-8", block.text)
+        absent = raw_block(b"never")
+        out, _ = self.run_(3, "has", "-", stdin=f"{block.text}\n{absent.text}\n".encode())
+        self.assertEqual(out.decode(), f"{block.text} yes\n{absent.text} no\n")
+        self.server.mood = {"lie": {block.mh}}
+        out, err = self.run_(4, "get", block.text)
+        self.assertEqual(out, b"", "not one byte of a lie")
+        self.assertIn(block.text, err)
+        out, err = self.run_(3, "rm", block.text, absent.text)
+        self.assertEqual(out.decode(), f"removed {block.text}\n")
+        self.assertIn(absent.text, err)
+        self.assertEqual(self.server.blocks, {})
+
+    def test_what_is_too_large_for_one_block_is_refused_with_advice(self):
+        _, err = self.run_(4, "put", self.file(bytes(BLOCK_MAX + 1), "big"))
+        self.assertIn("millrace import", err)
+
+
+def main():
+    result = unittest.TextTestRunner(verbosity=1).run(
+        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
+    )
+    failed = len(result.failures) + len(result.errors)
+    print(f"cases: {result.testsRun - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
