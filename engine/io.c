@@ -68,7 +68,8 @@ int io_group_open(struct io *io, uint32_t index, void *memory, uint32_t count) {
 }
 
 int io_start(struct io *io) {
-    int r = io_uring_enable_rings(&io->ring);
+    /* As io_uring_enable_rings(3), which the shared liburing 2.3 declares and does not export. */
+    int r = io_uring_register((unsigned)io->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     if (r < 0) {
         return err_raise(r);
     }
