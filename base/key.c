@@ -45,6 +45,7 @@ int key_read(const uint8_t *bytes, size_t count, struct key *ret_key, size_t *re
     if (digest_bytes > count - at) {
         return KEY_SHORT;
     }
+    *ret_used = at + digest_bytes;
     if (r == HASH_UNKNOWN) {
         return KEY_UNKNOWN_HASH;
     }
@@ -54,6 +55,5 @@ int key_read(const uint8_t *bytes, size_t count, struct key *ret_key, size_t *re
     ret_key->digest_bytes = (uint8_t)digest_bytes;
     ret_key->zero = 0;
     memcpy(ret_key->digest, bytes + at, digest_bytes);
-    *ret_used = at + digest_bytes;
     return 0;
 }

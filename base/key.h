@@ -30,5 +30,6 @@ static inline bool key_equal(const struct key *a, const struct key *b) {
 size_t key_write(const struct key *key, uint8_t out[KEY_MULTIHASH_MAX]);
 enum { KEY_BAD = 1, KEY_SHORT = 2, KEY_UNKNOWN_HASH = 3 };
 /* Returns: 0 with *ret_used bytes taken; KEY_SHORT: more bytes needed; KEY_BAD: not a multihash we
- * could ever store; KEY_UNKNOWN_HASH: well formed, but a hash function we do not have. */
+ * could ever store; KEY_UNKNOWN_HASH: well formed, but a hash function we do not have
+ * (*ret_used is set, so that a list can be read past it). */
 must_check int key_read(const uint8_t *bytes, size_t count, struct key *ret_key, size_t *ret_used);

@@ -142,6 +142,10 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         }
     }
     const struct settings *settings = &engine->settings;
+    if (mkdir(settings->store_dir, 0700) != 0 && errno != EEXIST) {
+        return complain(why, why_bytes, ENGINE_HOST, "making the store directory %s: %s",
+                        settings->store_dir, strerror(errno));
+    }
     struct store_config config = {
         .dir = settings->store_dir,
         .keepers = keepers,

@@ -270,11 +270,41 @@ bool net_reply(struct net *net, struct job *job, uint32_t work) {
 /* ---- light
  * ------------------------------------------------------------------------------------------- */
 
+/* One key of a HAVE's body. A hash function we do not have is no error: nothing is stored under it,
+ * and nothing is under an empty digest, which stands for it. */
+static int have_key(const uint8_t **at, const uint8_t *end, struct key *ret_key) {
+    size_t used = 0;
+    int r = key_read(*at, (size_t)(end - *at), ret_key, &used);
+    if (r == KEY_UNKNOWN_HASH) {
+        *ret_key = (struct key){0};
+        r = 0;
+    }
+    *at += used;
+    return r;
+}
+
+/* Every key must be whole before the first answer is written: a reply cannot be taken back. */
+static bool have_keys_sound(const struct job *job) {
+    struct key key;
+    const uint8_t *at = job->data;
+    const uint8_t *end = at + job->data_bytes;
+    for (uint32_t i = 0; i < job->arg; i++) {
+        if (have_key(&at, end, &key) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* HAVE: the keys are in the body, the answers go straight to the output. */
 static bool answer_have(struct net *net, struct conn *conn, struct job *job) {
     uint32_t count = job->arg;
     if (out_pools_free(&net->outs) < count / OUT_SMALL_BYTES + 3) {
         return false;
+    }
+    if (!have_keys_sound(job)) {
+        net_reply_fault(net, conn, job->id, TLV_CODE_BAD_KEY, NULL);
+        return true;
     }
     uint8_t head[TLV_REPLY_MAX];
     uint8_t present[64];
@@ -287,13 +317,8 @@ static bool answer_have(struct net *net, struct conn *conn, struct job *job) {
     while (count > 0) {
         uint32_t group = min_u32(count, array_count(keys));
         for (uint32_t i = 0; i < group; i++) {
-            size_t used = 0;
-            int r = key_read(at, (size_t)(end - at), &keys[i], &used);
-            if (r == KEY_UNKNOWN_HASH || r == KEY_BAD || r == KEY_SHORT) {
-                keys[i].digest_bytes = 0; /* nothing is stored under an empty digest: absent */
-                keys[i].code = 0;
-            }
-            at += r == 0 || r == KEY_UNKNOWN_HASH ? used : 0;
+            int r = have_key(&at, end, &keys[i]);
+            must(r == 0); /* have_keys_sound read the same bytes */
         }
         store_have(net->store, net->core->index, keys, present, group);
         room = conn_append(&net->outs, conn, present, group);

@@ -64,11 +64,6 @@ void net_job_give(struct net *net, struct job *job) {
 /* ---- bodies
  * -------------------------------------------------------------------------------------- */
 
-static uint32_t body_need(const struct tlv_request *request) {
-    return request->type == TLV_HAVE ? max_u32(request->body_bytes, request->count)
-                                     : request->body_bytes;
-}
-
 /* Returns: false when upload memory is full; an empty body needs none. */
 static bool body_take(struct net *net, struct job *job, uint32_t bytes) {
     job->data = NULL;
@@ -234,8 +229,8 @@ static void begin_upload(struct net *net, struct conn *conn, struct job *job,
     if (request->type == TLV_PUT && request->body_bytes > net->block_bytes_max) {
         net_reply_fault(net, conn, request->id, TLV_CODE_TOO_LARGE, NULL);
     } else if (request->key_refused) {
-        net_reply_fault(net, conn, request->id, TLV_CODE_UNKNOWN_HASH, NULL);
-    } else if (!body_take(net, job, body_need(request))) {
+        net_reply_fault(net, conn, request->id, request->key_code, NULL);
+    } else if (!body_take(net, job, request->body_bytes)) {
         counter_add(&net->counters.no_body_memory, 1);
         net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
     } else {
@@ -261,7 +256,7 @@ static void push_helped(struct net *net, struct job *job) {
 static void begin_request(struct net *net, struct conn *conn, struct job *job,
                           const struct tlv_request *request) {
     if (unlikely(request->key_refused)) {
-        net_reply_fault(net, conn, request->id, TLV_CODE_UNKNOWN_HASH, NULL);
+        net_reply_fault(net, conn, request->id, request->key_code, NULL);
         net->spare_job = job;
         return;
     }
@@ -347,9 +342,6 @@ static void on_body(struct net *net, struct conn *conn, const struct tlv_step *s
         memcpy((uint8_t *)job->data + conn->upload_bytes, step->body, step->body_bytes);
         conn->upload_bytes += step->body_bytes;
         if (conn->reader.body_left == 0) {
-            if (job->kind == JOB_HAVE) { /* data_bytes was the room; now it is the body */
-                must(conn->upload_bytes <= job->data_bytes);
-            }
             upload_done(net, conn);
         }
     } else {

@@ -23,7 +23,7 @@ extern const char *const job_class_names[CLASS_COUNT]; /* "critical", "high", "n
 
 enum job_kind {
     JOB_GET,    /* key -> frame lease and range */
-    JOB_HAVE,   /* data: keys as multihashes, count in `arg` -> one byte each, in place */
+    JOB_HAVE,   /* data: keys as multihashes, count in `arg` */
     JOB_PUT,    /* key, data: the block, codec in `arg` */
     JOB_DELETE, /* key */
     JOB_LIST,   /* a page of the catalog after cursor `arg` -> data */
@@ -43,6 +43,7 @@ enum job_status {
     JOB_EXPIRED,  /* its deadline passed before work began */
     JOB_CANCELED, /* its connection went away */
     JOB_FULL,     /* no space */
+    JOB_READONLY, /* writes failed; the store takes no more */
     JOB_FAILED,   /* an I/O error */
     JOB_STATUS_COUNT,
 };
