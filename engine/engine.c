@@ -89,7 +89,7 @@ static uint64_t spin_limit(const struct engine *engine, const struct layout_core
 }
 
 static int open_cores(struct engine *engine, char *why, size_t why_bytes) {
-    const struct layout_core helper_place = {.name = UINT32_MAX};
+    const struct layout_core helper_place = {.name = engine->layout.count};
     for (uint32_t i = 0; i <= engine->layout.count; i++) {
         const struct layout_core *place =
             i < engine->layout.count ? &engine->layout.cores[i] : &helper_place;

@@ -332,9 +332,10 @@ bool net_poll(struct net *net) {
 
 /* One finished chain. Returns: the job that found no room to be written, and those behind it. */
 static struct job *collect_chain(struct net *net, struct job *job, uint32_t work, uint32_t *count) {
+    uint64_t now = clock_ns(); /* this turn's is older than the stamps of what was finished in it */
     while (job) {
         struct job *next = job->next;
-        if (!net_reply(net, job, work)) {
+        if (!net_reply(net, job, work, now)) {
             return job;
         }
         (*count)++;
@@ -484,7 +485,7 @@ void net_tick(struct net *net) {
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         counter_set(&net->queued[c], sched_backlog_of(net->light, (enum job_class)c));
     }
-    counter_set(&net->counters.jobs_used, pool_used(&net->jobs));
+    counter_set(&net->counters.jobs_used, pool_used(&net->jobs) - (net->spare_job != NULL));
     counter_set(&net->counters.jobs_peak, net->jobs.slots_max - net->jobs.low_water);
 }
 

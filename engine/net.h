@@ -167,7 +167,7 @@ void net_flush_heavy(struct net *net);
 /* net_reply.c */
 void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count);
 /* Writes the reply of a finished job and gives the job back; false: no room, nothing was done. */
-bool net_reply(struct net *net, struct job *job, uint32_t work);
+bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns);
 void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_code code,
                      const char *text);
 void net_reply_busy(struct net *net, struct conn *conn, uint32_t id, enum job_class class);

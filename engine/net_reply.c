@@ -244,7 +244,7 @@ static void drop_data(struct net *net, struct job *job) {
     job->data = NULL;
 }
 
-bool net_reply(struct net *net, struct job *job, uint32_t work) {
+bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns) {
     struct conn *conn = pool_at(&net->conns, job->conn);
     if (conn->state == CONN_CLOSING) {
         drop_data(net, job);
@@ -261,8 +261,8 @@ bool net_reply(struct net *net, struct job *job, uint32_t work) {
         drop_data(net, job);
         net_conn_dirty(net, conn);
     }
-    keep_trace(&net->last_heavy, job, work, net->core->now_ns);
-    finish(net, job, net->core->now_ns);
+    keep_trace(&net->last_heavy, job, work, now_ns);
+    finish(net, job, now_ns);
     net_conn_wait(net, conn); /* it may go on reading, or be closed at last */
     return true;
 }

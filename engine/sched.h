@@ -57,7 +57,8 @@ struct sched_pick {
     enum sched_fate fate; /* SHED and EXPIRED cost nothing and are not charged to the class */
 };
 /* sched_pick takes up to `max` jobs in policy order and stops early once their cost reaches
- * `budget_ns` (0: no bound). Returns: how many. Cost: about 10 ns a job. */
+ * `budget_ns` (0: no bound). Returns: how many. Cost: push and pick together 11 ns a job
+ * while one class is backlogged, 25 to 35 while four are. */
 uint32_t sched_pick(struct sched *sched, struct sched_pick picks[], uint32_t max,
                     uint64_t budget_ns, uint64_t now_ns);
 /* As sched_pick, of one class only, charged to it: for filling that class's batch. */
