@@ -74,6 +74,7 @@ Test(load_report, the_json_object_has_what_checks_rely_on) {
                   quantiles[i].name, us);
     }
     cr_assert_float_eq(number_at(out, "p_max_us"), 1000, 1e-6);
+    cr_assert_float_eq(number_at(out, "mean_us"), 500.5, 1e-6);
     json_t *low = json_object_get(json_object_get(out, "classes"), "low");
     cr_assert_float_eq(number_at(low, "requests"), 1000, 0);
     json_decref(out);

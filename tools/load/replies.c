@@ -167,6 +167,9 @@ static void welcome_take(struct worker *worker, struct conn *conn) {
     if (reply->credits > 0 && reply->credits < conn->limit) {
         conn->limit = reply->credits;
     }
+    if (worker->plan->classed && reply->class > conn->class) {
+        client_fault(worker, "the server admitted a connection to a lower class than asked", "");
+    }
     conn->state = CONN_READY;
 }
 

@@ -125,6 +125,8 @@ static json_t *tally_json(const struct tally *tally, double seconds) {
     json_t *out = json_object();
     json_object_set_new(out, "requests", json_integer((json_int_t)tally->requests));
     json_object_set_new(out, "rate", json_real((double)tally->requests / seconds));
+    double count = tally->requests > 0 ? (double)tally->requests : 1;
+    json_object_set_new(out, "mean_us", json_real((double)tally->latency.sum_ns / count / 1000.0));
     json_object_set_new(out, "p50_us", micros(tally, 0.5));
     json_object_set_new(out, "p95_us", micros(tally, 0.95));
     json_object_set_new(out, "p99_us", micros(tally, 0.99));
