@@ -170,7 +170,7 @@ class Client:
     def list(self):
         """Every (codec, bytes, multihash) of the store."""
         cursor, out = 0, []
-        while cursor != 2**64 - 1:
+        while True:
             reply = self.ask(request(LIST, self.next(), struct.pack(">QH", cursor, 256)))
             if reply.kind != ITEMS:
                 raise AssertionError(repr(reply))
@@ -183,7 +183,8 @@ class Client:
                 at = end
             if at != len(reply.body):
                 raise AssertionError(f"{len(reply.body) - at} bytes behind the last item")
-        return out
+            if cursor == 0:
+                return out
 
 
 def mh_bytes(data, at):
