@@ -185,7 +185,7 @@ int catalog_insert(struct catalog *catalog, uint64_t hash, uint64_t place) {
             continue;
         }
         if (table_insert(table, shard, hash, place)) {
-            shard->entries++;
+            catalog->entries[hash_shard(hash)]++;
             return 0;
         }
         r = crowded ? r : shard_grow(catalog, hash);
@@ -222,11 +222,10 @@ void entry_set(const struct entry *entry, uint64_t place) {
 }
 
 void catalog_remove(struct catalog *catalog, uint64_t hash, const struct entry *entry) {
-    struct catalog_shard *shard = &catalog->shards[hash_shard(hash)];
     must(own(&entry->bucket->hash[entry->slot]) == hash);
     atomic_store_explicit(&entry->bucket->hash[entry->slot], 0, memory_order_release);
     shard_table(catalog, hash)->entries--;
-    shard->entries--;
+    catalog->entries[hash_shard(hash)]--;
 }
 
 uint32_t catalog_poll(struct catalog *catalog, uint32_t keeper) {
@@ -267,7 +266,7 @@ void catalog_sweep(struct catalog *catalog, uint32_t shard, uint64_t *cursor, ui
 uint64_t catalog_entries(const struct catalog *catalog) {
     uint64_t entries = 0;
     for (uint32_t shard = 0; shard < CATALOG_SHARDS; shard++) {
-        entries += catalog->shards[shard].entries;
+        entries += catalog->entries[shard];
     }
     return entries;
 }

@@ -78,11 +78,16 @@ struct entry {
     uint32_t slot;
 };
 
+/* One line, and all that finding a bucket needs while a shard has up to four tables: the directory
+ * then lies in here, each depth in its own place, so that a reader of the one never sees the other.
+ */
 struct catalog_shard {
-    alignas(CACHE_PAIR) _Atomic uint64_t sequence; /* written by the owner, read by readers */
-    _Atomic uint64_t directory;                    /* address | depth << 56 */
-    uint64_t entries;                              /* owner only */
+    alignas(CACHE_LINE) _Atomic uint64_t sequence; /* written by the owner, read by readers */
+    _Atomic uint64_t directory;                    /* address of the slots | depth << 56 */
+    _Atomic uint64_t slots_2[2];
+    _Atomic uint64_t slots_4[4];
 };
+static_assert(sizeof(struct catalog_shard) == CACHE_LINE, "one line a shard");
 
 /* One keeper's part: the memory of the tables of its shards. */
 struct catalog_arena {
@@ -93,6 +98,7 @@ struct catalog_arena {
 
 struct catalog {
     struct catalog_shard shards[CATALOG_SHARDS];
+    uint64_t entries[CATALOG_SHARDS]; /* owners only */
     struct turns *turns;
     uint8_t *base; /* of the address space of all slabs */
     uint64_t bytes;
@@ -137,7 +143,7 @@ static inline struct bucket_pair catalog_buckets(const struct catalog *catalog, 
                                          memory_order_acquire); /* pairs with publish */
     uint32_t depth = (uint32_t)(word >> 56);
     const _Atomic uint64_t *slots = (const _Atomic uint64_t *)(word & ~(UINT64_C(0xff) << 56));
-    uint64_t index = depth ? hash << 8 >> (64 - depth) : 0;
+    uint64_t index = hash << 8 >> (64 - depth); /* depth is never 0 */
     uint64_t slot = atomic_load_explicit(&slots[index], memory_order_acquire); /* publish */
     const struct bucket *buckets =
         (const struct bucket *)(const void *)(catalog->base + (slot & UINT32_MAX) * CACHE_LINE);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/must.h"
 #include "store/inside.h"
+#include "store/scan.h"
+
+#define XXH_INLINE_ALL /* a call through the library costs as much as the hash */
+#include <xxhash.h>
 
 /* Looking up many keys at once, from any tile. The group goes through in stages, so that the cache
  * misses of its keys overlap: hash and bucket, frame header, body. A hit in memory is proven by the
@@ -9,7 +13,20 @@
 #define GROUP     16u
 #define TRIES_MAX 4096u
 
-#include "store/scan.h"
+uint64_t key_hash(uint64_t seed, const struct key *key) {
+    uint64_t code = (uint64_t)key->code << 8 | key->digest_bytes;
+    uint64_t hash = XXH3_64bits_withSeed(key->digest, key->digest_bytes,
+                                         seed ^ code * UINT64_C(0x9e3779b97f4a7c15));
+    return hash ? hash : 1; /* 0 is the catalog's empty place */
+}
+
+/* Nearly every key is a digest of 32 bytes: compared at one known length that is a few loads. */
+static inline bool same_key(const struct key *a, const struct key *b) {
+    if (likely(a->digest_bytes == 32)) {
+        return a->code == b->code && b->digest_bytes == 32 && memcmp(a->digest, b->digest, 32) == 0;
+    }
+    return key_equal(a, b);
+}
 
 uint64_t store_hash(const struct store *store, const struct key *key) {
     return key_hash(store->hash_seed, key);
@@ -48,7 +65,7 @@ static bool settle(struct store *store, struct find *find, const uint64_t places
         if (unlikely(!frame_lease(frame))) {
             return false; /* evicted under our eyes */
         }
-        if (likely(key_equal(&frame->key, find->key))) {
+        if (likely(same_key(&frame->key, find->key))) {
             frame_used(frame);
             find->frame = frame;
             find->state = FIND_FRAME;

@@ -20,7 +20,7 @@ int frame_home_open(struct frame_home *home, uint32_t keeper, uint64_t budget_by
     /* More headers than the budget pays for: the dead but leased ones, and fills on the way. */
     uint64_t max = budget_bytes / CHARGE_MIN + 4096;
     home->frames_max = (uint32_t)min_u64(max, FRAMES_MAX);
-    home->frames = vm_map((size_t)home->frames_max * sizeof *home->frames);
+    home->frames = vm_map_huge((size_t)home->frames_max * sizeof *home->frames);
     return home->frames ? 0 : err_raise(-ENOMEM);
 }
 

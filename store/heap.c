@@ -43,7 +43,7 @@ static void *heap_take(void *context, size_t bytes, size_t align) {
     must(align <= 16 || size % align == 0);
     if (!heap->free[class]) {
         size_t chunk = size >= CHUNK_BYTES / 4 ? round_up(size, PAGE_BYTES) : CHUNK_BYTES;
-        uint8_t *run = slab_take(&heap->slab, chunk / PAGE_BYTES);
+        uint8_t *run = slab_take(&heap->slab, chunk / PAGE_BYTES, 1);
         for (size_t at = 0; run && at + size <= chunk; at += size) {
             struct heap_free *body = (struct heap_free *)(void *)(run + at);
             body->next = heap->free[class];

@@ -220,10 +220,3 @@ uint64_t scan_generation(struct scan *scan, const uint8_t uuid[16], struct batch
     }
     return 0;
 }
-
-uint64_t key_hash(uint64_t seed, const struct key *key) {
-    uint64_t code = (uint64_t)key->code << 8 | key->digest_bytes;
-    uint64_t hash = XXH3_64bits_withSeed(key->digest, key->digest_bytes,
-                                         seed ^ code * UINT64_C(0x9e3779b97f4a7c15));
-    return hash ? hash : 1; /* 0 is the catalog's empty place */
-}

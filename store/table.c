@@ -11,9 +11,11 @@
 /* A table is a run of pages: one line of head, then buckets. A directory is a run too, with the
  * same head, so that both wait in one list for readers to move on. */
 
-#define TABLE_ENTRIES_MAX 24576u /* more than this many are split in two */
-#define DEPTH_MAX         20u
-#define FULL_PERMILLE     920u
+#define TABLE_ENTRIES_MAX 16384u /* from here to twice this a table splits: each at its own size \
+                                  */
+#define DEPTH_LEAST   1u
+#define DEPTH_MAX     20u
+#define FULL_PERMILLE 920u
 
 static struct catalog_arena *arena_of(const struct catalog *catalog, uint32_t shard) {
     return &catalog->arenas[shard % catalog->keepers];
@@ -23,16 +25,29 @@ static uint64_t pages_of(uint32_t buckets) {
     return ((uint64_t)buckets + 1) * CACHE_LINE / PAGE_BYTES;
 }
 
+/* Sizes are few: an eighth of the size apart, so that what one table leaves fits the next. */
+static uint64_t quantum_of(uint64_t pages) {
+    return pages < 8 ? 1 : pages < 16 ? 2 : pages < 32 ? 4 : 8;
+}
+
 /* Buckets for at least `entries` at `permille` load, such that head and buckets fill whole pages.
  */
 static uint32_t buckets_for(uint64_t entries, uint32_t permille) {
     uint64_t buckets = entries * 1000 / (BUCKET_ENTRIES * permille) + 1;
-    return (uint32_t)(round_up(buckets + 1, PAGE_BYTES / CACHE_LINE) - 1);
+    uint64_t pages = round_up(buckets + 1, PAGE_BYTES / CACHE_LINE) / (PAGE_BYTES / CACHE_LINE);
+    pages = round_up(pages, quantum_of(pages));
+    return (uint32_t)(pages * (PAGE_BYTES / CACHE_LINE) - 1);
+}
+
+/* What a table does not share with others of its size: where in the range it splits and grows. */
+static uint64_t spread_of(uint64_t shard, uint64_t tables) {
+    uint64_t x = (shard << 32 ^ tables) * UINT64_C(0x9e3779b97f4a7c15);
+    return (x ^ x >> 29) * UINT64_C(0xff51afd7ed558ccd) >> 58;
 }
 
 static struct table *table_make(struct catalog_arena *arena, uint32_t buckets, uint32_t depth) {
     uint64_t pages = pages_of(buckets);
-    struct table *table = slab_take(&arena->slab, pages);
+    struct table *table = slab_take(&arena->slab, pages, quantum_of(pages));
     if (!table) {
         return NULL;
     }
@@ -55,33 +70,35 @@ static void retire(struct catalog *catalog, struct catalog_arena *arena, struct 
 
 /* --- the directory ---------------------------------------------------------------------------- */
 
-static _Atomic uint64_t *directory_slots(struct table *directory) {
-    return (_Atomic uint64_t *)(void *)((uint8_t *)directory + CACHE_LINE);
-}
-
-static struct table *shard_directory(const struct catalog *catalog, uint32_t shard,
+static _Atomic uint64_t *shard_slots(const struct catalog *catalog, uint32_t shard,
                                      uint32_t *ret_depth) {
     uint64_t word =
         atomic_load_explicit(&catalog->shards[shard].directory, memory_order_relaxed); /* own */
     *ret_depth = (uint32_t)(word >> 56);
-    return (struct table *)((word & ~(UINT64_C(0xff) << 56)) - CACHE_LINE);
+    return (_Atomic uint64_t *)(word & ~(UINT64_C(0xff) << 56));
 }
 
-static struct table *directory_make(struct catalog_arena *arena, uint32_t depth) {
+/* The first depths lie in the shard's own line, deeper ones in a run of pages behind a head. */
+static _Atomic uint64_t *slots_make(struct catalog *catalog, uint32_t shard, uint32_t depth) {
+    if (depth <= 2) {
+        struct catalog_shard *at = &catalog->shards[shard];
+        return depth == 1 ? at->slots_2 : at->slots_4;
+    }
     uint64_t bytes = CACHE_LINE + (sizeof(uint64_t) << depth);
     uint64_t pages = round_up(bytes, PAGE_BYTES) / PAGE_BYTES;
-    struct table *directory = slab_take(&arena->slab, pages);
-    if (directory) {
-        *directory = (struct table){.pages = pages, .depth = depth};
+    struct table *head = slab_take(&arena_of(catalog, shard)->slab, pages, 1);
+    if (!head) {
+        return NULL;
     }
-    return directory;
+    *head = (struct table){.pages = pages};
+    return (_Atomic uint64_t *)(void *)((uint8_t *)head + CACHE_LINE);
 }
 
-static void directory_publish(struct catalog *catalog, uint32_t shard, struct table *directory) {
-    uint64_t word = (uint64_t)(uintptr_t)directory_slots(directory);
+static void slots_publish(struct catalog *catalog, uint32_t shard, _Atomic uint64_t *slots,
+                          uint32_t depth) {
+    uint64_t word = (uint64_t)(uintptr_t)slots;
     must(word >> 56 == 0);
-    atomic_store_explicit(&catalog->shards[shard].directory,
-                          word | (uint64_t)directory->depth << 56,
+    atomic_store_explicit(&catalog->shards[shard].directory, word | (uint64_t)depth << 56,
                           memory_order_release); /* pairs with catalog_buckets */
 }
 
@@ -98,51 +115,64 @@ static struct table *slot_table(const struct catalog *catalog, uint64_t slot) {
 /* Stores the table in every slot of the directory whose hashes are its own. */
 static void table_publish(struct catalog *catalog, uint64_t hash, struct table *table) {
     uint32_t depth = 0;
-    struct table *directory = shard_directory(catalog, hash_shard(hash), &depth);
-    uint64_t index = depth ? hash << 8 >> (64 - depth) : 0;
+    _Atomic uint64_t *slots = shard_slots(catalog, hash_shard(hash), &depth);
+    uint64_t index = hash << 8 >> (64 - depth);
     uint64_t same = UINT64_C(1) << (depth - table->depth);
     uint64_t first = index & ~(same - 1);
     for (uint64_t i = first; i < first + same; i++) {
-        atomic_store_explicit(&directory_slots(directory)[i], slot_word(catalog, table),
+        atomic_store_explicit(&slots[i], slot_word(catalog, table),
                               memory_order_release); /* pairs with catalog_buckets */
     }
 }
 
-int shard_open(struct catalog *catalog, uint32_t shard) {
-    struct catalog_arena *arena = arena_of(catalog, shard);
-    struct table *directory = directory_make(arena, 0);
-    struct table *table = directory ? table_make(arena, buckets_for(1, 500), 0) : NULL;
-    if (!table) {
+/* Sets a shard up with 2^depth tables of this many buckets. */
+static int shard_lay_out(struct catalog *catalog, uint32_t shard, uint32_t depth,
+                         uint64_t entries) {
+    _Atomic uint64_t *slots = slots_make(catalog, shard, depth);
+    if (!slots) {
         return err_raise(-ENOMEM);
     }
-    atomic_init(&directory_slots(directory)[0], slot_word(catalog, table));
-    directory_publish(catalog, shard, directory);
+    for (uint64_t i = 0; i < UINT64_C(1) << depth; i++) {
+        uint64_t here = entries + entries * spread_of(shard, i) / 640;
+        struct table *table =
+            table_make(arena_of(catalog, shard), buckets_for(here, FULL_PERMILLE), depth);
+        if (!table) {
+            return err_raise(-ENOMEM);
+        }
+        atomic_store_explicit(&slots[i], slot_word(catalog, table), memory_order_relaxed);
+    }
+    slots_publish(catalog, shard, slots, depth);
     return 0;
+}
+
+int shard_open(struct catalog *catalog, uint32_t shard) {
+    return shard_lay_out(catalog, shard, DEPTH_LEAST, 1);
 }
 
 struct table *shard_table(const struct catalog *catalog, uint64_t hash) {
     uint32_t depth = 0;
-    struct table *directory = shard_directory(catalog, hash_shard(hash), &depth);
-    uint64_t index = depth ? hash << 8 >> (64 - depth) : 0;
+    _Atomic uint64_t *slots = shard_slots(catalog, hash_shard(hash), &depth);
     uint64_t slot =
-        atomic_load_explicit(&directory_slots(directory)[index], memory_order_relaxed); /* own */
+        atomic_load_explicit(&slots[hash << 8 >> (64 - depth)], memory_order_relaxed); /* own */
     return slot_table(catalog, slot);
 }
 
 static int directory_double(struct catalog *catalog, uint32_t shard) {
     uint32_t depth = 0;
-    struct catalog_arena *arena = arena_of(catalog, shard);
-    struct table *old = shard_directory(catalog, shard, &depth);
-    struct table *wide = depth < DEPTH_MAX ? directory_make(arena, depth + 1) : NULL;
+    _Atomic uint64_t *old = shard_slots(catalog, shard, &depth);
+    _Atomic uint64_t *wide = depth < DEPTH_MAX ? slots_make(catalog, shard, depth + 1) : NULL;
     if (!wide) {
         return err_raise(-ENOMEM);
     }
     for (uint64_t i = 0; i < UINT64_C(2) << depth; i++) {
-        uint64_t slot = atomic_load_explicit(&directory_slots(old)[i / 2], memory_order_relaxed);
-        atomic_init(&directory_slots(wide)[i], slot);
+        uint64_t slot = atomic_load_explicit(&old[i / 2], memory_order_relaxed);
+        atomic_store_explicit(&wide[i], slot, memory_order_relaxed); /* seen by the publish */
     }
-    directory_publish(catalog, shard, wide);
-    retire(catalog, arena, old);
+    slots_publish(catalog, shard, wide, depth + 1);
+    if (depth > 2) {
+        retire(catalog, arena_of(catalog, shard),
+               (struct table *)(void *)((uint8_t *)old - CACHE_LINE));
+    }
     return 0;
 }
 
@@ -164,12 +194,12 @@ static bool table_copy(struct table *from, struct table *to, uint32_t side) {
     return true;
 }
 
-/* Where growth goes next: an eighth more, spread a little by the table's own hash so that tables
- * filled alike do not all grow at once (and the mean load stays near its middle). */
+/* Where growth goes next: an eighth more, spread a little so that tables filled alike do not all
+ * grow at once (and the mean load stays near its middle). */
 static uint64_t growth_target(const struct table *table, uint64_t hash, uint32_t side) {
-    uint64_t spread = (hash >> 36 ^ table->buckets) * UINT64_C(0x9e3779b97f4a7c15) >> 58;
+    uint64_t spread = spread_of(hash_shard(hash) << 1 | (side == 1), table->buckets);
     uint64_t entries = side == 2 ? table->entries : (uint64_t)table->entries / 2;
-    return entries + entries / 13 + entries * spread / 640;
+    return entries + entries / 16 + entries * spread / 1024;
 }
 
 static struct table *table_remake(struct catalog_arena *arena, struct table *from, uint64_t hash,
@@ -178,7 +208,8 @@ static struct table *table_remake(struct catalog_arena *arena, struct table *fro
     for (uint32_t tries = 0; tries < 8; tries++) {
         uint32_t buckets = buckets_for(target, FULL_PERMILLE);
         if (side == 2 && buckets <= from->buckets) {
-            buckets = from->buckets + PAGE_BYTES / CACHE_LINE;
+            uint64_t step = quantum_of(from->pages) * (PAGE_BYTES / CACHE_LINE);
+            buckets = from->buckets + (uint32_t)step;
         }
         struct table *to = table_make(arena, buckets, from->depth + (side == 2 ? 0 : 1));
         if (!to) {
@@ -197,7 +228,7 @@ static int table_split(struct catalog *catalog, uint64_t hash, struct table *old
     uint32_t shard = hash_shard(hash);
     struct catalog_arena *arena = arena_of(catalog, shard);
     uint32_t depth = 0;
-    (void)shard_directory(catalog, shard, &depth);
+    (void)shard_slots(catalog, shard, &depth);
     if (depth == old->depth) {
         int r = directory_double(catalog, shard);
         if (r != 0) {
@@ -223,7 +254,9 @@ int shard_grow(struct catalog *catalog, uint64_t hash) {
     struct catalog_arena *arena = arena_of(catalog, hash_shard(hash));
     struct table *old = shard_table(catalog, hash);
     arena->grows++;
-    if (old->entries >= TABLE_ENTRIES_MAX && old->depth < DEPTH_MAX) {
+    uint64_t most = TABLE_ENTRIES_MAX +
+                    spread_of(hash_shard(hash), hash >> (55 - old->depth)) * TABLE_ENTRIES_MAX / 64;
+    if (old->entries >= most && old->depth < DEPTH_MAX) {
         return table_split(catalog, hash, old);
     }
     struct table *table = table_remake(arena, old, hash, 2);
@@ -237,34 +270,23 @@ int shard_grow(struct catalog *catalog, uint64_t hash) {
 
 int catalog_reserve(struct catalog *catalog, uint64_t entries) {
     uint64_t per_shard = entries / CATALOG_SHARDS;
+    uint32_t depth = DEPTH_LEAST;
+    while (depth < DEPTH_MAX && per_shard >> depth > TABLE_ENTRIES_MAX) {
+        depth++;
+    }
     for (uint32_t shard = 0; shard < CATALOG_SHARDS; shard++) {
-        struct catalog_arena *arena = arena_of(catalog, shard);
-        uint32_t depth = 0;
-        while (depth < DEPTH_MAX && per_shard >> depth > TABLE_ENTRIES_MAX * 3 / 4) {
-            depth++;
+        struct table *first[1 << DEPTH_LEAST];
+        for (uint64_t i = 0; i < array_count(first); i++) {
+            first[i] = shard_table(catalog, (uint64_t)shard << 56 | i << 55);
+            must(first[i]->entries == 0 && first[i]->depth == DEPTH_LEAST);
         }
-        struct table *directory = directory_make(arena, depth);
-        if (!directory) {
-            return err_raise(-ENOMEM);
+        int r = shard_lay_out(catalog, shard, depth, (per_shard >> depth) + 64);
+        if (r != 0) {
+            return r;
         }
-        for (uint64_t i = 0; i < UINT64_C(1) << depth; i++) {
-            uint64_t spread =
-                (shard * UINT64_C(0x9e3779b97f4a7c15) + i) * UINT64_C(0xff51afd7ed558ccd) >> 58;
-            uint64_t here = (per_shard >> depth) + 64;
-            struct table *table =
-                table_make(arena, buckets_for(here + here * spread / 640, FULL_PERMILLE), depth);
-            if (!table) {
-                return err_raise(-ENOMEM);
-            }
-            atomic_init(&directory_slots(directory)[i], slot_word(catalog, table));
+        for (uint64_t i = 0; i < array_count(first); i++) {
+            slab_give(&arena_of(catalog, shard)->slab, first[i], first[i]->pages);
         }
-        uint32_t old_depth = 0;
-        struct table *old = shard_directory(catalog, shard, &old_depth);
-        struct table *first = slot_table(catalog, atomic_load(&directory_slots(old)[0]));
-        must(old_depth == 0 && first->entries == 0);
-        directory_publish(catalog, shard, directory);
-        slab_give(&arena->slab, first, first->pages);
-        slab_give(&arena->slab, old, old->pages);
     }
     return 0;
 }

@@ -16,6 +16,14 @@ void *vm_map(size_t bytes) {
     return at == MAP_FAILED ? NULL : at;
 }
 
+void *vm_map_huge(size_t bytes) {
+    void *at = vm_map(bytes);
+    if (at) {
+        (void)madvise(at, bytes, MADV_HUGEPAGE); /* a wish: without it look-ups are slower */
+    }
+    return at;
+}
+
 void vm_unmap(void *at, size_t bytes) {
     if (at) {
         munmap(at, bytes);
@@ -59,23 +67,35 @@ static uint64_t next_free(const struct slab *slab, uint64_t page) {
     return slab->pages_max;
 }
 
-static uint64_t find_run(const struct slab *slab, uint64_t pages) {
-    uint64_t start = next_free(slab, slab->first_free);
-    while (start + pages <= slab->pages_max) {
-        uint64_t end = start + 1;
-        while (end < start + pages && end < slab->pages_top && !page_used(slab, end)) {
-            end++;
+static uint64_t next_used(const struct slab *slab, uint64_t page) {
+    while (page < slab->pages_top) {
+        uint64_t used_bits = slab->used[page / 64] >> (page % 64);
+        if (used_bits) {
+            return page + (uint64_t)__builtin_ctzll(used_bits);
         }
-        if (end >= slab->pages_top || end == start + pages) {
-            return start;
-        }
-        start = next_free(slab, end);
+        page = (page / 64 + 1) * 64;
     }
-    return UINT64_MAX;
+    return slab->pages_max;
 }
 
-void *slab_take(struct slab *slab, uint64_t pages) {
-    uint64_t start = find_run(slab, pages);
+static uint64_t find_run(const struct slab *slab, uint64_t pages, uint64_t unit) {
+    uint64_t best = UINT64_MAX;
+    uint64_t best_pages = UINT64_MAX;
+    uint64_t hole = next_free(slab, slab->first_free);
+    while (hole < slab->pages_max && best_pages > pages) {
+        uint64_t end = next_used(slab, hole);
+        uint64_t start = round_up(hole, unit);
+        if (start + pages <= end && end - start < best_pages) {
+            best = start;
+            best_pages = end - start;
+        }
+        hole = next_free(slab, end);
+    }
+    return best;
+}
+
+void *slab_take(struct slab *slab, uint64_t pages, uint64_t unit) {
+    uint64_t start = find_run(slab, pages, unit);
     if (start == UINT64_MAX) {
         return NULL;
     }

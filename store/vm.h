@@ -4,14 +4,16 @@
 /* vm — address space that becomes memory when it is touched: frame headers, catalog slabs, windows
  * over files. Nothing here comes from or goes to the heap.
  *
- * A slab is one keeper's part of the catalog's address space, handed out in runs of pages, lowest
- * address first, so that many tables of many sizes lie densely in huge pages. Its memory is made
- * usable in big steps. Thread: owner. */
+ * A slab is one keeper's part of the catalog's address space, handed out in runs of pages, each
+ * from the smallest hole that holds it, so that tables of many sizes lie densely in huge pages. Its
+ * memory is made usable in big steps. Thread: owner. */
 
 #include "base/base.h"
 
 /* Zeroed memory that counts only once touched. NULL: none. */
 void *vm_map(size_t bytes);
+/* The same, in huge pages where there are any: for what is looked up at random. */
+void *vm_map_huge(size_t bytes);
 void vm_unmap(void *at, size_t bytes);
 
 struct slab {
@@ -29,6 +31,7 @@ must_check int vm_reserve(void **ret_base, size_t bytes);
 
 must_check int slab_init(struct slab *slab, void *base, uint64_t bytes);
 void slab_fini(struct slab *slab);
-/* A run of pages, its bytes undefined; NULL: no memory. */
-void *slab_take(struct slab *slab, uint64_t pages);
+/* A run of pages at a multiple of `unit` pages (at most 64, a power of two) from the base, its
+ * bytes undefined: the smallest hole that holds it. NULL: no memory. */
+void *slab_take(struct slab *slab, uint64_t pages, uint64_t unit);
 void slab_give(struct slab *slab, void *run, uint64_t pages);
