@@ -99,7 +99,8 @@ int flight_step(struct flight *flight) {
         return 0;
     }
     int wait_ms = ask_again(flight);
-    if (mr_unanswered(flight->client) == 0) {
+    /* Answers that came while a blocking call waited for its own are kept for mr_poll. */
+    if (mr_unanswered(flight->client) == 0 && !mr_ready(flight->client)) {
         if (!mr_connected(flight->client)) {
             return MR_CLOSED;
         }
