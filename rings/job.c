@@ -9,8 +9,10 @@ const char *const job_kind_names[JOB_KIND_COUNT] = {
 };
 
 const char *const job_status_names[JOB_STATUS_COUNT] = {
-    [JOB_OK] = "ok",           [JOB_ABSENT] = "absent",     [JOB_BUSY] = "busy",
-    [JOB_RETRY] = "retry",     [JOB_CORRUPT] = "corrupt",   [JOB_REFUSED] = "refused",
-    [JOB_EXPIRED] = "expired", [JOB_CANCELED] = "canceled", [JOB_FULL] = "full",
+    [JOB_OK] = "ok",           [JOB_ABSENT] = "absent",
+    [JOB_BUSY] = "busy",       [JOB_RETRY] = "retry",
+    [JOB_CORRUPT] = "corrupt", [JOB_REFUSED] = "refused",
+    [JOB_EXPIRED] = "expired", [JOB_CANCELED] = "canceled",
+    [JOB_FULL] = "full",       [JOB_READONLY] = "readonly",
     [JOB_FAILED] = "failed",
 };
