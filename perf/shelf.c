@@ -104,6 +104,7 @@ static void fill(struct shelf *shelf) {
 
 static void make_dir(struct shelf *shelf) {
     const char *parent = shelf->config.dir ? shelf->config.dir : getenv("TMPDIR");
+    parent = !parent && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : parent;
     snprintf(shelf->dir, sizeof shelf->dir, "%s/millrace-perf-XXXXXX",
              parent ? parent : "/var/tmp");
     if (!mkdtemp(shelf->dir)) {

@@ -14,7 +14,7 @@
 struct shelf;
 
 struct shelf_config {
-    const char *dir; /* parent; NULL: TMPDIR or /var/tmp */
+    const char *dir; /* parent; NULL: TMPDIR, /dev/shm or /var/tmp, the first there is */
     uint64_t blocks;
     uint32_t bytes; /* 8 and more */
     uint64_t memory_bytes;
