@@ -120,16 +120,20 @@ static uint32_t other_bucket(uint64_t hash, uint32_t bucket, uint32_t buckets) {
     return first == bucket ? hash_second(hash, buckets) : first;
 }
 
+static struct bucket *target_bucket(const struct table_target *target, uint32_t bucket) {
+    return table_bucket(target->catalog, target->table, bucket);
+}
+
 /* Moves entries along the path that ends in the empty `slot` of node `at`, last one first, until a
  * root's slot is empty. Returns: that slot; *ret_bucket: the root's bucket. */
-static uint32_t kick_along(struct catalog_shard *shard, struct bucket *buckets,
-                           const struct kick queue[], uint32_t at, uint32_t slot,
-                           uint32_t *ret_bucket) {
+static uint32_t kick_along(const struct table_target *target, const struct kick queue[],
+                           uint32_t at, uint32_t slot, uint32_t *ret_bucket) {
+    struct catalog_shard *shard = target->shard;
     uint64_t sequence = shard ? move_begin(shard) : 0;
     while (queue[at].parent != at) {
         uint32_t parent = queue[at].parent;
-        struct bucket *from = &buckets[queue[parent].bucket];
-        struct bucket *to = &buckets[queue[at].bucket];
+        struct bucket *from = target_bucket(target, queue[parent].bucket);
+        struct bucket *to = target_bucket(target, queue[at].bucket);
         uint32_t from_slot = queue[at].slot;
         slot_fill(to, slot, own(&from->hash[from_slot]), own(&from->place[from_slot]));
         atomic_store_explicit(&from->hash[from_slot], 0, memory_order_release);
@@ -143,24 +147,21 @@ static uint32_t kick_along(struct catalog_shard *shard, struct bucket *buckets,
     return slot;
 }
 
-/* shard: NULL for a table nobody sees yet. */
-bool table_insert(struct table *table, struct catalog_shard *shard, uint64_t hash, uint64_t place) {
-    struct bucket *buckets = table_buckets(table);
+bool table_insert(const struct table_target *target, uint64_t hash, uint64_t place) {
+    struct table *table = target->table;
     struct kick queue[KICK_QUEUE];
     uint32_t count = 2;
     queue[0] = (struct kick){hash_first(hash, table->buckets), 0, 0};
     queue[1] = (struct kick){hash_second(hash, table->buckets), 1, 0};
     for (uint32_t at = 0; at < count; at++) {
-        struct bucket *bucket = &buckets[queue[at].bucket];
+        struct bucket *bucket = target_bucket(target, queue[at].bucket);
         uint32_t slot = empty_slot(bucket);
         if (slot < BUCKET_ENTRIES) {
-            uint32_t root = 0;
-            slot =
-                queue[at].parent == at ? slot : kick_along(shard, buckets, queue, at, slot, &root);
-            if (queue[at].parent == at) {
-                root = queue[at].bucket;
+            uint32_t root = queue[at].bucket;
+            if (queue[at].parent != at) {
+                slot = kick_along(target, queue, at, slot, &root);
             }
-            slot_fill(&buckets[root], slot, hash, place);
+            slot_fill(target_bucket(target, root), slot, hash, place);
             table->entries++;
             return true;
         }
@@ -184,7 +185,8 @@ int catalog_insert(struct catalog *catalog, uint64_t hash, uint64_t place) {
         if (crowded && r == 0) {
             continue;
         }
-        if (table_insert(table, shard, hash, place)) {
+        struct table_target target = {catalog, table, shard};
+        if (table_insert(&target, hash, place)) {
             catalog->entries[hash_shard(hash)]++;
             return 0;
         }
@@ -233,8 +235,8 @@ uint32_t catalog_poll(struct catalog *catalog, uint32_t keeper) {
     uint32_t freed = 0;
     while (arena->retired_head && turn_passed(catalog->turns, arena->retired_head->retire_epoch)) {
         struct table *table = arena->retired_head;
-        arena->retired_head = table->next_retired;
-        slab_give(&arena->slab, table, table->pages);
+        arena->retired_head = table->next;
+        table_free(catalog, arena, table);
         freed++;
     }
     if (!arena->retired_head) {
@@ -249,7 +251,7 @@ void catalog_sweep(struct catalog *catalog, uint32_t shard, uint64_t *cursor, ui
     struct table *table = shard_table(catalog, hash);
     uint32_t at = hash_first(hash, table->buckets);
     for (; buckets > 0 && at < table->buckets; buckets--, at++) {
-        struct bucket *bucket = &table_buckets(table)[at];
+        struct bucket *bucket = table_bucket(catalog, table, at);
         for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
             uint64_t place = own(&bucket->place[i]);
             if (own(&bucket->hash[i]) != 0 && (place & PLACE_GHOST)) {

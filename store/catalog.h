@@ -4,11 +4,12 @@
 /* catalog — every stored block in 16 bytes, in memory: keyed hash of the key -> where it is.
  *
  *   hash: | shard 8 bits | directory bits | ...            low 32 bits: first bucket |
- *   shard -> directory of 2^depth slots -> table of any number of buckets -> bucket of 4 entries
+ *   shard -> directory of 2^depth slots -> table: list of chunks of 256 buckets -> bucket of 4
  *
- * A bucket is one cache line; an entry lies in one of its two buckets (cuckoo). Tables hold up to
- * about 24 K entries and grow alone by about an eighth when 0.92 full; past that they split in two
- * by the next hash bit. Full hashes are stored, so neither needs the disk.
+ * A bucket is one cache line; an entry lies in one of its two buckets (cuckoo). Tables hold some
+ * 16 to 32 K entries and grow alone by about a tenth when 0.92 full; past that they split in two by
+ * the next hash bit. Full hashes are stored, so neither needs the disk. Chunks are all alike, so
+ * what one table leaves another takes, and memory does not crumble.
  *
  * An entry's place word, 64 bits:
  *
@@ -93,6 +94,7 @@ static_assert(sizeof(struct catalog_shard) == CACHE_LINE, "one line a shard");
 struct catalog_arena {
     struct slab slab;
     struct table *retired_head, *retired_tail; /* oldest first, waiting for readers */
+    struct table *free_heads;
     uint64_t grows;
 };
 
@@ -106,17 +108,27 @@ struct catalog {
     struct catalog_arena *arenas; /* [keepers] */
 };
 
-/* What a table's first line holds; readers never look at it. */
+#define CHUNK_BUCKETS 256u
+#define CHUNK_PAGES   (CHUNK_BUCKETS * CACHE_LINE / PAGE_BYTES)
+#define TABLE_CHUNKS  48u
+
+/* A table's head. Its slot in the directory says where it lies and how many buckets there are;
+ * readers look at `chunks` alone. A wide directory uses a head too, to wait for its readers. */
 struct table {
-    uint64_t pages;
+    alignas(CACHE_LINE) uint32_t chunks[TABLE_CHUNKS]; /* in lines from the catalog's base */
+    /* owner only */
+    struct table *next; /* retired, or free */
     uint64_t retire_epoch;
-    struct table *next_retired;
+    void *run; /* a directory's pages */
+    uint32_t run_pages;
+    uint32_t chunk_count;
+    uint32_t chunk_pages; /* CHUNK_PAGES, or fewer where there is one chunk */
     uint32_t buckets;
     uint32_t entries;
     uint32_t entries_max; /* grow when reached */
     uint32_t depth;       /* hash bits that all its entries share, below the shard's */
 };
-static_assert(sizeof(struct table) <= CACHE_LINE, "the head of a table is one line");
+static_assert(sizeof(struct table) == 256, "sixteen heads a page");
 
 /* Returns: 0 or -ENOMEM. Thread: boot. */
 must_check int catalog_open(struct catalog *catalog, struct turns *turns, uint32_t keepers,
@@ -134,6 +146,12 @@ static inline uint32_t hash_second(uint64_t hash, uint32_t buckets) {
     return (uint32_t)((mixed >> 32) * buckets >> 32);
 }
 
+static inline struct bucket *table_bucket(const struct catalog *catalog, const struct table *table,
+                                          uint32_t bucket) {
+    uint64_t line = table->chunks[bucket / CHUNK_BUCKETS] + (uint64_t)(bucket % CHUNK_BUCKETS);
+    return (struct bucket *)(void *)(catalog->base + line * CACHE_LINE);
+}
+
 /* Both buckets of a hash, through the directory as it is now. Thread: any, within its turn. */
 struct bucket_pair {
     const struct bucket *first, *second;
@@ -145,11 +163,11 @@ static inline struct bucket_pair catalog_buckets(const struct catalog *catalog, 
     const _Atomic uint64_t *slots = (const _Atomic uint64_t *)(word & ~(UINT64_C(0xff) << 56));
     uint64_t index = hash << 8 >> (64 - depth); /* depth is never 0 */
     uint64_t slot = atomic_load_explicit(&slots[index], memory_order_acquire); /* publish */
-    const struct bucket *buckets =
-        (const struct bucket *)(const void *)(catalog->base + (slot & UINT32_MAX) * CACHE_LINE);
+    const struct table *table =
+        (const struct table *)(const void *)(catalog->base + (slot & UINT32_MAX) * CACHE_LINE);
     uint32_t count = (uint32_t)(slot >> 32);
-    return (struct bucket_pair){&buckets[hash_first(hash, count)],
-                                &buckets[hash_second(hash, count)]};
+    return (struct bucket_pair){table_bucket(catalog, table, hash_first(hash, count)),
+                                table_bucket(catalog, table, hash_second(hash, count))};
 }
 
 static inline uint64_t catalog_sequence(const struct catalog *catalog, uint64_t hash) {

@@ -8,60 +8,96 @@
 #include <errno.h>
 #include <string.h>
 
-/* A table is a run of pages: one line of head, then buckets. A directory is a run too, with the
- * same head, so that both wait in one list for readers to move on. */
+/* A table is a head and a list of chunks; small ones have one chunk of fewer pages. */
 
 #define TABLE_ENTRIES_MAX 16384u /* from here to twice this a table splits: each at its own size \
                                   */
 #define DEPTH_LEAST   1u
 #define DEPTH_MAX     20u
 #define FULL_PERMILLE 920u
+#define PAGE_BUCKETS  (PAGE_BYTES / CACHE_LINE)
 
 static struct catalog_arena *arena_of(const struct catalog *catalog, uint32_t shard) {
     return &catalog->arenas[shard % catalog->keepers];
 }
 
-static uint64_t pages_of(uint32_t buckets) {
-    return ((uint64_t)buckets + 1) * CACHE_LINE / PAGE_BYTES;
+/* Buckets for at least `entries` when full: whole pages, and past one chunk whole chunks. */
+static uint32_t buckets_for(uint64_t entries) {
+    uint64_t buckets = entries * 1000 / (BUCKET_ENTRIES * FULL_PERMILLE) + 1;
+    uint64_t unit = buckets <= CHUNK_BUCKETS ? PAGE_BUCKETS : CHUNK_BUCKETS;
+    return (uint32_t)round_up(buckets, unit);
 }
 
-/* Sizes are few: an eighth of the size apart, so that what one table leaves fits the next. */
-static uint64_t quantum_of(uint64_t pages) {
-    return pages < 8 ? 1 : pages < 16 ? 2 : pages < 32 ? 4 : 8;
-}
-
-/* Buckets for at least `entries` at `permille` load, such that head and buckets fill whole pages.
- */
-static uint32_t buckets_for(uint64_t entries, uint32_t permille) {
-    uint64_t buckets = entries * 1000 / (BUCKET_ENTRIES * permille) + 1;
-    uint64_t pages = round_up(buckets + 1, PAGE_BYTES / CACHE_LINE) / (PAGE_BYTES / CACHE_LINE);
-    pages = round_up(pages, quantum_of(pages));
-    return (uint32_t)(pages * (PAGE_BYTES / CACHE_LINE) - 1);
-}
-
-/* What a table does not share with others of its size: where in the range it splits and grows. */
+/* What a table does not share with others of its size: where in the range it splits. */
 static uint64_t spread_of(uint64_t shard, uint64_t tables) {
     uint64_t x = (shard << 32 ^ tables) * UINT64_C(0x9e3779b97f4a7c15);
     return (x ^ x >> 29) * UINT64_C(0xff51afd7ed558ccd) >> 58;
 }
 
-static struct table *table_make(struct catalog_arena *arena, uint32_t buckets, uint32_t depth) {
-    uint64_t pages = pages_of(buckets);
-    struct table *table = slab_take(&arena->slab, pages, quantum_of(pages));
+static struct table *head_take(struct catalog_arena *arena) {
+    if (!arena->free_heads) {
+        struct table *page = slab_take(&arena->slab, 1, 1);
+        for (uint32_t i = 0; page && i < PAGE_BYTES / sizeof *page; i++) {
+            page[i].next = arena->free_heads;
+            arena->free_heads = &page[i];
+        }
+    }
+    struct table *head = arena->free_heads;
+    if (head) {
+        arena->free_heads = head->next;
+        *head = (struct table){.next = NULL};
+    }
+    return head;
+}
+
+static void head_give(struct catalog_arena *arena, struct table *head) {
+    head->next = arena->free_heads;
+    arena->free_heads = head;
+}
+
+void table_free(struct catalog *catalog, struct catalog_arena *arena, struct table *table) {
+    if (table->run) {
+        slab_give(&arena->slab, table->run, table->run_pages);
+    }
+    for (uint32_t i = 0; i < table->chunk_count; i++) {
+        slab_give(&arena->slab, catalog->base + (uint64_t)table->chunks[i] * CACHE_LINE,
+                  table->chunk_pages);
+    }
+    head_give(arena, table);
+}
+
+static struct table *table_make(struct catalog *catalog, struct catalog_arena *arena,
+                                uint32_t buckets, uint32_t depth) {
+    struct table *table = head_take(arena);
     if (!table) {
         return NULL;
     }
-    memset(table, 0, pages * PAGE_BYTES);
-    *table = (struct table){.pages = pages, .buckets = buckets, .depth = depth};
+    table->buckets = buckets;
+    table->depth = depth;
     table->entries_max = (uint32_t)((uint64_t)buckets * BUCKET_ENTRIES * FULL_PERMILLE / 1000);
+    table->chunk_pages = buckets <= CHUNK_BUCKETS ? buckets / PAGE_BUCKETS : CHUNK_PAGES;
+    uint32_t wanted = (buckets + CHUNK_BUCKETS - 1) / CHUNK_BUCKETS;
+    must(wanted <= TABLE_CHUNKS);
+    while (table->chunk_count < wanted) {
+        uint64_t unit = table->chunk_pages == CHUNK_PAGES ? CHUNK_PAGES : 1;
+        uint8_t *chunk = slab_take(&arena->slab, table->chunk_pages, unit);
+        if (!chunk) {
+            table_free(catalog, arena, table);
+            return NULL;
+        }
+        memset(chunk, 0, (size_t)table->chunk_pages * PAGE_BYTES);
+        uint64_t line = (uint64_t)(chunk - catalog->base) / CACHE_LINE;
+        must(line <= UINT32_MAX);
+        table->chunks[table->chunk_count++] = (uint32_t)line;
+    }
     return table;
 }
 
 static void retire(struct catalog *catalog, struct catalog_arena *arena, struct table *table) {
     table->retire_epoch = turn_retire(catalog->turns);
-    table->next_retired = NULL;
+    table->next = NULL;
     if (arena->retired_tail) {
-        arena->retired_tail->next_retired = table;
+        arena->retired_tail->next = table;
     } else {
         arena->retired_head = table;
     }
@@ -78,20 +114,17 @@ static _Atomic uint64_t *shard_slots(const struct catalog *catalog, uint32_t sha
     return (_Atomic uint64_t *)(word & ~(UINT64_C(0xff) << 56));
 }
 
-/* The first depths lie in the shard's own line, deeper ones in a run of pages behind a head. */
+static uint64_t directory_pages(uint32_t depth) {
+    return round_up(sizeof(uint64_t) << depth, PAGE_BYTES) / PAGE_BYTES;
+}
+
+/* The first depths lie in the shard's own line, deeper ones in a run of pages. */
 static _Atomic uint64_t *slots_make(struct catalog *catalog, uint32_t shard, uint32_t depth) {
     if (depth <= 2) {
         struct catalog_shard *at = &catalog->shards[shard];
         return depth == 1 ? at->slots_2 : at->slots_4;
     }
-    uint64_t bytes = CACHE_LINE + (sizeof(uint64_t) << depth);
-    uint64_t pages = round_up(bytes, PAGE_BYTES) / PAGE_BYTES;
-    struct table *head = slab_take(&arena_of(catalog, shard)->slab, pages, 1);
-    if (!head) {
-        return NULL;
-    }
-    *head = (struct table){.pages = pages};
-    return (_Atomic uint64_t *)(void *)((uint8_t *)head + CACHE_LINE);
+    return slab_take(&arena_of(catalog, shard)->slab, directory_pages(depth), 1);
 }
 
 static void slots_publish(struct catalog *catalog, uint32_t shard, _Atomic uint64_t *slots,
@@ -103,13 +136,13 @@ static void slots_publish(struct catalog *catalog, uint32_t shard, _Atomic uint6
 }
 
 static uint64_t slot_word(const struct catalog *catalog, struct table *table) {
-    uint64_t lines = (uint64_t)((uint8_t *)table_buckets(table) - catalog->base) / CACHE_LINE;
-    must(lines <= UINT32_MAX);
-    return lines | (uint64_t)table->buckets << 32;
+    uint64_t line = (uint64_t)((uint8_t *)table - catalog->base) / CACHE_LINE;
+    must(line <= UINT32_MAX);
+    return line | (uint64_t)table->buckets << 32;
 }
 
 static struct table *slot_table(const struct catalog *catalog, uint64_t slot) {
-    return (struct table *)(void *)(catalog->base + (slot & UINT32_MAX) * CACHE_LINE - CACHE_LINE);
+    return (struct table *)(void *)(catalog->base + (slot & UINT32_MAX) * CACHE_LINE);
 }
 
 /* Stores the table in every slot of the directory whose hashes are its own. */
@@ -135,7 +168,7 @@ static int shard_lay_out(struct catalog *catalog, uint32_t shard, uint32_t depth
     for (uint64_t i = 0; i < UINT64_C(1) << depth; i++) {
         uint64_t here = entries + entries * spread_of(shard, i) / 640;
         struct table *table =
-            table_make(arena_of(catalog, shard), buckets_for(here, FULL_PERMILLE), depth);
+            table_make(catalog, arena_of(catalog, shard), buckets_for(here), depth);
         if (!table) {
             return err_raise(-ENOMEM);
         }
@@ -160,8 +193,13 @@ struct table *shard_table(const struct catalog *catalog, uint64_t hash) {
 static int directory_double(struct catalog *catalog, uint32_t shard) {
     uint32_t depth = 0;
     _Atomic uint64_t *old = shard_slots(catalog, shard, &depth);
-    _Atomic uint64_t *wide = depth < DEPTH_MAX ? slots_make(catalog, shard, depth + 1) : NULL;
+    struct catalog_arena *arena = arena_of(catalog, shard);
+    struct table *head = depth < DEPTH_MAX ? head_take(arena) : NULL; /* the old one waits on it */
+    _Atomic uint64_t *wide = head ? slots_make(catalog, shard, depth + 1) : NULL;
     if (!wide) {
+        if (head) {
+            head_give(arena, head);
+        }
         return err_raise(-ENOMEM);
     }
     for (uint64_t i = 0; i < UINT64_C(2) << depth; i++) {
@@ -170,8 +208,11 @@ static int directory_double(struct catalog *catalog, uint32_t shard) {
     }
     slots_publish(catalog, shard, wide, depth + 1);
     if (depth > 2) {
-        retire(catalog, arena_of(catalog, shard),
-               (struct table *)(void *)((uint8_t *)old - CACHE_LINE));
+        head->run = (void *)old;
+        head->run_pages = (uint32_t)directory_pages(depth);
+        retire(catalog, arena, head);
+    } else {
+        head_give(arena, head);
     }
     return 0;
 }
@@ -179,14 +220,16 @@ static int directory_double(struct catalog *catalog, uint32_t shard) {
 /* --- growing ---------------------------------------------------------------------------------- */
 
 /* Copies those entries of `from` whose bit below its depth is `side` (2: all). */
-static bool table_copy(struct table *from, struct table *to, uint32_t side) {
-    const struct bucket *buckets = table_buckets(from);
+static bool table_copy(const struct catalog *catalog, const struct table *from, struct table *to,
+                       uint32_t side) {
+    struct table_target target = {catalog, to, NULL};
     for (uint32_t b = 0; b < from->buckets; b++) {
+        const struct bucket *bucket = table_bucket(catalog, from, b);
         for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
-            uint64_t hash = atomic_load_explicit(&buckets[b].hash[i], memory_order_relaxed);
-            uint64_t place = atomic_load_explicit(&buckets[b].place[i], memory_order_relaxed);
+            uint64_t hash = atomic_load_explicit(&bucket->hash[i], memory_order_relaxed);
+            uint64_t place = atomic_load_explicit(&bucket->place[i], memory_order_relaxed);
             bool mine = side == 2 || (hash << (8 + from->depth) >> 63) == side;
-            if (hash != 0 && mine && !table_insert(to, NULL, hash, place)) {
+            if (hash != 0 && mine && !table_insert(&target, hash, place)) {
                 return false;
             }
         }
@@ -194,32 +237,29 @@ static bool table_copy(struct table *from, struct table *to, uint32_t side) {
     return true;
 }
 
-/* Where growth goes next: an eighth more, spread a little so that tables filled alike do not all
- * grow at once (and the mean load stays near its middle). */
-static uint64_t growth_target(const struct table *table, uint64_t hash, uint32_t side) {
-    uint64_t spread = spread_of(hash_shard(hash) << 1 | (side == 1), table->buckets);
-    uint64_t entries = side == 2 ? table->entries : (uint64_t)table->entries / 2;
-    return entries + entries / 16 + entries * spread / 1024;
+/* A tenth more, in whole pages or chunks; of a half that splits off, what it holds and a little. */
+static uint32_t growth_target(const struct table *table, uint32_t side) {
+    if (side != 2) {
+        return buckets_for(table->entries / 2 + table->entries / 40);
+    }
+    uint32_t unit = table->buckets < CHUNK_BUCKETS ? PAGE_BUCKETS : CHUNK_BUCKETS;
+    uint32_t more = table->buckets / (10 * unit);
+    return table->buckets + (more > 0 ? more : 1) * unit;
 }
 
-static struct table *table_remake(struct catalog_arena *arena, struct table *from, uint64_t hash,
-                                  uint32_t side) {
-    uint64_t target = growth_target(from, hash, side);
-    for (uint32_t tries = 0; tries < 8; tries++) {
-        uint32_t buckets = buckets_for(target, FULL_PERMILLE);
-        if (side == 2 && buckets <= from->buckets) {
-            uint64_t step = quantum_of(from->pages) * (PAGE_BYTES / CACHE_LINE);
-            buckets = from->buckets + (uint32_t)step;
-        }
-        struct table *to = table_make(arena, buckets, from->depth + (side == 2 ? 0 : 1));
+static struct table *table_remake(struct catalog *catalog, struct catalog_arena *arena,
+                                  struct table *from, uint32_t side) {
+    uint32_t buckets = growth_target(from, side);
+    for (uint32_t tries = 0; tries < 4; tries++) {
+        struct table *to = table_make(catalog, arena, buckets, from->depth + (side == 2 ? 0 : 1));
         if (!to) {
             return NULL;
         }
-        if (table_copy(from, to, side)) {
+        if (table_copy(catalog, from, to, side)) {
             return to;
         }
-        slab_give(&arena->slab, to, to->pages);
-        target += target / 8 + 64;
+        table_free(catalog, arena, to);
+        buckets += buckets < CHUNK_BUCKETS ? PAGE_BUCKETS : CHUNK_BUCKETS;
     }
     return NULL;
 }
@@ -235,11 +275,11 @@ static int table_split(struct catalog *catalog, uint64_t hash, struct table *old
             return r;
         }
     }
-    struct table *low = table_remake(arena, old, hash, 0);
-    struct table *high = low ? table_remake(arena, old, ~hash, 1) : NULL;
+    struct table *low = table_remake(catalog, arena, old, 0);
+    struct table *high = low ? table_remake(catalog, arena, old, 1) : NULL;
     if (!high) {
         if (low) {
-            slab_give(&arena->slab, low, low->pages);
+            table_free(catalog, arena, low);
         }
         return err_raise(-ENOMEM);
     }
@@ -259,7 +299,7 @@ int shard_grow(struct catalog *catalog, uint64_t hash) {
     if (old->entries >= most && old->depth < DEPTH_MAX) {
         return table_split(catalog, hash, old);
     }
-    struct table *table = table_remake(arena, old, hash, 2);
+    struct table *table = table_remake(catalog, arena, old, 2);
     if (!table) {
         return err_raise(-ENOMEM);
     }
@@ -285,7 +325,7 @@ int catalog_reserve(struct catalog *catalog, uint64_t entries) {
             return r;
         }
         for (uint64_t i = 0; i < array_count(first); i++) {
-            slab_give(&arena_of(catalog, shard)->slab, first[i], first[i]->pages);
+            table_free(catalog, arena_of(catalog, shard), first[i]);
         }
     }
     return 0;

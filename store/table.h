@@ -6,10 +6,6 @@
 
 #include "store/catalog.h"
 
-static inline struct bucket *table_buckets(struct table *table) {
-    return (struct bucket *)(void *)((uint8_t *)table + CACHE_LINE);
-}
-
 /* The first, smallest table of a shard. Returns: 0 or -ENOMEM. */
 must_check int shard_open(struct catalog *catalog, uint32_t shard);
 /* The table a hash belongs to now. */
@@ -18,4 +14,11 @@ struct table *shard_table(const struct catalog *catalog, uint64_t hash);
 must_check int shard_grow(struct catalog *catalog, uint64_t hash);
 
 /* Returns: false when no path to an empty place was found. shard: NULL for a table nobody sees. */
-bool table_insert(struct table *table, struct catalog_shard *shard, uint64_t hash, uint64_t place);
+struct table_target {
+    const struct catalog *catalog;
+    struct table *table;
+    struct catalog_shard *shard;
+};
+bool table_insert(const struct table_target *target, uint64_t hash, uint64_t place);
+/* Gives a retired table's chunks, or a directory's pages, back. */
+void table_free(struct catalog *catalog, struct catalog_arena *arena, struct table *table);
