@@ -293,7 +293,7 @@ static bool have_keys_sound(const struct job *job) {
             return false;
         }
     }
-    return true;
+    return at == end;
 }
 
 /* HAVE: the keys are in the body, the answers go straight to the output. */
