@@ -32,6 +32,26 @@ uint64_t store_hash(const struct store *store, const struct key *key) {
     return key_hash(store->hash_seed, key);
 }
 
+struct entry store_entry(const struct store *store, uint64_t hash, uint64_t place) {
+    const struct catalog *catalog = &store->catalog;
+    struct entry entry = catalog_entry(catalog, hash, place);
+    if (entry.bucket) {
+        return entry;
+    }
+    uint64_t places[CATALOG_MATCHES_MAX];
+    uint32_t count = catalog_find(catalog, hash, places);
+    for (uint32_t i = 0; i < count && count != UINT32_MAX; i++) {
+        if (place_resident(places[i])) {
+            const struct frame *frame = store_frame(store, places[i]);
+            uint64_t at = atomic_load_explicit(&frame->place, memory_order_relaxed);
+            if (((at ^ place) & (PLACE_MASK | PLACE_STATE_MASK)) == 0) {
+                return catalog_entry(catalog, hash, places[i]);
+            }
+        }
+    }
+    return (struct entry){NULL, 0};
+}
+
 uint32_t store_keeper_of(const struct store *store, const struct key *key) {
     return hash_keeper(store, store_hash(store, key));
 }

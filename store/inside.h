@@ -33,6 +33,7 @@
 #define FETCH_CLASSES   3u
 #define FETCH_SLOTS     84u
 #define RESOLVE_TRIES   64u
+#define WALK_BYTES      (64 * KiB)
 #define HOUSEKEEP_STEP  (4 * MiB)
 #define HOUSEKEEP_AHEAD (8 * MiB)
 
@@ -190,6 +191,7 @@ struct store {
     bool opened;
     void *page;   /* PAGE_BYTES, boot and helper */
     void *zeroes; /* HOUSEKEEP_STEP, helper */
+    void *walk;   /* WALK_BYTES, whoever calls store_page */
     size_t keepers_bytes, readers_bytes;
     _Atomic bool full;      /* no more space: set and cleared by housekeeping */
     _Atomic bool read_only; /* some keeper takes no more */
@@ -206,6 +208,10 @@ static inline struct frame *store_frame(const struct store *store, uint64_t plac
     return &store->homes[name >> FRAME_NUMBER_BITS]->frames[name & FRAMES_MAX];
 }
 
+/* The entry of this hash whose block lies at `place` on disk, resident or not. Thread: the owner;
+ * for others, within their turn, a hint. */
+struct entry store_entry(const struct store *store, uint64_t hash, uint64_t place);
+
 /* --- keeper.c --- */
 void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result);
 
@@ -219,8 +225,6 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
 void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place);
 /* Ends it without effect. */
 void order_fail(struct keeper *keeper, struct store_op *op, int32_t result);
-/* The entry of this hash whose block lies at `place` on disk, resident or not. */
-struct entry order_entry(const struct keeper *keeper, uint64_t hash, uint64_t place);
 
 /* Counts a block at this place in (sign 1) or out (-1). */
 void order_account(struct keeper *keeper, uint64_t place, int sign);

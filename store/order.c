@@ -13,7 +13,7 @@
  * One operation a key at a time: a later one waits behind the first and begins anew when that is
  * done, except that a put behind a put is acknowledged with it. So the order of a key's records is
  * the order of its operations. Between resolve and publish the block may come to memory or leave
- * it, but its place on disk stays, and order_entry finds it either way. */
+ * it, but its place on disk stays, and store_entry finds it either way. */
 
 static struct store_op **pending_bucket(struct keeper *keeper, uint64_t hash) {
     return &keeper->pending[hash % PENDING_BUCKETS];
@@ -170,26 +170,6 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
     log_append(keeper, op);
 }
 
-struct entry order_entry(const struct keeper *keeper, uint64_t hash, uint64_t place) {
-    const struct catalog *catalog = &keeper->store->catalog;
-    struct entry entry = catalog_entry(catalog, hash, place);
-    if (entry.bucket) {
-        return entry;
-    }
-    uint64_t places[CATALOG_MATCHES_MAX];
-    uint32_t count = catalog_find(catalog, hash, places);
-    for (uint32_t i = 0; i < count; i++) {
-        if (place_resident(places[i])) {
-            struct frame *frame = store_frame(keeper->store, places[i]);
-            uint64_t at = atomic_load_explicit(&frame->place, memory_order_relaxed);
-            if (((at ^ place) & (PLACE_MASK | PLACE_STATE_MASK)) == 0) {
-                return catalog_entry(catalog, hash, places[i]);
-            }
-        }
-    }
-    return (struct entry){NULL, 0};
-}
-
 static uint64_t place_bytes(uint64_t place) {
     return (uint64_t)place_spot(place).length_units * RECORD_UNIT;
 }
@@ -214,7 +194,7 @@ void order_account(struct keeper *keeper, uint64_t place, int sign) {
 static int publish_put(struct keeper *keeper, const struct op_state *state, uint64_t place) {
     struct entry entry = {NULL, 0};
     if (state->place != 0) {
-        entry = order_entry(keeper, state->hash, state->place);
+        entry = store_entry(keeper->store, state->hash, state->place);
     }
     if (!entry.bucket) {
         int r = catalog_insert(&keeper->store->catalog, state->hash, place);
@@ -236,7 +216,7 @@ static int publish_put(struct keeper *keeper, const struct op_state *state, uint
 }
 
 static void publish_delete(struct keeper *keeper, const struct op_state *state) {
-    struct entry entry = order_entry(keeper, state->hash, state->place);
+    struct entry entry = store_entry(keeper->store, state->hash, state->place);
     if (!entry.bucket) {
         return;
     }

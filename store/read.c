@@ -84,7 +84,7 @@ void read_begin(struct keeper *keeper, struct store_op *op) {
 static bool still_there(struct keeper *keeper, const struct fetch *fetch) {
     struct turns *turns = &keeper->store->turns;
     turn_begin(turns, keeper->reader);
-    bool there = order_entry(keeper, fetch->hash, fetch->place).bucket != NULL;
+    bool there = store_entry(keeper->store, fetch->hash, fetch->place).bucket != NULL;
     turn_park(turns, keeper->reader);
     return there;
 }

@@ -116,6 +116,9 @@ static void note_record(struct scan *scan, const struct record_header *header, u
         const uint8_t *payload = (const uint8_t *)header + header->header_bytes;
         entry->bad_payload = XXH3_64bits(payload, header->stored_bytes) != header->payload_xxh3;
     }
+    if (scan->each) {
+        scan->each(scan->context, header, entry);
+    }
 }
 
 static void scan_batch_records(struct scan *scan, struct scan_batch *batch, const uint8_t *bytes,

@@ -45,6 +45,9 @@ struct scan {
     uint64_t end;  /* scan to here */
     bool payloads; /* verify them too */
     uint64_t hash_seed;
+    /* Called for every sound record header, the whole record in memory; NULL: not wanted. */
+    void (*each)(void *context, const struct record_header *record, const struct scan_entry *entry);
+    void *context;
     struct scan_window window;
     struct scan_batch *batches;
     struct scan_entry *entries;

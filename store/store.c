@@ -177,7 +177,8 @@ static int memory_open(struct store *store) {
     store->turns.readers = vm_map(store->readers_bytes);
     store->turns.readers_max = readers;
     store->zeroes = vm_map(HOUSEKEEP_STEP);
-    if (!store->keepers || !store->turns.readers || !store->zeroes) {
+    store->walk = vm_map(WALK_BYTES);
+    if (!store->keepers || !store->turns.readers || !store->zeroes || !store->walk) {
         return err_raise(-ENOMEM);
     }
     store->arenas = (struct catalog_arena *)(void *)(store->keepers + keepers);
@@ -202,6 +203,7 @@ static void memory_close(struct store *store) {
     vm_unmap(store->keepers, store->keepers_bytes);
     vm_unmap(store->turns.readers, store->readers_bytes);
     vm_unmap(store->zeroes, HOUSEKEEP_STEP);
+    vm_unmap(store->walk, WALK_BYTES);
     vm_unmap(store->page, PAGE_BYTES);
     vm_unmap(store, sizeof *store);
 }

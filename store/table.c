@@ -10,8 +10,9 @@
 
 /* A table is a head and a list of chunks; small ones have one chunk of fewer pages. */
 
-#define TABLE_ENTRIES_MAX 16384u /* from here to twice this a table splits: each at its own size \
-                                  */
+#define TABLE_ENTRIES_MAX                                                  \
+    16384u /* from here to twice this a table splits: each at its own size \
+            */
 #define DEPTH_LEAST   1u
 #define DEPTH_MAX     20u
 #define FULL_PERMILLE 920u

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bits.h"
+#include "base/err.h"
+#include "store/inside.h"
+#include "store/scan.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Listing: segments by id, records by offset; a record is listed if the catalog says that its block
+ * lies just there, so each block comes once. Sealed segments are listed from their footers, others
+ * by stepping from record header to record header. The cursor is segment << 32 | offset in units:
+ * it means the same before and after a segment is sealed. */
+
+#define CURSOR_END UINT64_MAX
+
+struct walk {
+    struct store *store;
+    const struct segment *segment;
+    uint8_t *buffer; /* WALK_BYTES */
+    uint64_t at;     /* file offset of what is in it */
+    uint64_t filled;
+    struct store_item *items;
+    uint32_t count, max;
+};
+
+/* `need` bytes at an offset, from the window or by a read of `ask` bytes. NULL: not to be had. */
+static const uint8_t *walk_bytes(struct walk *walk, uint64_t offset, uint64_t need, uint64_t ask) {
+    const struct disk *disk = &walk->store->config.disk;
+    if (offset < walk->at || offset + need > walk->at + walk->filled) {
+        uint64_t from = round_down(offset, PAGE_BYTES);
+        uint64_t bytes = round_up(max_u64(offset + need - from, ask), PAGE_BYTES);
+        int64_t n = disk->calls->pread(disk->backend, walk->segment->fd, walk->buffer,
+                                       min_u64(bytes, WALK_BYTES), from);
+        walk->at = from;
+        walk->filled = n > 0 ? (uint64_t)n : 0;
+    }
+    return offset + need <= walk->at + walk->filled ? walk->buffer + (offset - walk->at) : NULL;
+}
+
+/* Adds the block if the catalog agrees that it lies here. */
+static void walk_take(struct walk *walk, const struct store_item *item, uint32_t offset_units,
+                      uint32_t span) {
+    struct store *store = walk->store;
+    struct spot spot = {.segment = walk->segment->id,
+                        .offset_units = offset_units,
+                        .length_units = span / RECORD_UNIT};
+    turn_begin(&store->turns, store->helper);
+    struct entry entry =
+        store_entry(store, store_hash(store, &item->key), place_pack(&spot) | PLACE_SSD);
+    turn_park(&store->turns, store->helper);
+    if (entry.bucket) {
+        walk->items[walk->count++] = *item;
+    }
+}
+
+static bool walk_record(struct walk *walk, uint64_t offset, uint64_t ask, uint32_t *ret_span) {
+    const struct segment *segment = walk->segment;
+    const uint8_t *bytes = walk_bytes(walk, offset, RECORD_UNIT * 3, ask);
+    if (!bytes) {
+        return false;
+    }
+    const struct record_header *header = (const void *)bytes;
+    struct record_bounds bounds = {.crc_base = segment->crc_base,
+                                   .generation = segment->generation,
+                                   .offset = offset,
+                                   .bytes_here = RECORD_UNIT * 3,
+                                   .bytes_max = UINT32_MAX};
+    if (record_check(header, &bounds) != 0) {
+        return false;
+    }
+    *ret_span = record_span(header->header_bytes, header->stored_bytes);
+    struct store_item item = {
+        .codec = header->codec, .bytes = header->logical_bytes, .birth_lsn = header->birth_lsn};
+    if (header->type == RECORD_BLOCK && record_key(header, &item.key) == 0) {
+        walk_take(walk, &item, (uint32_t)(offset / RECORD_UNIT), *ret_span);
+    }
+    return true;
+}
+
+/* From header to header. Returns: the offset to go on from; at or past the end: done. */
+static uint64_t walk_records(struct walk *walk, uint64_t offset) {
+    uint64_t end = atomic_load_explicit(&walk->segment->data_bytes, memory_order_acquire);
+    uint64_t ask = WALK_BYTES;
+    offset = max_u64(offset, PAGE_BYTES);
+    while (offset < end && walk->count < walk->max) {
+        uint32_t span = 0;
+        if (walk_record(walk, offset, ask, &span)) {
+            offset += span;
+            ask = span < WALK_BYTES / 4 ? WALK_BYTES : PAGE_BYTES;
+        } else {
+            offset += RECORD_UNIT; /* padding, or damage */
+        }
+    }
+    return offset;
+}
+
+static const struct footer_entry *footer_at(struct walk *walk, uint64_t index, uint64_t ask) {
+    uint64_t offset = walk->segment->footer_offset + index * sizeof(struct footer_entry);
+    return (const void *)walk_bytes(walk, offset, sizeof(struct footer_entry), ask);
+}
+
+static void walk_entry(struct walk *walk, const struct footer_entry *found) {
+    struct footer_entry entry = *found; /* reading a header moves the window */
+    if ((entry.type_flags & 15) != RECORD_BLOCK || entry.digest_bytes > HASH_DIGEST_MAX) {
+        return;
+    }
+    if (entry.digest_bytes > FOOTER_PREFIX) {
+        uint32_t span = 0;
+        (void)walk_record(walk, (uint64_t)entry.offset_units * RECORD_UNIT, PAGE_BYTES, &span);
+        return;
+    }
+    struct store_item item = {
+        .codec = entry.codec, .bytes = entry.stored_bytes, .birth_lsn = entry.birth_lsn};
+    item.key.code = entry.hash_code;
+    item.key.digest_bytes = entry.digest_bytes;
+    memcpy(item.key.digest, entry.digest, entry.digest_bytes);
+    uint8_t multihash[KEY_MULTIHASH_MAX];
+    uint32_t header = record_header_bytes((uint32_t)key_write(&item.key, multihash));
+    walk_take(walk, &item, entry.offset_units, record_span(header, entry.stored_bytes));
+}
+
+static uint64_t walk_footer(struct walk *walk, uint64_t offset) {
+    uint64_t low = 0, high = walk->segment->footer_count;
+    while (low < high) { /* entries stand by offset */
+        uint64_t middle = (low + high) / 2;
+        const struct footer_entry *entry = footer_at(walk, middle, PAGE_BYTES);
+        if (entry && (uint64_t)entry->offset_units * RECORD_UNIT < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (; low < walk->segment->footer_count && walk->count < walk->max; low++) {
+        const struct footer_entry *entry = footer_at(walk, low, WALK_BYTES);
+        if (!entry) {
+            return UINT64_MAX;
+        }
+        offset = (uint64_t)entry->offset_units * RECORD_UNIT + RECORD_UNIT;
+        walk_entry(walk, entry);
+    }
+    return low < walk->segment->footer_count ? offset : UINT64_MAX;
+}
+
+int store_page(struct store *store, uint64_t *cursor, struct store_item items[], uint32_t max,
+               uint32_t *ret_count) {
+    struct walk walk = {.store = store, .buffer = store->walk, .items = items, .max = max};
+    uint64_t id = *cursor == CURSOR_END ? SEGMENT_IDS : *cursor >> 32;
+    uint64_t offset = (*cursor & UINT32_MAX) * RECORD_UNIT;
+    while (id < store->segments.top && walk.count < max) {
+        walk.segment = &store->segments.all[id];
+        walk.filled = 0;
+        enum segment_state state = segment_state(walk.segment);
+        if (state == SEGMENT_SEALED) {
+            offset = walk_footer(&walk, offset);
+        } else if (state == SEGMENT_OPEN || state == SEGMENT_CLOSED) {
+            uint64_t end = atomic_load_explicit(&walk.segment->data_bytes, memory_order_acquire);
+            offset = walk_records(&walk, offset);
+            offset = offset >= end ? UINT64_MAX : offset;
+        } else {
+            offset = UINT64_MAX;
+        }
+        if (offset == UINT64_MAX) {
+            id++;
+            offset = 0;
+        }
+    }
+    *cursor = id < store->segments.top ? id << 32 | offset / RECORD_UNIT : CURSOR_END;
+    *ret_count = walk.count;
+    return 0;
+}
