@@ -102,7 +102,7 @@ struct net {
     struct job *unwritten;   /* finished, but no output memory was free: their replies come first */
     uint32_t unwritten_work; /* the work tile they came from */
     uint32_t sweep;          /* next connection slot the lazy tick looks at */
-    uint32_t assigned[LAYOUT_CORES_MAX]; /* acceptor: connections given to each core, ever */
+    uint64_t assigned[LAYOUT_CORES_MAX]; /* acceptor: connections given to each core, ever */
     int spare_fd;      /* acceptor: closed to accept-and-refuse when descriptors run out */
     bool accept_again; /* acceptor: accepting stopped; try at the next tick */
     bool wake;         /* something on the waiting list can go on */

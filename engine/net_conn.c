@@ -221,21 +221,25 @@ void net_conn_try_free(struct net *net, struct conn *conn) {
 /* ---- accepting: one tile listens and gives each connection to the core with the fewest
  * ------------------- */
 
-static uint32_t emptiest_core(struct net *net) {
+/* Returns: the core with the fewest connections, and how many there are on all of them. */
+static uint32_t emptiest_core(struct net *net, uint64_t *ret_all) {
     struct engine *engine = net->engine;
     uint32_t best = net->core->index;
     uint64_t best_open = UINT64_MAX;
+    uint64_t all = 0;
     for (uint32_t i = 0; i < engine->layout.count; i++) {
         struct net *other = engine->cores[i].net;
         if (other) {
             uint64_t closed = atomic_load_explicit(&other->closed, memory_order_relaxed);
             uint64_t open_now = net->assigned[i] - closed;
+            all += open_now;
             if (open_now < best_open) {
                 best_open = open_now;
                 best = i;
             }
         }
     }
+    *ret_all = all;
     return best;
 }
 
@@ -256,9 +260,14 @@ static void refuse_without_descriptor(struct net *net, uint32_t listener) {
 
 void net_on_accept(struct net *net, const struct io_event *event) {
     if (event->result >= 0) {
-        uint32_t target = emptiest_core(net);
+        uint64_t all = 0;
+        uint32_t target = emptiest_core(net, &all);
+        bool full = all >= net->settings->net_connections_max;
+        target = full ? net->core->index : target;
         net->assigned[target]++;
-        if (target == net->core->index) {
+        if (full) { /* pools are a little larger, since cores never have exactly the same number */
+            refuse(net, event->result);
+        } else if (target == net->core->index) {
             net_conn_open(net, event->result, event->slot);
         } else {
             io_adopt(&net->core->io, io_fd(&net->engine->cores[target].io), event->result,
