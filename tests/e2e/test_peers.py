@@ -58,9 +58,11 @@ class Peers(cases.Case):
                 except BlockingIOError:
                     pass
             self.assertServes(d)
-            wait_for(
-                lambda: d.sum("net", "stalled_closes") >= 20, "20 stalled peers to be closed", 30
-            )
+            wait_for(lambda: d.sum("net", "connections") <= 1, "all of them to be closed", 30)
+            # The kernel's own timer may be the first to notice one of them.
+            ended = d.sum("net", "stalled_closes") + d.sum("net", "end_error")
+            self.assertGreaterEqual(ended, 20)
+            self.assertGreaterEqual(d.sum("net", "stalled_closes"), 1)
             self.assertLess(d.rss() - before, 64 * MIB)
             self.assertServes(d)
         finally:
@@ -176,21 +178,24 @@ class Peers(cases.Case):
 
     def test_beyond_the_limit_new_ones_are_refused_and_old_ones_keep_working(self):
         d = self.served(["--set", "net.connections_max=50"])
-        kept = [tlv.Client(d.address) for _ in range(50)]
+        kept, refused = [], 0
         try:
+            for _ in range(200):
+                c = tlv.Client(d.address, timeout=3 * PATIENCE)
+                try:
+                    self.assertKind(c.ping(), tlv.PONG)
+                    kept.append(c)
+                    continue
+                except AssertionError:  # FAULT instead of PONG
+                    pass
+                except (tlv.Closed, ConnectionError):
+                    pass
+                refused += 1
+                c.close()
+            self.assertEqual((len(kept), refused), (50, 150))
             for c in kept:
                 self.assertKind(c.ping(), tlv.PONG)
-            for _ in range(30):
-                with tlv.Client(d.address) as c:
-                    try:
-                        c.send(tlv.request(tlv.PING, 1))
-                        replies = c.read_until_closed()
-                    except OSError:
-                        replies = []
-                    self.assertLessEqual({r.code for r in replies}, {tlv.TOO_MANY_CONNECTIONS})
-            for c in kept:
-                self.assertKind(c.ping(), tlv.PONG)
-            self.assertGreaterEqual(d.sum("net", "refused_connections"), 30)
+            self.assertEqual(d.sum("net", "refused_connections"), 150)
         finally:
             for c in kept:
                 c.close()
