@@ -21,7 +21,6 @@ COUNTER_NAMES(net, NET_COUNTERS);
 #define NET_SEND_PIECES    64u            /* iovecs of one send */
 #define NET_SEND_BYTES     (1024u * 1024) /* of one send, about */
 #define NET_WAIT_ALL_BYTES (256u * 1024)  /* up to here one send operation delivers everything */
-#define NET_LIGHT_GROUP    64u
 
 /* ---- set-up
  * ------------------------------------------------------------------------------------------ */
@@ -303,9 +302,7 @@ static bool run_light(struct net *net) {
     struct sched_pick picks[NET_LIGHT_GROUP];
     uint64_t spent_ns = 0;
     while (sched_backlog(net->light) > 0) {
-        if (out_pools_free(&net->outs) < 2 * NET_LIGHT_GROUP ||
-            net->outs.leased.free_count < NET_LIGHT_GROUP) {
-            counter_add(&net->counters.no_room, 1);
+        if (!net_has_room(net)) {
             return false; /* sends that are out will make room: no reason to spin */
         }
         bool contended = sched_classes_backlogged(net->light) > 1;
@@ -324,6 +321,10 @@ static bool run_light(struct net *net) {
 
 bool net_poll(struct net *net) {
     serve_waiting(net);
+    if (net->direct_count > 0) {
+        net_answer_direct(net);
+    }
+    net->direct_ns = 0;
     bool backlog = run_light(net);
     net_flush_heavy(net);
     serve_starved(net);

@@ -7,9 +7,12 @@
  *   receive ─► tlv_reader ─► job ─► light: policy ─► store_find ─► reply        (never leaves the
  * core) └──► heavy: batch ─► class ring ··· done ring ─► reply
  *
- * Light: GET of a block in memory, HAVE, PING. Heavy: a GET that missed memory, PUT, DELETE,
- * VERIFY. LIST and STAT go to the helper. The policy's turn is bounded by estimated cost only while
- * two classes wait, so shares hold without costing throughput where one class is alone.
+ * While the policy is empty and all that arrives is of one class there is nothing to decide: GETs
+ * are then answered as they are read, for up to one quantum a turn; the next class to appear finds
+ * them in the policy like any other. Light: GET of a block in memory, HAVE, PING. Heavy: a GET that
+ * missed memory, PUT, DELETE, VERIFY. LIST and STAT go to the helper. The policy's turn is bounded
+ * by estimated cost only while two classes wait, so shares hold without costing throughput where
+ * one class is alone.
  *
  * Bounds: connections, jobs (each class has a share of its own), receive buffers per class, output
  * per connection, upload bytes; each has a counter that says when it was met.
@@ -29,6 +32,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#define NET_LIGHT_GROUP 64u /* light jobs looked up together */
+
 #define NET_COUNTERS(X)                                                                       \
     X(connections, "connections", "open now")                                                 \
     X(accepts, "connections", "accepted")                                                     \
@@ -43,6 +48,7 @@
     X(drain_closes, "connections", "ended by us: shutting down")                              \
     X(requests, "requests", "frames read")                                                    \
     X(light, "requests", "answered on this core")                                             \
+    X(direct, "requests", "of those, answered as they were read: no other class was there")   \
     X(heavy, "requests", "sent through the scheduler")                                        \
     X(helped, "requests", "sent to the helper")                                               \
     X(bytes_in, "bytes", "received")                                                          \
@@ -93,6 +99,9 @@ struct net {
     struct conn *dirty;
     struct conn *starved[IO_GROUPS];
     struct batch *open[CLASS_COUNT];
+    struct job *direct[NET_LIGHT_GROUP]; /* GETs of one class that found the policy empty */
+    uint32_t direct_count;
+    uint64_t direct_ns;                     /* estimated cost of those answered in this turn */
     struct job_chain unpushed[CLASS_COUNT]; /* heavy jobs for which no container was free */
     struct job_chain unhelped;
     struct job *spare_job; /* taken ahead of the parser, so that a request always has one */
@@ -166,6 +175,10 @@ void net_flush_heavy(struct net *net);
 
 /* net_reply.c */
 void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count);
+/* Answers the GETs in net->direct. */
+void net_answer_direct(struct net *net);
+/* Output memory for a whole group of answers. */
+bool net_has_room(struct net *net);
 /* Writes the reply of a finished job and gives the job back; false: no room, nothing was done. */
 bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns);
 void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_code code,

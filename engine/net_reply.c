@@ -355,6 +355,11 @@ static void answer_get(struct net *net, struct job *job, struct find *find, uint
     bool written = true;
     switch (find->state) {
     case FIND_FRAME:
+        if (unlikely(conn->deferred.head || conn->out_bytes >= net->output_bytes_max)) {
+            frame_give_back(find->frame); /* those before it in this group filled the output */
+            defer(net, conn, job);
+            return;
+        }
         written = write_value(net, conn, job, find->frame);
         if (!written) {
             frame_give_back(find->frame);
@@ -383,44 +388,89 @@ static void answer_get(struct net *net, struct job *job, struct find *find, uint
     finish(net, job, replied_ns);
 }
 
+/* Looks GETs up together and answers them. */
+static void answer_gets(struct net *net, struct job *gets[], uint32_t count) {
+    struct find finds[NET_LIGHT_GROUP];
+    if (count == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        finds[i].key = &gets[i]->key;
+    }
+    store_find(net->store, net->core->index, finds, count);
+    uint64_t now = clock_ns();
+    struct job sample = *gets[0]; /* gets[0] itself may be given back below */
+    bool light = finds[0].state == FIND_FRAME;
+    for (uint32_t i = 0; i < count; i++) {
+        answer_get(net, gets[i], &finds[i], now);
+    }
+    if (light) {
+        sample.started_ns = job_since(&sample, net->core->now_ns);
+        sample.finished_ns = job_since(&sample, now);
+        keep_trace(&net->last_light, &sample, UINT32_MAX, now);
+    }
+}
+
+/* Whether a light job is to be worked on now; else it is on its way already. */
+static bool still_wanted(struct net *net, struct conn *conn, struct job *job) {
+    if (unlikely(conn->state == CONN_CLOSING)) {
+        job->status = JOB_CANCELED;
+        if (job->kind == JOB_HAVE) {
+            net_body_free(net, job);
+        }
+        finish(net, job, net->core->now_ns);
+        net_conn_wait(net, conn);
+        return false;
+    }
+    if (unlikely(conn->deferred.head || conn->out_bytes >= net->output_bytes_max)) {
+        defer(net, conn, job);
+        return false;
+    }
+    return true;
+}
+
 void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count) {
-    struct find finds[64];
-    struct job *gets[64];
+    struct job *gets[NET_LIGHT_GROUP];
     uint32_t get_count = 0;
-    must(count <= array_count(finds));
+    must(count <= NET_LIGHT_GROUP);
     for (uint32_t i = 0; i < count; i++) {
         struct job *job = picks[i].job;
         struct conn *conn = pool_at(&net->conns, job->conn);
-        if (unlikely(conn->state == CONN_CLOSING)) {
-            job->status = JOB_CANCELED;
-            if (job->kind == JOB_HAVE) {
-                net_body_free(net, job);
-            }
-            finish(net, job, net->core->now_ns);
-            net_conn_wait(net, conn);
-        } else if (unlikely(picks[i].fate != SCHED_RUN)) {
+        if (!still_wanted(net, conn, job)) {
+            continue;
+        }
+        if (unlikely(picks[i].fate != SCHED_RUN)) {
             job->status = picks[i].fate == SCHED_SHED ? JOB_BUSY : JOB_EXPIRED;
             answer_simple(net, conn, job);
-        } else if (unlikely(conn->deferred.head || conn->out_bytes >= net->output_bytes_max)) {
-            defer(net, conn, job);
         } else if (job->kind == JOB_HAVE) {
             answer_simple(net, conn, job);
         } else {
-            finds[get_count].key = &job->key;
             gets[get_count++] = job;
         }
     }
-    if (get_count > 0) {
-        store_find(net->store, net->core->index, finds, get_count);
-        uint64_t now = clock_ns();
-        struct job sample = *gets[0]; /* gets[0] itself may be given back below */
-        for (uint32_t i = 0; i < get_count; i++) {
-            answer_get(net, gets[i], &finds[i], now);
-        }
-        sample.started_ns = job_since(&sample, net->core->now_ns);
-        sample.finished_ns = job_since(&sample, now);
-        if (finds[0].state == FIND_FRAME) {
-            keep_trace(&net->last_light, &sample, UINT32_MAX, now);
+    answer_gets(net, gets, get_count);
+}
+
+void net_answer_direct(struct net *net) {
+    struct job *gets[NET_LIGHT_GROUP];
+    uint32_t get_count = 0;
+    uint32_t count = net->direct_count;
+    net->direct_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct job *job = net->direct[i];
+        if (still_wanted(net, pool_at(&net->conns, job->conn), job)) {
+            gets[get_count++] = job;
         }
     }
+    counter_add(&net->counters.direct, get_count);
+    answer_gets(net, gets, get_count);
+}
+
+bool net_has_room(struct net *net) {
+    if (out_pools_free(&net->outs) < 2 * NET_LIGHT_GROUP ||
+        net->outs.leased.free_count < NET_LIGHT_GROUP) {
+        counter_add(&net->counters.no_room, 1);
+        return false;
+    }
+    return true;
 }

@@ -14,6 +14,7 @@
 
 /* Estimated cost of light requests, in ns of this core: the work and its share of the socket. */
 #define COST_GET_NS      500u
+#define COST_DIRECT_NS   150u /* the work alone, until its turn ends */
 #define COST_HAVE_NS     300u
 #define COST_HAVE_KEY_NS 30u
 
@@ -170,11 +171,35 @@ void net_flush_heavy(struct net *net) {
 /* ---- requests
  * --------------------------------------------------------------------------------------- */
 
-void net_push_light(struct net *net, struct job *job) {
+static void push_policy(struct net *net, struct job *job) {
     uint32_t cost =
         job->kind == JOB_HAVE ? COST_HAVE_NS + COST_HAVE_KEY_NS * job->arg : COST_GET_NS;
     bool queued = sched_push(net->light, job, cost, net->core->now_ns);
     must(queued); /* the policy has room for every job of this tile */
+}
+
+/* The policy has something to decide after all: those held for a direct answer go there first. */
+static void direct_to_policy(struct net *net) {
+    for (uint32_t i = 0; i < net->direct_count; i++) {
+        push_policy(net, net->direct[i]);
+    }
+    net->direct_count = 0;
+}
+
+void net_push_light(struct net *net, struct job *job) {
+    bool alone = sched_backlog(net->light) == 0 &&
+                 (net->direct_count == 0 || net->direct[0]->class == job->class);
+    if (unlikely(job->kind != JOB_GET || !alone ||
+                 net->direct_ns >= net->settings->sched_quantum_ns || !net_has_room(net))) {
+        direct_to_policy(net);
+        push_policy(net, job);
+        return;
+    }
+    net->direct[net->direct_count++] = job;
+    net->direct_ns += COST_DIRECT_NS;
+    if (net->direct_count == NET_LIGHT_GROUP) {
+        net_answer_direct(net);
+    }
 }
 
 static enum job_class request_class(const struct conn *conn, const struct tlv_request *request) {
