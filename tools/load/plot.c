@@ -189,13 +189,12 @@ static void legend(FILE *out, const struct plan *plan) {
         if (plan->class_weight[class] == 0) {
             continue;
         }
-        text_begin(out, x, TOP_2 - 16, "end", INK, 12);
-        fprintf(out, "%s</text>\n", class_names[class]);
-        x -= 62;
+        x -= 76;
         fprintf(out,
-                "<rect x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\" fill=\"%s\"/>",
-                x - 10, TOP_2 - 26, colours[class]);
-        x -= 26;
+                "<rect x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\" fill=\"%s\"/>", x,
+                TOP_2 - 26, colours[class]);
+        text_begin(out, x + 16, TOP_2 - 16, "start", INK, 12);
+        fprintf(out, "%s</text>\n", class_names[class]);
     }
 }
 
