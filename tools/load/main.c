@@ -39,8 +39,13 @@ static int load(const struct plan *plan) {
     struct content content;
     struct result *result = malloc(sizeof *result);
     uint32_t bytes = plan->size < CONTENT_BYTES_MIN ? CONTENT_BYTES_MIN : plan->size;
+    /* Names of blocks that nobody puts or asks for are not worth their hashes. */
+    bool hashed = plan->wire->hashed && (plan->fill || plan->reads > 0);
+    if (hashed && plan->keys * bytes > GiB) {
+        fprintf(stderr, "hashing %llu blocks of %u bytes\n", (unsigned long long)plan->keys, bytes);
+    }
     if (result == NULL || hash_open() != 0 ||
-        content_open(&content, plan->keys, bytes, plan->seed, plan->wire->hashed) != 0) {
+        content_open(&content, plan->keys, bytes, plan->seed, hashed) != 0) {
         fprintf(stderr, "millrace-load: no memory for %llu keys\n", (unsigned long long)plan->keys);
         free(result);
         return EXIT_FAILED;
