@@ -218,23 +218,23 @@ static struct segment *spare_take(struct keeper *keeper, bool tombstones_only) {
     return NULL;
 }
 
-/* The batch cannot be written for want of space: its puts are refused, its tombstones stay. */
-static void batch_refuse_puts(struct keeper *keeper, struct log_batch *batch) {
+/* The batch cannot be written for want of space. Its puts are refused and its tombstones may still
+ * find the spare that is kept back for them; where they were alone and did not, they go too. */
+static struct op_list batch_refuse(struct log_batch *batch) {
+    bool all = batch->puts == 0;
     struct op_list ops = batch->ops;
     struct op_list refused = {NULL, NULL};
     uint64_t first_ns = batch->first_ns;
     batch_reset(batch);
     batch->first_ns = first_ns;
     for (struct store_op *op = op_list_pop(&ops); op; op = op_list_pop(&ops)) {
-        if (op->kind == STORE_PUT) {
+        if (all || op->kind == STORE_PUT) {
             op_list_push(&refused, op);
         } else {
             batch_add(batch, op);
         }
     }
-    for (struct store_op *op = op_list_pop(&refused); op; op = op_list_pop(&refused)) {
-        order_fail(keeper, op, STORE_FULL);
-    }
+    return refused;
 }
 
 /* No spare: wait for one; where there will be none, refuse what needs one. Then every earlier batch
@@ -252,14 +252,15 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
         log_give_up(keeper); /* its LSNs are spoken for: nothing may follow without them */
         return;
     }
-    if (batch->puts > 0) {
-        batch_refuse_puts(keeper, batch);
-    }
+    must(batch == batch_at(log, 0));
+    struct op_list refused = batch_refuse(batch);
     if (batch->records == 0) {
-        must(batch == batch_at(log, 0));
         batch->phase = BATCH_FREE;
         log->head = (log->head + 1) % LOG_BATCHES;
         log->count--;
+    }
+    for (struct store_op *op = op_list_pop(&refused); op; op = op_list_pop(&refused)) {
+        order_fail(keeper, op, STORE_FULL);
     }
 }
 
