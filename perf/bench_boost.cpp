@@ -38,7 +38,7 @@ int main(int argc, char **argv) {
         } else if (std::strcmp(argv[i], "--millis") == 0 && i + 1 < argc) {
             millis = std::strtoul(argv[++i], nullptr, 10);
         } else {
-            std::fprintf(stderr, "usage: bench_boost [--pairs N] [--millis N] [--quick] [--json]\n");
+            std::fputs("usage: bench_boost [--pairs N] [--millis N] [--quick] [--json]\n", stderr);
             return 2;
         }
     }

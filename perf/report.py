@@ -79,13 +79,15 @@ def notes(row):
         out.append(f"{row['busy']:,} BUSY answers, not counted as requests")
     for name, form in (("shares", "shares {}"), ("server_busy", "server busy {:.1%}"),
                        ("ns", "{:.0f} ns a want"), ("p50_ns", "p50 {:.0f} ns a batch"),
-                       ("p99_ns", "p99 {:.0f} ns a batch"), ("worst_push_us", "longest push {:.0f} us"),
+                       ("p99_ns", "p99 {:.0f} ns a batch"),
+                       ("worst_push_us", "longest push {:.0f} us"),
                        ("peer_worst_push_us", "the peer's {:.0f} us"),
                        ("heap_bytes_per_op", "heap bytes an op {:.3g}"),
                        ("find_ns", "find {:.0f} ns a key"), ("have_ns", "have {:.0f} ns a key"),
                        ("touched_bytes", "touched as they came {:.0f} bytes"),
                        ("with_boot_bytes", "beyond a daemon of 64 connections {:.0f} bytes"),
-                       ("capacity", "capacity {:,.0f}/s"), ("offered", "Low offered {:,.0f}/s"), ("low_done", "of which {:,.0f}/s were answered")):
+                       ("capacity", "capacity {:,.0f}/s"), ("offered", "Low offered {:,.0f}/s"),
+                       ("low_done", "of which {:,.0f}/s were answered")):
         if row.get(name) is not None:
             out.append(form.format(row[name]))
     return "; ".join(out)
@@ -132,13 +134,16 @@ def svg(rows, title):
     for i, (name, used, text) in enumerate(bars):
         y = height * (i + 2)
         colour = "#3a7d44" if used <= 1 else "#b3402a"
-        out.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(name[-90:])}</text>')
+        out.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(name[-90:])}'
+                   '</text>')
         out.append(f'<rect x="{left}" y="{y + 3}" width="{min(used, 2) * scale:.1f}" '
                    f'height="{height - 8}" fill="{colour}"/>')
-        out.append(f'<text x="{left + min(used, 2) * scale + 6:.1f}" y="{y + 14}">{escape(text)}</text>')
+        out.append(f'<text x="{left + min(used, 2) * scale + 6:.1f}" y="{y + 14}">{escape(text)}'
+                   '</text>')
     out.append(f'<line x1="{left + scale}" x2="{left + scale}" y1="{height * 1.6:.0f}" '
                f'y2="{height * (len(bars) + 2)}" stroke="black" stroke-dasharray="4 3"/>')
-    out.append(f'<text x="{left + scale}" y="{height * 1.5:.0f}" text-anchor="middle">target</text>')
+    out.append(f'<text x="{left + scale}" y="{height * 1.5:.0f}" text-anchor="middle">target'
+               '</text>')
     return "\n".join(out + ["</svg>"]) + "\n"
 
 

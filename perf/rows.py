@@ -11,7 +11,8 @@ import tempfile
 import time
 from statistics import median
 
-from measure import Missing, Server, column, cpu_ns, free_port, ratios, rounds, rss_bytes, say, spread
+from measure import (Missing, Server, column, cpu_ns, free_port, ratios, rounds, rss_bytes, say,
+                     spread)
 
 SELF_MAX = 0.05  # the floor against itself may differ by so much, else the row is void
 
@@ -142,7 +143,8 @@ def tlv_runs(ctx, bed, size, conns, depth, peers, more=()):
     With depth the floor copies its bodies from a table as large as the product's (G3); at depth 1
     it sends one constant reply (F1, F2)."""
     keys = ctx.keys
-    servers = {"floor": bed.floor(size, keys, copies=depth > 1), "product": bed.millrace("one", more_settings(conns))}
+    servers = {"floor": bed.floor(size, keys, copies=depth > 1),
+               "product": bed.millrace("one", more_settings(conns))}
     for name in peers:
         servers[name] = peer_or_none(getattr(bed, name), name)
     shape = ["--conns", conns, "--depth", depth, "--size", size, "--keys", keys]
@@ -189,7 +191,7 @@ def cpu_rows(ctx, row, size, conns, depth, peers, cpu_target, rate_target, peer_
     itself = spread([a["cpu_us"] / b["cpu_us"] for a, b in floors if a["cpu_us"] and b["cpu_us"]])
     more = {**about, "floor_self": itself,
             "busy": sum(r.get("busy", 0) for r in product),
-            "busy_cpu": median([r["cpu_us"] * r["rate"] / 1e6 for r in product if r["cpu_us"]] or [0])}
+            "server_busy": median([r["cpu_us"] * r["rate"] / 1e6 for r in product])}
     if itself and abs(itself["median"] - 1) > SELF_MAX:
         more["void"] = f"the floor against itself: {itself['median']:.3f}"
     first = True
@@ -217,7 +219,8 @@ def g2(ctx):
 
 
 def g3(ctx):
-    for depth, targets, peer in ((16, {64: 1.35, 1024: 1.25}, 0.45), (64, {64: 2.0, 1024: 1.6}, 0.32)):
+    for depth, targets, peer in ((16, {64: 1.35, 1024: 1.25}, 0.45),
+                                 (64, {64: 2.0, 1024: 1.6}, 0.32)):
         for size in (64, 1024):
             yield from cpu_rows(ctx, "G3", size, 50, depth, ["redis"], targets[size], None,
                                 {"redis": peer})
@@ -263,7 +266,8 @@ def g1(ctx):
     results, about = rounds(ctx.rounds_bench, {
         "floor": lambda: ctx.bench.run("floor_want", "--batch", 16, *small),
         "product": lambda: ctx.bench.run("bench_pipeline", *small),
-        "floor_again": lambda: ctx.bench.run("floor_want", "--batch", 16, *small)}, calm=ctx.calm, label="G1")
+        "floor_again": lambda: ctx.bench.run("floor_want", "--batch", 16, *small)},
+        calm=ctx.calm, label="G1")
     product = results["product"]
     floors = [mean(a["rate"], b["rate"]) for a, b in zip(results["floor"], results["floor_again"])]
     published = [PUBLISHED_RATE] * len(product)
@@ -271,9 +275,9 @@ def g1(ctx):
     job = f"in-process want, 64 B, {keys:,} keys, whole pipeline"
     for batch in (16, 64, 1):
         gate = batch != 1
-        yield finish("G1", f"{job}, batch {batch}: rate", "wants/s", column(product, f"b{batch}_rate"),
-                     floors if gate else None, published, "published 471k/s at 2.3 us (Go, 8 cores)",
-                     0.5 if gate else None, 15 if gate else None, ">=", **about,
+        yield finish("G1", f"{job}, batch {batch}: rate", "wants/s",
+                     column(product, f"b{batch}_rate"), floors if gate else None, published,
+                     "published 471k/s at 2.3 us (Go, 8 cores)", 0.5 if gate else None, 15 if gate else None, ">=", **about,
                      ns=median(column(product, f"b{batch}_ns")),
                      p50_ns=median(column(product, f"b{batch}_p50_ns")),
                      p99_ns=median(column(product, f"b{batch}_p99_ns")))
@@ -293,8 +297,8 @@ def g12(ctx):
     results, about = rounds(ctx.rounds_bench, runs, calm=ctx.calm, label="G12")
     product, floor, peer = results["product"], results["floor"], results.get("peer")
     job = "hand-off between 2 cores"
-    yield finish("G12", f"{job}, burst 32, one to one: time", "ns/item", column(product, "ns_per_item"),
-                 column(floor, "ns_per_item"), None, None, 1.5, None, **about)
+    yield finish("G12", f"{job}, burst 32, one to one: time", "ns/item",
+                 column(product, "ns_per_item"), column(floor, "ns_per_item"), None, None, 1.5, None, **about)
     yield finish("G12", f"{job}, burst 32, one to one: rate", "items/s", column(product, "rate"),
                  None, column(peer, "rate") if peer else None, "boost::lockfree::queue", None, 20,
                  ">=", **about)
@@ -310,11 +314,12 @@ def g13(ctx):
     small = ["--quick"] if ctx.quick else []
     results, about = rounds(ctx.rounds_bench, {
         "product": lambda: ctx.bench.run("bench_ring", *small),
-        "peer": lambda: ctx.bench.run("bench_ck", "--pairs", 4, *small)}, calm=ctx.calm, crowd=True, label="G13")
+        "peer": lambda: ctx.bench.run("bench_ck", "--pairs", 4, *small)},
+        calm=ctx.calm, crowd=True, label="G13")
     product, peer = results["product"], results["peer"]
     yield finish("G13", "hand-off, 4 writers and 4 readers on 2 CPUs, containers of 64 (floor: own "
-                 "1:1)", "items/s", column(product, "crowd_rate"), column(product, "container_rate"),
-                 column(peer, "rate"), "one ck MPMC ring, item by item", 0.5, 20, ">=",
+                 "1:1)", "items/s", column(product, "crowd_rate"),
+                 column(product, "container_rate"), column(peer, "rate"), "one ck MPMC ring, item by item", 0.5, 20, ">=",
                  **about, worst_push_us=max(column(product, "crowd_worst_push_us")),
                  peer_worst_push_us=max(column(peer, "worst_push_us")))
 
@@ -351,7 +356,7 @@ def g20(ctx):
     after = taken["after"]
     touched = (after["rss"] - before["rss"]) / conns
     with_boot = (after["rss"] - bare["rss"]) / conns
-    yield finish("G20", f"memory per idle TLV connection, {conns:,} connections, beyond the kernel's",
-                 "bytes", [max(touched, with_boot)], limit=512, touched_bytes=touched,
+    yield finish("G20", f"memory per idle TLV connection of {conns:,}, beyond the kernel's", "bytes",
+                 [max(touched, with_boot)], limit=512, touched_bytes=touched,
                  with_boot_bytes=with_boot, pss_bytes=(after["pss"] - before["pss"]) / conns,
                  rss_mib=after["rss"] / 2**20)
