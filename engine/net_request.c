@@ -349,10 +349,12 @@ static void on_request(struct net *net, struct conn *conn, struct job *job,
     }
 }
 
-/* The body of conn->upload is complete. */
+/* The body of conn->upload is complete: only now has the request arrived. How long the peer took to
+ * send it is no queue of ours: counted as delay, it would shed slow peers for ever. */
 static void upload_done(struct net *net, struct conn *conn) {
     struct job *job = conn->upload;
     conn->upload = NULL;
+    job->arrived_ns = net->core->now_ns;
     if (job->kind == JOB_HAVE) {
         net_push_light(net, job);
     } else {

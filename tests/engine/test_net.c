@@ -205,6 +205,26 @@ Test(net, a_client_that_leaves_inside_a_body_leaves_nothing_behind) {
     cr_assert_eq(pool_used(&rig.engine->cores[0].net->jobs) <= 1, 1, "but for the spare one");
 }
 
+/* How long a client takes to send a body is its own affair: it is no queue of ours, so nothing is
+ * shed and no deadline passes for it. */
+Test(net, a_slow_upload_is_neither_shed_nor_expired) {
+    rig_run(&rig);
+    struct block block = block_make(1, 3000);
+    struct peer peer = peer_open(&rig);
+    (void)peer_hello(&peer, CLASS_CRITICAL); /* shed from 20 ms on */
+    for (uint32_t i = 0; i < 10; i++) {
+        struct tlv_request put = request_of(TLV_PUT, i);
+        put.body_bytes = block.count;
+        put.deadline_ms = i % 2 ? 60 : 0;
+        peer_ask(&peer, &put, &block.key);
+        (void)poll(NULL, 0, 80);
+        peer_send(&peer, block.bytes, block.count);
+        (void)peer_expect(&peer, TLV_DONE, i);
+    }
+    block_free(&block);
+    peer_close(&peer);
+}
+
 /* ---- limits */
 
 Test(net, requests_beyond_the_credits_are_busy_and_the_others_are_answered) {
