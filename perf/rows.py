@@ -277,7 +277,8 @@ def g1(ctx):
         gate = batch != 1
         yield finish("G1", f"{job}, batch {batch}: rate", "wants/s",
                      column(product, f"b{batch}_rate"), floors if gate else None, published,
-                     "published 471k/s at 2.3 us (Go, 8 cores)", 0.5 if gate else None, 15 if gate else None, ">=", **about,
+                     "published 471k/s at 2.3 us (Go, 8 cores)", 0.5 if gate else None,
+                     15 if gate else None, ">=", **about,
                      ns=median(column(product, f"b{batch}_ns")),
                      p50_ns=median(column(product, f"b{batch}_p50_ns")),
                      p99_ns=median(column(product, f"b{batch}_p99_ns")))
@@ -298,16 +299,18 @@ def g12(ctx):
     product, floor, peer = results["product"], results["floor"], results.get("peer")
     job = "hand-off between 2 cores"
     yield finish("G12", f"{job}, burst 32, one to one: time", "ns/item",
-                 column(product, "ns_per_item"), column(floor, "ns_per_item"), None, None, 1.5, None, **about)
+                 column(product, "ns_per_item"), column(floor, "ns_per_item"),
+                 target_floor=1.5, **about)
     yield finish("G12", f"{job}, burst 32, one to one: rate", "items/s", column(product, "rate"),
                  None, column(peer, "rate") if peer else None, "boost::lockfree::queue", None, 20,
                  ">=", **about)
     yield finish("G12", f"{job}, containers of 64, many to many: rate", "items/s",
                  column(product, "container_rate"), column(floor, "rate"),
-                 column(peer, "rate") if peer else None, "boost::lockfree::queue", None, 20, ">=")
+                 column(peer, "rate") if peer else None, "boost::lockfree::queue", None, 20, ">=",
+                 **about)
     yield finish("G12", f"{job}, one item there and back", "ns", column(product, "rtt_ns"),
                  column(floor, "rtt_ns"), column(peer, "rtt_ns") if peer else None,
-                 "boost::lockfree::queue", None, None)
+                 "boost::lockfree::queue", **about)
 
 
 def g13(ctx):
@@ -319,8 +322,9 @@ def g13(ctx):
     product, peer = results["product"], results["peer"]
     yield finish("G13", "hand-off, 4 writers and 4 readers on 2 CPUs, containers of 64 (floor: own "
                  "1:1)", "items/s", column(product, "crowd_rate"),
-                 column(product, "container_rate"), column(peer, "rate"), "one ck MPMC ring, item by item", 0.5, 20, ">=",
-                 **about, worst_push_us=max(column(product, "crowd_worst_push_us")),
+                 column(product, "container_rate"), column(peer, "rate"),
+                 "one ck MPMC ring, item by item", 0.5, 20, ">=", **about,
+                 worst_push_us=max(column(product, "crowd_worst_push_us")),
                  peer_worst_push_us=max(column(peer, "worst_push_us")))
 
 
@@ -356,7 +360,7 @@ def g20(ctx):
     after = taken["after"]
     touched = (after["rss"] - before["rss"]) / conns
     with_boot = (after["rss"] - bare["rss"]) / conns
-    yield finish("G20", f"memory per idle TLV connection of {conns:,}, beyond the kernel's", "bytes",
-                 [max(touched, with_boot)], limit=512, touched_bytes=touched,
+    yield finish("G20", f"memory per idle TLV connection of {conns:,}, beyond the kernel's",
+                 "bytes", [max(touched, with_boot)], limit=512, touched_bytes=touched,
                  with_boot_bytes=with_boot, pss_bytes=(after["pss"] - before["pss"]) / conns,
                  rss_mib=after["rss"] / 2**20)
