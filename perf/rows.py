@@ -342,21 +342,25 @@ def g20(ctx):
     with Bed(ctx.bench, ctx.out) as bed:
         # A small daemon's memory is what the process costs without its connections: the difference
         # then holds what a connection was given at boot as well as what it touched since.
-        small = bed.millrace("one", ("net.connections_max=64",))
-        time.sleep(1)
-        bare = rss_bytes(small.pid)
-        server = bed.millrace("one", ("net.connections_max=12000",))
-        time.sleep(1)
-        before = rss_bytes(server.pid)
+        # Both have served a little first, so that what blocks and first requests touch is in both.
+        shape = ["--depth", 1, "--size", 64, "--keys", 100]
+
+        def served(conns_max):
+            server = bed.millrace("one", (f"net.connections_max={conns_max}",))
+            ctx.bench.load("tlv", server, "--conns", 40, *shape, "--fill", "yes", seconds=0.5)
+            time.sleep(1)
+            return server, rss_bytes(server.pid)
+
+        _, bare = served(64)
+        server, before = served(12000)
         taken = {}
 
         def look():
             taken["after"] = rss_bytes(server.pid)
             taken["cpu"] = cpu_ns(server.pid)
 
-        ctx.bench.load_while("tlv", server, look, "--conns", conns, "--depth", 1, "--size", 64,
-                             "--keys", 100, "--rate", 10, "--sources", 4, seconds=6, warmup=3,
-                             look_after=7)
+        ctx.bench.load_while("tlv", server, look, "--conns", conns, *shape, "--fill", "no",
+                             "--rate", 10, "--sources", 4, seconds=6, warmup=3, look_after=7)
     after = taken["after"]
     touched = (after["rss"] - before["rss"]) / conns
     with_boot = (after["rss"] - bare["rss"]) / conns
