@@ -193,7 +193,10 @@ struct store {
     void *zeroes; /* HOUSEKEEP_STEP, helper */
     void *walk;   /* WALK_BYTES, whoever calls store_page */
     size_t keepers_bytes, readers_bytes;
-    _Atomic bool full;      /* no more space: set and cleared by housekeeping */
+    uint32_t spare_failures; /* in a row: helper */
+    /* Why no spares can be made: 0, STORE_FULL, STORE_READONLY (the disk fails); housekeeping sets
+     * and clears it, logs that wait for a spare refuse with it. */
+    _Atomic int32_t trouble;
     _Atomic bool read_only; /* some keeper takes no more */
     char dir[512];
 };

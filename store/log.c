@@ -204,9 +204,10 @@ static bool segment_has_room(const struct log *log, const struct log_batch *batc
 }
 
 static struct segment *spare_take(struct keeper *keeper, bool tombstones_only) {
-    bool full = atomic_load_explicit(&keeper->store->full, memory_order_relaxed); /* a hint */
+    /* relaxed: a hint; a spare is told by its slot */
+    bool trouble = atomic_load_explicit(&keeper->store->trouble, memory_order_relaxed) != 0;
     for (uint32_t i = 0; i < LOG_SPARES; i++) {
-        if (i > 0 && full && !tombstones_only) {
+        if (i > 0 && trouble && !tombstones_only) {
             break;
         }
         struct segment *segment =
@@ -245,7 +246,8 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
         log->stalled = true;
         counter_add(&keeper->counters.stalls_spare, 1);
     }
-    if (!atomic_load_explicit(&keeper->store->full, memory_order_relaxed)) { /* a hint */
+    int32_t trouble = atomic_load_explicit(&keeper->store->trouble, memory_order_relaxed);
+    if (trouble == 0) {
         return;
     }
     if (batch->first_lsn != 0) {
@@ -260,7 +262,7 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
         log->count--;
     }
     for (struct store_op *op = op_list_pop(&refused); op; op = op_list_pop(&refused)) {
-        order_fail(keeper, op, STORE_FULL);
+        order_fail(keeper, op, trouble);
     }
 }
 

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define SPARE_FAILURES_MAX 3u
+
 /* Housekeeping: segments ahead of the logs, zeroes ahead of their pens, footers behind them. One
  * thread: the helper while the store serves, the opener before and the closer after. A log takes a
  * spare by exchanging its slot with NULL, so a spare has one owner at any time. */
@@ -50,8 +52,13 @@ int spare_refill(struct store *store) {
             }
         }
     }
-    bool full = r == -ENOSPC || r == -EDQUOT;
-    atomic_store_explicit(&store->full, full, memory_order_relaxed); /* a hint to the logs */
+    bool full = r == -ENOSPC || r == -EDQUOT || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+    store->spare_failures = r == 0 ? 0 : store->spare_failures + 1;
+    /* One failure of the disk may pass; space and descriptors are known to be gone at once. */
+    int32_t trouble = full                                          ? STORE_FULL
+                      : store->spare_failures >= SPARE_FAILURES_MAX ? STORE_READONLY
+                                                                    : 0;
+    atomic_store_explicit(&store->trouble, trouble, memory_order_relaxed); /* a hint */
     return r == 0 || full ? made : r;
 }
 

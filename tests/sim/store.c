@@ -465,7 +465,7 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     life->now_ns = NS_PER_S;
     life->sim = sim_disk_open(seed, &life->disk);
     choose_faults(life);
-    for (uint32_t i = 0; i < 12; i++) {
+    for (uint32_t i = 0; i < 24; i++) {
         crash_round(life);
     }
     if (life->store) {
