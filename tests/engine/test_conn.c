@@ -29,7 +29,8 @@ static void give_body(void *context, void *body, size_t bytes) {
 }
 
 static void setup(void) {
-    uint8_t *memory = aligned_alloc(CACHE_PAIR, out_pools_footprint(SMALL, LARGE, LEASED));
+    size_t bytes = out_pools_footprint(SMALL, LARGE, LEASED);
+    uint8_t *memory = aligned_alloc(CACHE_PAIR, (bytes + CACHE_PAIR - 1) / CACHE_PAIR * CACHE_PAIR);
     out_pools_init(&pools, memory, SMALL, LARGE, LEASED);
     memset(&conn, 0, sizeof conn);
     const struct store_memory memory_of_frames = {.take = take_body, .give = give_body};
