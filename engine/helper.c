@@ -59,6 +59,9 @@ static void fill_list(struct helper *helper, struct job *job, struct helper_page
     uint32_t count = 0;
     memcpy(&page->cursor, job->key.digest, sizeof page->cursor);
     int r = store_page(helper->core->engine->store, &page->cursor, items, max, &count);
+    if (page->cursor == UINT64_MAX) {
+        page->cursor = 0; /* the store's word for the end, then the wire's (docs/protocol.md) */
+    }
     page->bytes = 0;
     page->count = count;
     for (uint32_t i = 0; i < count; i++) {
