@@ -6,6 +6,7 @@ usage in a test file: `if __name__ == "__main__": cases.main()`; arguments pick 
 their name.
 """
 
+import os
 import signal
 import sys
 import tempfile
@@ -71,10 +72,15 @@ class Case(unittest.TestCase):
         )
 
 
+def give_up(*_):
+    """A time limit ends the whole run, not only the case that hangs, and its daemons with it."""
+    print("cases: ended by SIGTERM in the middle", flush=True)
+    daemon.discard_all()
+    os._exit(143)
+
+
 def main():
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # a time limit still cleans up its daemons
+    signal.signal(signal.SIGTERM, give_up)
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     if len(sys.argv) > 1:
         chosen = [

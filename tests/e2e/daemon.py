@@ -231,6 +231,6 @@ class Daemon:
 
 
 @atexit.register
-def _discard_all():
+def discard_all():
     for daemon in list(_live):
         daemon.discard()

@@ -170,7 +170,7 @@ class Client:
     def list(self):
         """Every (codec, bytes, multihash) of the store."""
         cursor, out = 0, []
-        while True:
+        for _ in range(100_000):
             reply = self.ask(request(LIST, self.next(), struct.pack(">QH", cursor, 256)))
             if reply.kind != ITEMS:
                 raise AssertionError(repr(reply))
@@ -185,6 +185,7 @@ class Client:
                 raise AssertionError(f"{len(reply.body) - at} bytes behind the last item")
             if cursor == 0:
                 return out
+        raise AssertionError("a list without an end")
 
 
 def mh_bytes(data, at):
