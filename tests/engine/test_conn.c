@@ -16,6 +16,7 @@ static struct conn conn;
 static struct frame_home home;
 static struct frame *frame; /* live, leased once by the test */
 static uint32_t bodies_out;
+static void *pool_memory;
 
 static void *take_body(void *context, size_t bytes, size_t align) {
     (void)context;
@@ -31,6 +32,7 @@ static void give_body(void *context, void *body, size_t bytes) {
 static void setup(void) {
     size_t bytes = out_pools_footprint(SMALL, LARGE, LEASED);
     uint8_t *memory = aligned_alloc(CACHE_PAIR, (bytes + CACHE_PAIR - 1) / CACHE_PAIR * CACHE_PAIR);
+    pool_memory = memory;
     out_pools_init(&pools, memory, SMALL, LARGE, LEASED);
     memset(&conn, 0, sizeof conn);
     const struct store_memory memory_of_frames = {.take = take_body, .give = give_body};
@@ -43,7 +45,12 @@ static void setup(void) {
     frame_fill(frame, 1, true);
 }
 
-TestSuite(conn, .init = setup);
+static void teardown(void) {
+    frame_home_close(&home);
+    free(pool_memory);
+}
+
+TestSuite(conn, .init = setup, .fini = teardown);
 
 static uint32_t leases(void) {
     return (uint32_t)(atomic_load(&frame->word) & FRAME_LEASES);
@@ -92,9 +99,9 @@ Test(conn, goes_the_ways_of_the_drawing) {
 }
 
 /* A panic ends the process, so each refused way is a test of its own. */
-#define REFUSED(name, from, to)                                            \
-    Test(conn, never_goes_from_##name, .init = setup, .signal = SIGABRT) { \
-        goes(from, to);                                                    \
+#define REFUSED(name, from, to)                             \
+    Test(conn, never_goes_from_##name, .signal = SIGABRT) { \
+        goes(from, to);                                     \
     }
 REFUSED(free_to_free, CONN_FREE, CONN_FREE)
 REFUSED(free_to_ready, CONN_FREE, CONN_READY)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What keeps one connection from costing the others, and a stream whole however it is cut:
- * engine/net.h, net_conn.c. */
+ * engine/net.c, engine/net_conn.c. */
 #include "tests/engine/rig.h"
 
 #include "base/clock.h"
