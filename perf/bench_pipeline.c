@@ -2,13 +2,15 @@
 
 /* bench_pipeline — a want through the whole pipeline in one process: G1, and G16's instructions.
  *
- *   request bytes -> tlv_reader -> job from the pool -> policy -> store_find: lease and proof
+ *   request bytes -> tlv_reader -> job from the pool -> store_find: lease and proof
  *                 -> reply head and body into the send buffer -> lease and job given back
  *
- * It is the turn of a net tile over light jobs without sockets: the same calls in the same order,
- * two clock reads a batch, the histogram the engine keeps. A batch is what one peer sent, so it is
- * one flow; 64 peers take turns. Blocks are all in memory; keys are drawn at random. A latency is
- * from a batch's bytes at the reader to its last reply byte. Heap calls are counted by wrapping the
+ * It is the turn of a net tile over light jobs without sockets: the same calls in the same order.
+ * As there, GETs of one class that find the policy empty are answered as they are read; --policy 1
+ * puts each through it, which is what happens once a second class is there. Besides: two clock
+ * reads a batch, the histogram the engine keeps. A batch is what one peer sent, so it is one flow;
+ * 64 peers take turns. Blocks are all in memory; keys are drawn at random. A latency is from a
+ * batch's bytes at the reader to its last reply byte. Heap calls are counted by wrapping the
  * allocator at link time, heap bytes as the allocator itself counts them.
  *
  * What others publish for this shape, on their machines (issue of the engine, performance brief):
@@ -33,7 +35,7 @@
 #define SAMPLES   (1u << 20)
 #define COPY_MAX  2048u /* bodies up to here are copied, as in the engine */
 
-static uint64_t keys = 1000000, bytes = 64, millis = 1000, wants_fixed, only_batch, quick;
+static uint64_t keys = 1000000, bytes = 64, millis = 1000, wants_fixed, only_batch, policy, quick;
 
 /* ---- heap calls ------------------------------------------------------------------------------ */
 
@@ -80,6 +82,8 @@ struct pipeline {
     struct tlv_reader reader;
     struct hist hists[CLASS_COUNT];
     struct sched_pick picks[BATCH_MAX];
+    struct job *direct[BATCH_MAX];
+    uint32_t direct_count;
     struct find finds[BATCH_MAX];
     uint8_t *requests;
     uint32_t offsets[REQUESTS + 1];
@@ -94,19 +98,20 @@ static void admit(struct pipeline *pipeline, const uint8_t *bytes_in, size_t cou
     uint16_t flow = pipeline->flow++ & 63;
     struct tlv_step step;
     for (;;) {
-        struct key key;
-        enum tlv_event event = tlv_reader_step(&pipeline->reader, bytes_in, count, &step, &key);
+        struct job *job = pool_get(&pipeline->jobs); /* ahead of the parser, which fills its key */
+        if (!job) {
+            kit_fail("no job free");
+        }
+        enum tlv_event event =
+            tlv_reader_step(&pipeline->reader, bytes_in, count, &step, &job->key);
         bytes_in += step.used;
         count -= step.used;
         if (event == TLV_EVENT_MORE) {
+            pool_put(&pipeline->jobs, job);
             return;
         }
         if (event != TLV_EVENT_REQUEST) {
             kit_fail("the reader did not take its own request");
-        }
-        struct job *job = pool_get(&pipeline->jobs);
-        if (!job) {
-            kit_fail("no job free");
         }
         job->arrived_ns = now_ns;
         job->queued_ns = 0;
@@ -117,8 +122,9 @@ static void admit(struct pipeline *pipeline, const uint8_t *bytes_in, size_t cou
         job->deadline_ms = step.request.deadline_ms;
         job->arg = 0;
         job->data_bytes = 0;
-        job->key = key;
-        if (!sched_push(pipeline->sched, job, 500, now_ns)) {
+        if (!policy) {
+            pipeline->direct[pipeline->direct_count++] = job;
+        } else if (!sched_push(pipeline->sched, job, 500, now_ns)) {
             kit_fail("the policy is full");
         }
     }
@@ -139,6 +145,14 @@ static size_t reply(uint8_t *out, const struct job *job, const struct find *find
     return used;
 }
 
+static uint32_t from_policy(struct pipeline *pipeline, uint32_t count, uint64_t now_ns) {
+    uint32_t picked = sched_pick(pipeline->sched, pipeline->picks, count, 0, now_ns);
+    for (uint32_t i = 0; i < picked; i++) {
+        pipeline->direct[i] = pipeline->picks[i].job;
+    }
+    return picked;
+}
+
 /* One turn over one connection's bytes. Not inlined, so that callgrind can be told its name. */
 __attribute__((noinline)) static uint64_t pipeline_turn(struct pipeline *pipeline, uint32_t first,
                                                         uint32_t count) {
@@ -146,14 +160,15 @@ __attribute__((noinline)) static uint64_t pipeline_turn(struct pipeline *pipelin
     store_turn(pipeline->store, 0);
     admit(pipeline, pipeline->requests + pipeline->offsets[first],
           pipeline->offsets[first + count] - pipeline->offsets[first], arrived_ns);
-    uint32_t picked = sched_pick(pipeline->sched, pipeline->picks, count, 0, arrived_ns);
+    uint32_t picked = policy ? from_policy(pipeline, count, arrived_ns) : pipeline->direct_count;
+    pipeline->direct_count = 0;
     for (uint32_t i = 0; i < picked; i++) {
-        pipeline->finds[i].key = &pipeline->picks[i].job->key;
+        pipeline->finds[i].key = &pipeline->direct[i]->key;
     }
     store_find(pipeline->store, 0, pipeline->finds, picked);
     size_t used = 0;
     for (uint32_t i = 0; i < picked; i++) {
-        struct job *job = pipeline->picks[i].job;
+        struct job *job = pipeline->direct[i];
         const struct find *find = &pipeline->finds[i];
         used += reply(pipeline->out + used, job, find);
         pipeline->not_frames += find->state != FIND_FRAME;
@@ -163,11 +178,10 @@ __attribute__((noinline)) static uint64_t pipeline_turn(struct pipeline *pipelin
     }
     uint64_t took_ns = clock_ns() - arrived_ns;
     for (uint32_t i = 0; i < picked; i++) {
-        struct job *job = pipeline->picks[i].job;
+        struct job *job = pipeline->direct[i];
         hist_record(&pipeline->hists[job->class], took_ns, 1);
         pool_put(&pipeline->jobs, job);
     }
-    sched_served(pipeline->sched, pipeline->picks[0].job->class, took_ns / picked, picked);
     kit_keep(pipeline->out);
     pipeline->out_bytes += used;
     pipeline->answered += picked;
@@ -260,6 +274,7 @@ int main(int argc, char **argv) {
         {"--millis", &millis, "how long each batch size runs"},
         {"--wants", &wants_fixed, "instead: this many wants of each batch size (rounded up)"},
         {"--batch", &only_batch, "only this batch size: 1, 16 or 64"},
+        {"--policy", &policy, "1: through the policy, as where classes compete"},
         {"--quick", &quick, "small and short, to see that it works"},
     };
     kit_options(argc, argv, options, array_count(options));
