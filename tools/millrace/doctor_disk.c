@@ -76,9 +76,8 @@ static void look_type(struct doctor *doctor, const char *path, const struct stat
 
 static void look_space(struct doctor *doctor, const struct statfs *fs) {
     uint64_t unused = (uint64_t)fs->f_bavail * (uint64_t)fs->f_bsize;
-    enum doctor_level level = unused < 16 * MiB  ? DOCTOR_BAD
-                              : unused < 2 * GiB ? DOCTOR_WARN
-                                                 : DOCTOR_OK;
+    /* Never worse than a warning: a full store must still start, to be read and to delete. */
+    enum doctor_level level = unused < 2 * GiB ? DOCTOR_WARN : DOCTOR_OK;
     struct doctor_finding *finding = doctor_add(doctor, "free space", level);
     say(finding->found, "%llu MiB free of %llu MiB", (unsigned long long)(unused / MiB),
         (unsigned long long)((uint64_t)fs->f_blocks * (uint64_t)fs->f_bsize / MiB));
@@ -121,6 +120,9 @@ static int write_page(const char *dir, bool *ret_direct) {
 static void look_direct(struct doctor *doctor, const char *path) {
     bool direct = true;
     int error = write_page(path, &direct);
+    if (error == ENOSPC) {
+        return; /* said under free space */
+    }
     if (error != 0) {
         struct doctor_finding *finding = doctor_add(doctor, "store directory", DOCTOR_BAD);
         say(finding->found, "%.120s cannot be written: %s", path, strerror(error));
