@@ -35,7 +35,7 @@ class Paths(cases.Case):
             trace, ("arrived_us", "queued_us", "started_us", "finished_us", "replied_us")
         )
 
-    def on(self, flags, split=False):
+    def on(self, flags):
         d = self.daemon(flags=flags)
         block = raw_block(random.Random(1).randbytes(1000))
         with tlv.Client(d.address) as c:
@@ -44,23 +44,20 @@ class Paths(cases.Case):
             before = d.ask("stat")["paths"]
             for _ in range(100):
                 self.assertEqual(c.get(block.mh).body, block.data)
-            if split:
-                self.assertHeavy(self.traced(d, "last_heavy", ("get",)))
-                wait_for(
-                    lambda: d.ask("stat")["paths"]["heavy"] >= before["heavy"] + 100,
-                    "100 more heavy ones",
-                )
-            else:
-                trace = self.traced(d, "last_light", ("get",))
-                cores = {step.rpartition(" ")[2] for step in trace["path"]}
-                self.assertEqual(len(cores), 1, f"a light one left its core: {trace}")
-                self.assertNotIn("work", " ".join(trace["path"]))
-                self.assertRegex(trace["path"][0], r"^net \d+")
-                self.assertStamps(trace, ("arrived_us", "replied_us"))
-                wait_for(
-                    lambda: d.ask("stat")["paths"]["light"] >= before["light"] + 99,
-                    "99 more light ones",
-                )
+            trace = self.traced(d, "last_light", ("get",))
+            cores = {step.rpartition(" ")[2] for step in trace["path"]}
+            self.assertEqual(len(cores), 1, f"a light one left its core: {trace}")
+            self.assertNotIn("work", " ".join(trace["path"]))
+            self.assertRegex(trace["path"][0], r"^net \d+")
+            self.assertStamps(trace, ("arrived_us", "replied_us"))
+            # The first ones may be disk reads: the frame is filled by them, then told to its owner.
+            wait_for(
+                lambda: d.ask("stat")["paths"]["light"] >= before["light"] + 90,
+                "nearly all gets to be light",
+            )
+            after = d.ask("stat")["paths"]
+            total = after["light"] - before["light"] + after["heavy"] - before["heavy"]
+            self.assertGreaterEqual(total, 100, "every get is counted on one of the two ways")
         self.assertEqual(d.stop(), 0)
         d.start()  # memory is cold now: the first get is a disk read, and goes the heavy way
         with tlv.Client(d.address) as c:
@@ -95,7 +92,7 @@ class Paths(cases.Case):
     def test_split(self):
         if "split" not in layouts():
             self.skipTest("one CPU is all there is")
-        topo = self.on(layouts()["split"], split=True).ask("topo")
+        topo = self.on(layouts()["split"]).ask("topo")
         tiles = [set(core["tiles"]) for core in topo["cores"]]
         self.assertTrue(any("net" in t and "work" not in t for t in tiles), topo)
         self.assertTrue(any("work" in t and "net" not in t for t in tiles), topo)
