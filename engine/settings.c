@@ -56,8 +56,8 @@ const struct option settings_table[] = {
          "Directory of the store; it also holds millrace.pid and admin.sock."),
     SIZE("store.segment_size", store_segment_bytes, "0", 0, STORE_SEGMENT_BYTES_MAX, false,
          "bytes",
-         "Size of a segment file, a power of two from 4MiB; decided when the store is made, 0 takes "
-         "what it was made with (256MiB for a new one)."),
+         "Size of a segment file, a power of two from 4MiB; decided when the store is made, 0 "
+         "takes what it was made with (256MiB for a new one)."),
     SIZE("store.memory", store_memory_bytes, "256MiB", MiB, 64 * 1024 * GiB, false, "bytes",
          "Memory for blocks that are read often, all cores together."),
     SIZE("store.quota", store_quota_bytes, "0", 0, UINT64_C(1) << 60, false, "bytes",

@@ -5,8 +5,9 @@ says when nobody listens. What the commands do with a daemon is in tests/e2e.
 
     test_commands.py PATH/TO/millrace
 
-Covers tools/millrace/main.c, cmd_block.c, cmd_config.c, cmd_decode.c, cmd_doctor.c, cmd_export.c,
-cmd_import.c, cmd_ls.c, cmd_serve.c, cmd_stat.c, cmd_top.c, cmd_verify.c and remote.c.
+Covers tools/millrace/main.c, tools/millrace/cmd_block.c, tools/millrace/cmd_config.c,
+tools/millrace/cmd_decode.c, tools/millrace/cmd_doctor.c, tools/millrace/cmd_serve.c,
+tools/millrace/cmd_stat.c and tools/millrace/cmd_top.c.
 """
 
 import json

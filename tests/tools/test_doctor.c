@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Covers tools/millrace/doctor.c, tools/millrace/doctor_disk.c and tools/millrace/doctor_uring.c.
+ */
+
 static struct settings defaults(const char *dir) {
     struct settings settings;
     memset(&settings, 0, sizeof settings);

@@ -5,7 +5,9 @@ goes away on purpose: what the daemon must never do, the commands must survive a
 
     test_transfer.py PATH/TO/millrace
 
-Covers tools/millrace/flight.c, import.c, walk.c, progress.c, remote.c and the commands upon them.
+Covers tools/millrace/flight.c, tools/millrace/import.c, tools/millrace/walk.c,
+tools/millrace/progress.c, tools/millrace/remote.c, tools/millrace/cmd_import.c,
+tools/millrace/cmd_export.c, tools/millrace/cmd_ls.c and tools/millrace/cmd_verify.c.
 """
 
 import hashlib
@@ -64,7 +66,8 @@ class Peer(socketserver.StreamRequestHandler):
             return False
         if mood.get("busy_every") and self.count % mood["busy_every"] == 0:
             self.server.busy += 1
-            self.wfile.write(tlv.frame(tlv.BUSY, number + struct.pack(">II", mood.get("retry_ms", 2), 100)))
+            wait = struct.pack(">II", mood.get("retry_ms", 2), 100)
+            self.wfile.write(tlv.frame(tlv.BUSY, number + wait))
             return True
         self.wfile.write(self.answer(kind, number, payload, body, mood))
         return True
