@@ -10,6 +10,8 @@
 #include "base/bits.h"
 #include "base/must.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Estimated cost of light requests, in ns of this core: the work and its share of the socket. */
@@ -248,13 +250,25 @@ static void fill_job(const struct net *net, const struct conn *conn, struct job 
     job->status = JOB_OK;
 }
 
+/* The key cannot be stored here; a hash function we do not have is refused by its name. */
+cold_path static void refuse_key(struct net *net, struct conn *conn,
+                                 const struct tlv_request *request) {
+    char text[64];
+    bool unknown = request->key_code == TLV_CODE_UNKNOWN_HASH;
+    if (unknown) {
+        snprintf(text, sizeof text, "hash function 0x%" PRIx64 " not available",
+                 request->refused_hash);
+    }
+    net_reply_fault(net, conn, request->id, request->key_code, unknown ? text : NULL);
+}
+
 /* A request with a body: memory for it, or a refusal and a body that is skipped. */
 static void begin_upload(struct net *net, struct conn *conn, struct job *job,
                          const struct tlv_request *request) {
     if (request->type == TLV_PUT && request->body_bytes > net->block_bytes_max) {
         net_reply_fault(net, conn, request->id, TLV_CODE_TOO_LARGE, NULL);
     } else if (request->key_refused) {
-        net_reply_fault(net, conn, request->id, request->key_code, NULL);
+        refuse_key(net, conn, request);
     } else if (!body_take(net, job, request->body_bytes)) {
         counter_add(&net->counters.no_body_memory, 1);
         net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
@@ -281,7 +295,7 @@ static void push_helped(struct net *net, struct job *job) {
 static void begin_request(struct net *net, struct conn *conn, struct job *job,
                           const struct tlv_request *request) {
     if (unlikely(request->key_refused)) {
-        net_reply_fault(net, conn, request->id, request->key_code, NULL);
+        refuse_key(net, conn, request);
         net->spare_job = job;
         return;
     }
