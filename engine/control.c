@@ -36,9 +36,7 @@ int control_block_signals(void) {
     return err_raise(-pthread_sigmask(SIG_BLOCK, &set, NULL));
 }
 
-/* ---- reload
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- reload --------------------------------------------------------------------------------- */
 
 /* A setting that may not change while running, and did. */
 static const struct option *fixed_change(const struct settings *now,
@@ -75,7 +73,10 @@ int control_reload(struct engine *engine, char *why, size_t why_bytes) {
                        fixed->name);
         return OPTION_BAD;
     }
-    *next = wanted; /* no core reads it: two reloads are a tick and more apart */
+    /* The block not in use may still be read by a core that has not ticked since the last reload.
+     */
+    (void)poll(NULL, 0, (int)(2 * CORE_TICK_NS / NS_PER_MS));
+    *next = wanted;
     atomic_store_explicit(&engine->current, next,
                           memory_order_release); /* pairs with tick() in core.c */
     log_setup((enum log_level)wanted.log_level, (enum log_form)wanted.log_form);
@@ -93,9 +94,7 @@ static void on_hangup(struct engine *engine) {
     (void)sd_notify(0, "READY=1");
 }
 
-/* ---- stopping
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- stopping ------------------------------------------------------------------------------- */
 
 struct stopping {
     struct io bells; /* a ring of control's own: only for waking cores */
@@ -174,9 +173,7 @@ static void on_terminate(struct engine *engine, struct stopping *stopping) {
     }
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------------------------- */
 
 static void read_signals(struct engine *engine, struct stopping *stopping, int fd) {
     struct signalfd_siginfo info;

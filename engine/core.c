@@ -75,8 +75,7 @@ void core_ask(struct core *core, enum core_wish wish, struct io *control_io) {
     }
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------------------------- */
 
 static void tick(struct core *core) {
     uint32_t wish = atomic_load_explicit(&core->wish, memory_order_relaxed);

@@ -93,8 +93,7 @@ static uint32_t cost_of(const struct job *job) {
     return COST_READ_NS;
 }
 
-/* ---- in: class rings to the policy
- * --------------------------------------------------------------------- */
+/* ---- in: class rings to the policy ---------------------------------------------------------- */
 
 static void take_batch(struct dispatch *dispatch, struct batch *batch) {
     for (uint32_t i = 0; i < batch->count; i++) {
@@ -133,8 +132,7 @@ static void take_input(struct dispatch *dispatch) {
     }
 }
 
-/* ---- out: batches to work tiles
- * --------------------------------------------------------------------------- */
+/* ---- out: batches to work tiles ------------------------------------------------------------- */
 
 static bool tile_can_take(const struct dispatch_tile *tile) {
     /* Full in every way: two batches out and a third that may not grow. */

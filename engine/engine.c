@@ -36,8 +36,7 @@ static int complain(char *why, size_t why_bytes, int band, const char *format, .
     return band;
 }
 
-/* ---- cores and their memory
- * ---------------------------------------------------------------------------------- */
+/* ---- cores and their memory ----------------------------------------------------------------- */
 
 /* What one core's region must hold, by the tiles it hosts. */
 static size_t core_need(const struct engine *engine, const struct layout_core *place) {
@@ -118,9 +117,7 @@ static int open_cores(struct engine *engine, char *why, size_t why_bytes) {
     return 0;
 }
 
-/* ---- the store
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the store ------------------------------------------------------------------------------ */
 
 static void submit_to_ring(void *backend, struct disk_op *op) {
     io_disk(backend, op);
@@ -169,9 +166,7 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
                     engine->report.why[0] ? engine->report.why : err_text(r));
 }
 
-/* ---- tiles
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- tiles ---------------------------------------------------------------------------------- */
 
 static int open_tiles(struct engine *engine, char *why, size_t why_bytes) {
     uint32_t keeper = 0;
@@ -221,8 +216,7 @@ static int launch(struct engine *engine, char *why, size_t why_bytes) {
     return 0;
 }
 
-/* ---- files in the store directory
- * ---------------------------------------------------------------------------------- */
+/* ---- files in the store directory ----------------------------------------------------------- */
 
 static int write_pid(const struct engine *engine, char *why, size_t why_bytes) {
     char path[600];
@@ -275,9 +269,7 @@ static void say_hello(const struct engine *engine) {
     }
 }
 
-/* ---- open, run, close
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- open, run, close ----------------------------------------------------------------------- */
 
 /* The order of boot; what fails is undone by engine_close, which accepts a half-built engine. */
 static int boot(struct engine *engine, char *why, size_t why_bytes) {

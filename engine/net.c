@@ -20,10 +20,9 @@ COUNTER_NAMES(net, NET_COUNTERS);
 #define NET_MESSAGES       512u
 #define NET_SEND_PIECES    64u            /* iovecs of one send */
 #define NET_SEND_BYTES     (1024u * 1024) /* of one send, about */
-#define NET_WAIT_ALL_BYTES (256u * 1024)  /* up to here one send operation delivers everything */
+#define NET_WAIT_ALL_BYTES (64u * 1024)   /* up to here one send operation delivers everything */
 
-/* ---- set-up
- * ------------------------------------------------------------------------------------------ */
+/* ---- set-up --------------------------------------------------------------------------------- */
 
 struct net_sizes {
     uint32_t conns, jobs, small, large, leased, buffers[IO_GROUPS];
@@ -131,9 +130,7 @@ void net_start(struct net *net) {
     }
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 /* A slot is not reused while the kernel holds an operation of it, so the generation must match. */
 static struct conn *conn_of(struct net *net, const struct io_event *event) {
@@ -181,7 +178,7 @@ static void on_receive(struct net *net, const struct io_event *event) {
         }
         return;
     }
-    if (event->result == -ENOBUFS && conn->state != CONN_CLOSING) {
+    if (event->result == -ENOBUFS) {
         counter_add(&net->counters.starved, 1);
         conn->starved = true;
         conn->next_starved = net->starved[conn->group];
@@ -249,9 +246,7 @@ void net_event(struct net *net, const struct io_event *event) {
     }
 }
 
-/* ---- the turn
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the turn ------------------------------------------------------------------------------- */
 
 /* Those that were held back look again. */
 static void serve_waiting(struct net *net) {
@@ -410,6 +405,7 @@ static bool send_output(struct net *net, struct conn *conn) {
     }
     conn->send_out = true;
     conn->sending = bytes;
+    conn->progress_ns = net->core->now_ns; /* from here on the peer is what it waits for */
     counter_add(&net->counters.sends, 1);
     return true;
 }
@@ -436,8 +432,7 @@ bool net_flush(struct net *net) {
     return left || net->wake;
 }
 
-/* ---- the lazy tick
- * --------------------------------------------------------------------------------------------- */
+/* ---- the lazy tick -------------------------------------------------------------------------- */
 
 static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
     uint64_t quiet = net->core->now_ns - conn->progress_ns;

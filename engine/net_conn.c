@@ -14,8 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- lists
- * -------------------------------------------------------------------------------------------- */
+/* ---- lists ---------------------------------------------------------------------------------- */
 
 void net_conn_stall(struct net *net, struct conn *conn) {
     if (!conn->waiting) {
@@ -43,8 +42,7 @@ void net_conn_dirty(struct net *net, struct conn *conn) {
     }
 }
 
-/* ---- the life of a connection
- * ---------------------------------------------------------------------------- */
+/* ---- the life of a connection --------------------------------------------------------------- */
 
 /* On loopback every connection is a flow of its own; else those of one /24 or /56 share one. */
 static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint32_t core) {
@@ -218,8 +216,7 @@ void net_conn_try_free(struct net *net, struct conn *conn) {
                               memory_order_relaxed); /* a number for the acceptor */
 }
 
-/* ---- accepting: one tile listens and gives each connection to the core with the fewest
- * ------------------- */
+/* ---- accepting: one tile listens and gives each connection to the core with the fewest ------ */
 
 /* Returns: the core with the fewest connections, and how many there are on all of them. */
 static uint32_t emptiest_core(struct net *net, uint64_t *ret_all) {

@@ -76,8 +76,7 @@ static void keep_trace(struct net_trace *trace, const struct job *job, uint32_t 
     atomic_store_explicit(&trace->work, work, memory_order_relaxed);
 }
 
-/* ---- the bytes of each answer
- * ------------------------------------------------------------------------ */
+/* ---- the bytes of each answer ---- */
 
 /* A GET's block, whole or in part. Takes the lease over, also when it returns false for want of
  * room: then the caller still holds it. */
@@ -85,6 +84,9 @@ static bool write_value(struct net *net, struct conn *conn, struct job *job, str
     uint32_t total = frame_bytes(frame);
     uint32_t offset = job->arg;
     if (unlikely(offset > total)) {
+        if (out_pools_free(&net->outs) == 0) {
+            return false;
+        }
         net_reply_fault(net, conn, job->id, TLV_CODE_RANGE, NULL);
         frame_give_back(frame);
         return true;
@@ -244,8 +246,24 @@ static void drop_data(struct net *net, struct job *job) {
     job->data = NULL;
 }
 
+/* Puts a request aside whose connection does not take its replies. */
+static void defer(struct net *net, struct conn *conn, struct job *job) {
+    counter_add(&net->counters.deferred, 1);
+    job_chain_push(&conn->deferred, job);
+    if (!conn->out_head) {
+        net_conn_stall(net, conn); /* no send of its own will bring it back */
+    }
+}
+
 bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns) {
     struct conn *conn = pool_at(&net->conns, job->conn);
+    bool got = job->kind == JOB_GET && job->status == JOB_OK;
+    if (unlikely(got && conn->state != CONN_CLOSING && conn->out_bytes >= net->output_bytes_max)) {
+        frame_give_back(job->data); /* a slow peer keeps its place in line, not a frame */
+        job->data = NULL;
+        defer(net, conn, job);
+        return true;
+    }
     if (conn->state == CONN_CLOSING) {
         drop_data(net, job);
         job->status = JOB_CANCELED;
@@ -267,8 +285,7 @@ bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns)
     return true;
 }
 
-/* ---- light
- * ------------------------------------------------------------------------------------------- */
+/* ---- light ---- */
 
 /* One key of a HAVE's body. A hash function we do not have is no error: nothing is stored under it,
  * and nothing is under an empty digest, which stands for it. */
@@ -326,12 +343,6 @@ static bool answer_have(struct net *net, struct conn *conn, struct job *job) {
         count -= group;
     }
     return true;
-}
-
-/* Puts a request aside whose connection does not take its replies. */
-static void defer(struct net *net, struct conn *conn, struct job *job) {
-    counter_add(&net->counters.deferred, 1);
-    job_chain_push(&conn->deferred, job);
 }
 
 static void answer_simple(struct net *net, struct conn *conn, struct job *job) {

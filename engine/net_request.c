@@ -20,8 +20,7 @@
 #define COST_HAVE_NS     300u
 #define COST_HAVE_KEY_NS 30u
 
-/* ---- jobs: each class has a share of its own, the rest is for whoever comes
- * ---------------------- */
+/* ---- jobs: each class has a share of its own, the rest is for whoever comes ----------------- */
 
 static uint32_t own_share(const struct net *net) {
     return net->jobs.slots_max / 8;
@@ -64,8 +63,7 @@ void net_job_give(struct net *net, struct job *job) {
     net->wake |= net->waiting_head != NULL; /* somebody may have waited for one */
 }
 
-/* ---- bodies
- * -------------------------------------------------------------------------------------- */
+/* ---- bodies --------------------------------------------------------------------------------- */
 
 /* Returns: false when upload memory is full; an empty body needs none. */
 static bool body_take(struct net *net, struct job *job, uint32_t bytes) {
@@ -93,8 +91,7 @@ void net_body_free(struct net *net, struct job *job) {
     }
 }
 
-/* ---- heavy: containers of one class
- * ---------------------------------------------------------------- */
+/* ---- heavy: containers of one class --------------------------------------------------------- */
 
 static struct batch *batch_take(struct net *net, enum job_class class) {
     struct batch *batch;
@@ -170,8 +167,7 @@ void net_flush_heavy(struct net *net) {
     flush_helped(net);
 }
 
-/* ---- requests
- * --------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 static void push_policy(struct net *net, struct job *job) {
     uint32_t cost =
@@ -397,19 +393,25 @@ static bool may_read(struct net *net, const struct conn *conn) {
            !conn->deferred.head;
 }
 
+static bool stopped_at(uint32_t used, uint32_t *ret_used) {
+    *ret_used = used;
+    return false;
+}
+
 /* Reads one buffer's bytes. Returns: false if it had to stop; *ret_used says where. */
 static bool read_bytes(struct net *net, struct conn *conn, const uint8_t *bytes, uint32_t count,
                        uint32_t *ret_used) {
     uint32_t used = 0;
     bool stopped = false;
     while (used < count && !stopped) {
-        struct job *job =
-            may_read(net, conn) ? net_job_take(net, (enum job_class)conn->class) : NULL;
+        if (!may_read(net, conn)) {
+            return stopped_at(used, ret_used);
+        }
+        struct job *job = net_job_take(net, (enum job_class)conn->class);
         if (!job || out_pools_free(&net->outs) < 2) {
             counter_add(job ? &net->counters.no_room : &net->counters.no_jobs, 1);
             net->spare_job = job ? job : net->spare_job;
-            stopped = true;
-            break;
+            return stopped_at(used, ret_used);
         }
         struct tlv_step step;
         enum tlv_event event =

@@ -23,15 +23,18 @@
  * hundred equal dispatches are 25, 25, 33, 17 to the job. When nothing is queued all start again
  * from zero. */
 
-#define ROUNDS       64u /* of the calendar: bits of a word */
-#define NONE         0u  /* node 0 is the head of a class list, never in a flow */
-#define SHARE_MAX    100u
-#define VIRTUAL_MAX  (UINT64_C(1) << 62) /* one job adds less than 2^52 */
-#define BOOST_COST   100                 /* a dispatch earns boost_percent of it */
-#define BOOST_SAVED  (10 * BOOST_COST)   /* so an hour without need buys ten in a row, not more */
-#define P50_STEP     32u                 /* one batch moves the median estimate by a 32nd */
-#define TARGET_PARTS 5u                  /* CoDel's target: a fifth of the class's, or */
-#define P50_TIMES    5u                  /* five times its median service */
+#define ROUNDS      64u /* of the calendar: bits of a word */
+#define NONE        0u  /* node 0 is the head of a class list, never in a flow */
+#define SHARE_MAX   100u
+#define VIRTUAL_MAX (UINT64_C(1) << 62) /* one job adds less than 2^52 */
+#define BOOST_COST  100                 /* a dispatch earns boost_percent of it */
+#define BOOST_SAVED (10 * BOOST_COST)   /* so an hour without need buys ten in a row, not more */
+#define P50_STEP    32u                 /* one batch moves the median estimate by a 32nd */
+#define CODEL_SEEN_MIN                                                                         \
+    8u                  /* jobs an interval must have shown before it can be called overloaded \
+                         */
+#define TARGET_PARTS 5u /* CoDel's target: a fifth of the class's, or */
+#define P50_TIMES    5u /* five times its median service */
 
 struct node {
     struct job *job;
@@ -60,6 +63,7 @@ struct codel {
     uint64_t ends_ns; /* of the running interval; 0: none has begun */
     uint64_t least_ns;
     uint64_t target_ns;
+    uint32_t seen; /* jobs in the running interval */
     bool overloaded;
 };
 
@@ -310,10 +314,13 @@ static cold_path void codel_interval_ends(struct codel *codel, uint64_t delay_ns
                                           uint64_t interval_ns, uint64_t *overloads) {
     /* The first job, or the first after an interval in which none was seen: nothing is known. */
     bool stale = codel->ends_ns == 0 || now_ns - codel->ends_ns > interval_ns;
-    codel->overloaded = !stale && codel->least_ns > codel->target_ns;
+    /* Few jobs say little: one client that waits for each answer is not an overload. */
+    codel->overloaded =
+        !stale && codel->seen >= CODEL_SEEN_MIN && codel->least_ns > codel->target_ns;
     *overloads += codel->overloaded;
     codel->ends_ns = now_ns + interval_ns;
     codel->least_ns = delay_ns;
+    codel->seen = 0;
 }
 
 /* Returns: true if the job is to be shed. */
@@ -324,6 +331,7 @@ static inline bool codel_step(struct sched *sched, uint32_t class, uint64_t dela
         codel_interval_ends(codel, delay_ns, now_ns, sched->config.codel_interval_ns,
                             &sched->stats.overloaded[class]);
     }
+    codel->seen++;
     if (delay_ns < codel->least_ns) {
         codel->least_ns = delay_ns;
     }

@@ -38,9 +38,7 @@ static json_t *counters_json(const counter_t *values, const struct counter_info 
     return object;
 }
 
-/* ---- classes
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- classes -------------------------------------------------------------------------------- */
 
 static void sum_latency(const struct engine *engine, enum job_class class, struct hist *sum) {
     memset(sum, 0, sizeof *sum);
@@ -103,9 +101,7 @@ static json_t *class_json(const struct engine *engine, enum job_class class) {
     return object;
 }
 
-/* ---- parts
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- parts ---------------------------------------------------------------------------------- */
 
 static json_t *store_json(const struct engine *engine) {
     uint64_t sums[store_counter_count] = {0};
@@ -214,7 +210,10 @@ static json_t *rings_json(const struct engine *engine) {
         for (uint32_t n = 0; n < engine->layout.count; n++) {
             (void)snprintf(name, sizeof name, "done, core %u to %u", engine->cores[w].place.name,
                            engine->cores[n].place.name);
-            add_ring(rings, name, engine->mesh.done[w][n], 0);
+            const struct ring *done = engine->mesh.done[w][n];
+            if (engine->layout.count <= 4 || (done && ring_count(done) > 0)) { /* they are n * n */
+                add_ring(rings, name, done, 0);
+            }
         }
     }
     add_ring(rings, "helper", engine->mesh.helper_in, 0);

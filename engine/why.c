@@ -96,9 +96,7 @@ static json_t *trace_json(const struct engine *engine, bool heavy) {
     return object;
 }
 
-/* ---- limits
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- limits --------------------------------------------------------------------------------- */
 
 struct limit {
     const char *what;

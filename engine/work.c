@@ -26,8 +26,7 @@ void work_open(struct work *work, struct core *core, uint32_t keeper_index) {
               WORK_OPS_MAX);
 }
 
-/* ---- home
- * ---------------------------------------------------------------------------------------------- */
+/* ---- home ----------------------------------------------------------------------------------- */
 
 static void send_home(struct work *work, struct job *job, uint64_t now_ns) {
     job->finished_ns = job_since(job, now_ns);
@@ -98,9 +97,7 @@ static void take_finished(struct work *work) {
     }
 }
 
-/* ---- begin
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- begin ---------------------------------------------------------------------------------- */
 
 static uint8_t op_kind(const struct job *job) {
     switch ((enum job_kind)job->kind) {
