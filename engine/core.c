@@ -148,8 +148,7 @@ static uint64_t wait_limit(const struct core *core) {
     return due > core->now_ns + 1000 ? due - core->now_ns : 1000;
 }
 
-/* A core that is ours alone looks a little longer before it parks: at most what a park would cost.
- */
+/* A core that is ours alone looks on a little before it parks: at most what a park would cost. */
 static bool spin(struct core *core) {
     if (core->spin_ns_max == 0) {
         return false;
@@ -208,8 +207,7 @@ static void turn(struct core *core) {
         backlog |= work_poll(core->work);
     }
     if (core->dispatch && dispatch_has_input(core->dispatch)) {
-        backlog =
-            true; /* a fused core's work tile sent containers home: the next batch may close */
+        backlog = true; /* this core's own work tile sent containers home: a batch may close */
     }
     if (core->net) {
         (void)net_collect(core->net);

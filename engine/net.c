@@ -321,7 +321,7 @@ bool net_poll(struct net *net) {
     }
     net->direct_ns = 0;
     bool backlog = run_light(net);
-    net_flush_heavy(net);
+    backlog |= net_flush_heavy(net);
     serve_starved(net);
     return backlog;
 }

@@ -171,7 +171,8 @@ void net_job_give(struct net *net, struct job *job);
 void net_push_heavy(struct net *net, struct job *job);
 void net_push_light(struct net *net, struct job *job);
 void net_body_free(struct net *net, struct job *job);
-void net_flush_heavy(struct net *net);
+/* Returns: whether some found no container or a full ring: the scheduler empties both soon. */
+bool net_flush_heavy(struct net *net);
 
 /* net_reply.c */
 void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count);

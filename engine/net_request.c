@@ -153,18 +153,20 @@ static void flush_helped(struct net *net) {
     }
 }
 
-void net_flush_heavy(struct net *net) {
+bool net_flush_heavy(struct net *net) {
+    bool left = false;
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         while (net->unpushed[c].head && batch_add(net, net->unpushed[c].head)) {
             /* batch_add stored the pointer only: popping now leaves the job as it is */
             (void)job_chain_pop(&net->unpushed[c]);
         }
         if (net->open[c] && net->open[c]->count > 0) {
-            (void)batch_push(
-                net, (enum job_class)c); /* full ring: it stays open, next turn tries again */
+            (void)batch_push(net, (enum job_class)c); /* full: it stays open for the next turn */
         }
+        left |= net->open[c] || net->unpushed[c].head;
     }
     flush_helped(net);
+    return left;
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
