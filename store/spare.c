@@ -29,9 +29,11 @@ static int spare_make(struct store *store, struct keeper *keeper, uint32_t slot)
         return -ENOSPC;
     }
     struct segment *segment = NULL;
-    int r =
-        segment_make(&store->segments,
-                     &(struct segment_order){.log = keeper->index, .page = store->page}, &segment);
+    int r = segment_make(&store->segments,
+                         &(struct segment_order){.log = keeper->index,
+                                                 .create_lsn = lsn_make(store->segments.epoch, 0),
+                                                 .page = store->page},
+                         &segment);
     if (r != 0) {
         return r;
     }

@@ -579,7 +579,7 @@ uint64_t sim_disk_calls(const struct sim_disk *sim) {
     return sim->calls;
 }
 
-uint8_t *sim_disk_bytes(struct sim_disk *sim, const char *name, uint64_t *ret_bytes) {
+const uint8_t *sim_disk_bytes(struct sim_disk *sim, const char *name, uint64_t *ret_bytes) {
     struct file *file = find_file(sim, name);
     if (!file) {
         return NULL;
@@ -588,10 +588,19 @@ uint8_t *sim_disk_bytes(struct sim_disk *sim, const char *name, uint64_t *ret_by
     return file->disk_bytes;
 }
 
+void sim_disk_spoil(struct sim_disk *sim, const char *name, uint64_t offset, const void *with,
+                    size_t bytes) {
+    struct file *file = find_file(sim, name);
+    must(file != NULL && offset + bytes <= file->disk_size);
+    memcpy(file->disk_bytes + offset, with, bytes);
+    memcpy(file->now_bytes + offset, with, bytes);
+}
+
 void sim_disk_set_size(struct sim_disk *sim, const char *name, uint64_t bytes) {
     struct file *file = find_file(sim, name);
     must(file != NULL);
     file->disk_size = bytes;
+    file->now_size = bytes;
 }
 
 void sim_disk_remove(struct sim_disk *sim, const char *name) {

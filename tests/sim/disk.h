@@ -34,8 +34,10 @@ void sim_disk_crash(struct sim_disk *sim);
 void sim_disk_restart(struct sim_disk *sim);
 uint64_t sim_disk_calls(const struct sim_disk *sim);
 
-/* The platter, for tests that spoil it. */
-uint8_t *sim_disk_bytes(struct sim_disk *sim, const char *name, uint64_t *ret_bytes);
+/* The platter, and ways to spoil it (both images). */
+const uint8_t *sim_disk_bytes(struct sim_disk *sim, const char *name, uint64_t *ret_bytes);
+void sim_disk_spoil(struct sim_disk *sim, const char *name, uint64_t offset, const void *with,
+                    size_t bytes);
 void sim_disk_set_size(struct sim_disk *sim, const char *name, uint64_t bytes);
 /* Removes a file from both images. */
 void sim_disk_remove(struct sim_disk *sim, const char *name);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* rig — a store on a simulated disk, driven by hand: one operation at a time, clock and all. */
+
+#include "store/inside.h"
+#include "tests/sim/disk.h"
+
+struct rig {
+    struct sim_disk *sim;
+    struct disk disk;
+    struct store_config config;
+    struct store_report report;
+    struct store *store;
+    uint64_t now_ns;
+};
+
+/* A formatted store with one keeper, one reader, 4 MiB segments, 1 MiB of memory. */
+void rig_start(struct rig *rig, uint64_t seed);
+/* Opens with rig->config. Returns: what store_open did. */
+int rig_open(struct rig *rig);
+/* Closes in order; must succeed. */
+void rig_close(struct rig *rig);
+/* Power goes, and comes back; the store is not opened. */
+void rig_crash(struct rig *rig);
+void rig_end(struct rig *rig);
+/* One turn of everything. */
+void rig_turn(struct rig *rig);
+/* Begins and finishes one operation. Returns: its result. */
+int32_t rig_do(struct rig *rig, struct store_op *op);
+
+/* Block number i: `bytes` of it, and its key. */
+const uint8_t *rig_block(uint32_t i, uint32_t bytes, struct key *ret_key);
+int32_t rig_put(struct rig *rig, uint32_t i, uint32_t bytes);
+/* Reads it back; a result of 0 means that every byte is right. */
+int32_t rig_get(struct rig *rig, uint32_t i, uint32_t bytes);
+int32_t rig_delete(struct rig *rig, uint32_t i, uint32_t bytes);
+/* Waits for the batch that says what is durable. */
+void rig_mark(struct rig *rig);
