@@ -10,7 +10,9 @@
  * misses of its keys overlap: hash and bucket, frame header, body. A hit in memory is proven by the
  * whole key under a lease. */
 
-#define GROUP     16u
+#define GROUP 16u
+#define PREFETCH_BYTES \
+    512u /* measured: 256 and 1,024 gain less at 1 KiB bodies, none costs at 64 B */
 #define TRIES_MAX 4096u
 
 uint64_t key_hash(uint64_t seed, const struct key *key) {
@@ -113,6 +115,14 @@ static void find_slowly(struct store *store, struct find *find) {
     find->state = FIND_RETRY;
 }
 
+/* The first lines of a body; what lies behind them the processor fetches ahead by itself. */
+static inline void prefetch_body(const struct frame *frame) {
+    uint32_t bytes = frame->bytes < PREFETCH_BYTES ? frame->bytes : PREFETCH_BYTES;
+    for (uint32_t at = 0; at < bytes; at += CACHE_LINE) {
+        __builtin_prefetch(frame->body + at);
+    }
+}
+
 static void find_group(struct store *store, struct find finds[], uint32_t count) {
     struct looking looking[GROUP];
     for (uint32_t i = 0; i < count; i++) {
@@ -144,7 +154,7 @@ static void find_group(struct store *store, struct find finds[], uint32_t count)
             find_slowly(store, find);
         }
         if (find->state == FIND_FRAME) {
-            __builtin_prefetch(find->frame->body);
+            prefetch_body(find->frame);
         }
     }
 }
