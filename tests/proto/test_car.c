@@ -28,7 +28,7 @@ static struct cid cid_of(const void *data, size_t bytes, uint32_t version) {
 
 static void add(struct archive *archive, const void *data, size_t bytes) {
     cr_assert_leq(archive->count + bytes, sizeof archive->bytes);
-    memcpy(archive->bytes + archive->count, data, bytes);
+    memmove(archive->bytes + archive->count, data, bytes); /* it may be the archive's own */
     archive->count += bytes;
 }
 

@@ -256,5 +256,6 @@ int main(int argc, char **argv) {
     }
     printf("%llu jobs through %d nets, one scheduler, %d workers\n", (unsigned long long)finished,
            NETS, WORKERS);
+    free(sched);
     return 0;
 }

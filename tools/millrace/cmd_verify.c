@@ -58,7 +58,6 @@ static int conclude(struct totals *totals) {
         }
         printf("\n");
     }
-    json_decref(totals->damage);
     return totals->bad > 0 ? CLI_DAMAGED : totals->failed > 0 ? CLI_FAILED : CLI_DONE;
 }
 
@@ -194,11 +193,13 @@ static int verify_offline(const struct cli *cli, const char *dir, struct totals 
 
 static int cmd_verify(struct cli *cli) {
     const char *dir = cli_value(cli, "store", NULL);
-    struct totals totals = {.json = cli_has(cli, "json"), .damage = json_array()};
     if (dir != NULL && cli_has(cli, "to")) {
         return cli_misuse(cli, "--store looks at a store offline, --to asks a daemon: choose one");
     }
-    return dir != NULL ? verify_offline(cli, dir, &totals) : verify_online(cli, &totals);
+    struct totals totals = {.json = cli_has(cli, "json"), .damage = json_array()};
+    int status = dir != NULL ? verify_offline(cli, dir, &totals) : verify_online(cli, &totals);
+    json_decref(totals.damage);
+    return status;
 }
 
 static const struct cli_flag flags[] = {
