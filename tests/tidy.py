@@ -59,7 +59,7 @@ BANNED_DATA_PATH = (
     "malloc calloc realloc reallocarray strdup strndup asprintf free printf fprintf puts perror"
 ).split()
 DATA_PATH = ("engine", "rings", "store", "proto")
-# Boot, the control thread and the helper: never on a tile, so the general heap and stdio are theirs.
+# Boot, the control thread and the helper: never on a tile, so heap and stdio are theirs.
 CONTROL_SIDE = (
     "engine/admin.",
     "engine/control.",

@@ -48,7 +48,7 @@ def base58(data):
 
 
 def cid_text(cid):
-    """The usual text form of a binary CID: base58 for version 0, lower-case base32 for version 1."""
+    """The usual text form of a binary CID: base58 for version 0, base32 for version 1."""
     if cid[0] == SHA2_256:
         return base58(cid)
     return "b" + base64.b32encode(cid).decode().rstrip("=").lower()

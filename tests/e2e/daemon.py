@@ -72,7 +72,7 @@ def run(*arguments, timeout=60, **more):
 
 
 def wait_for(condition, what, seconds=20.0):
-    """Polls until condition() is true; its value. The one place where tests wait for time to pass."""
+    """Polls until condition() is true; its value. Tests wait for time nowhere else."""
     end = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()

@@ -135,7 +135,7 @@ class Opening(cases.Case):
 
 
 def snapshot(folder):
-    """Name -> bytes of what makes a store; its pid file, socket, lock and log are not part of it."""
+    """Name -> bytes of what makes a store; pid file, socket, lock and log are not."""
     return {
         p.relative_to(folder): p.read_bytes()
         for p in folder.rglob("*")
