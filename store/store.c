@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "store/store.h"
+
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/err.h"

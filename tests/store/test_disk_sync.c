@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The plain backend on a real directory, and a store on it. */
+/* The plain backend (store/disk_sync.c) on a real directory, and a store on it. */
 
 static char dir[] = "/tmp/millrace-disk-XXXXXX";
 static struct disk_sync *sync_disk;

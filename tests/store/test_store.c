@@ -9,7 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The store as its callers see it: store/store.c, find.c, page.c, check.c, super.c. */
+/* The store as its callers see it, on a simulated disk: store/store.c with store/super.c and
+ * store/segment.c under it, looking up (store/find.c), the keeper's door (store/keeper.c), puts and
+ * deletes (store/order.c, store/batch.c, store/log.c, store/spare.c), reads (store/read.c,
+ * store/fetch.c, store/admit.c), listing and verifying (store/page.c, store/check.c). */
 
 static struct rig rig;
 
