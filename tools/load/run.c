@@ -98,6 +98,16 @@ static void crew_sum(const struct crew *crew, struct tally classes[TALLY_CLASSES
     }
 }
 
+/* One of them could not get ready: start_ns stays 0, and all go home. */
+static void crew_dismiss(struct crew *crew) {
+    pthread_barrier_wait(&crew->barrier);
+    for (uint32_t i = 0; i < crew->plan->threads; i++) {
+        pthread_join(crew->workers[i].thread, NULL);
+    }
+    free(crew->workers);
+    crew->workers = NULL;
+}
+
 /* Returns: 0 when every thread is ready to begin. */
 static int crew_start(struct crew *crew, char *why, size_t why_bytes) {
     const struct plan *plan = crew->plan;
@@ -130,7 +140,7 @@ static int crew_start(struct crew *crew, char *why, size_t why_bytes) {
     for (uint32_t i = 0; i < plan->threads; i++) {
         if (crew->workers[i].failure[0] != '\0') {
             snprintf(why, why_bytes, "%s", crew->workers[i].failure);
-            pthread_barrier_wait(&crew->barrier); /* start_ns is 0: they go home */
+            crew_dismiss(crew);
             return err_raise(-ECONNABORTED);
         }
     }
