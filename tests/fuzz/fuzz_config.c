@@ -13,7 +13,7 @@
 
 /* libconfig's scanner loses the string it was reading when that has a syntax error in it: a few
  * bytes of a process that then ends with the error. Theirs, and known by this name. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
     return "leak:strbuf_append\n";
 }
