@@ -204,6 +204,35 @@ class Reload(cases.Case):
         self.assertIn("error", d.ask("reload"))
 
 
+class Service(cases.Case):
+    """What the service manager hears (Type=notify, WatchdogSec)."""
+
+    def heard(self, manager, word):
+        """Waits until that word is said; everything else before it is allowed."""
+        manager.settimeout(20 * daemon.PATIENCE)
+        while True:
+            said = manager.recv(4096).decode().split("\n")
+            if word in said:
+                return
+
+    def test_ready_watchdog_reloading_and_stopping_are_said(self):
+        folder = self.scratch()
+        config = folder / "millrace.conf"
+        config.write_text('log = { level = "info"; };\n')
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(folder / "notify"))
+            environment = {"NOTIFY_SOCKET": str(folder / "notify")}
+            d = self.daemon(config=config, environment=environment)
+            self.heard(manager, "READY=1")
+            self.heard(manager, "WATCHDOG=1")
+            d.signal(signal.SIGHUP)
+            self.heard(manager, "RELOADING=1")
+            self.heard(manager, "READY=1")
+            d.signal(signal.SIGTERM)
+            self.heard(manager, "STOPPING=1")
+            self.assertEqual(d.wait(), 0, d.words())
+
+
 class Configuration(cases.Case):
     def refused(self, text, *words):
         path = self.scratch() / "millrace.conf"
