@@ -81,7 +81,8 @@ static void look_memlock(struct doctor *doctor) {
     if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
         return;
     }
-    bool low = limit.rlim_max < 8 * MiB && geteuid() != 0;
+    uint64_t need = ((uint64_t)sysconf(_SC_NPROCESSORS_ONLN) + 1) * MiB; /* measured: under 1 MiB */
+    bool low = limit.rlim_max < need && geteuid() != 0;
     struct doctor_finding *finding =
         doctor_add(doctor, "locked memory", low ? DOCTOR_WARN : DOCTOR_OK);
     if (limit.rlim_max == RLIM_INFINITY) {
@@ -91,7 +92,8 @@ static void look_memlock(struct doctor *doctor) {
             (unsigned long long)limit.rlim_max / 1024);
     }
     if (low) {
-        say(finding->costs, "kernels before 5.12 count rings against it and may refuse them");
+        say(finding->costs, "kernels that count rings against it (6.18 does, all of a user's "
+                            "together) refuse those of so many cores");
         say(finding->mend, "LimitMEMLOCK=infinity in the unit, or 'ulimit -l unlimited' as root");
     }
 }
