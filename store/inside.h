@@ -169,7 +169,6 @@ struct keeper {
     alignas(CACHE_PAIR) _Atomic uint32_t adopt;
     /* filled by housekeeping, taken by this keeper */
     alignas(CACHE_PAIR) _Atomic(struct segment *) spares[LOG_SPARES];
-    _Atomic bool wrote; /* it has put something: worth a second spare */
 };
 
 struct store {

@@ -324,7 +324,6 @@ static bool batch_issue(struct keeper *keeper, struct log_batch *batch) {
     log->write_at += bytes;
     log->writing++;
     counter_add(&keeper->counters.batches, 1);
-    atomic_store_explicit(&keeper->wrote, true, memory_order_relaxed);
     keeper->disk.calls->submit(keeper->disk.backend, &batch->disk);
     return true;
 }

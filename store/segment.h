@@ -36,6 +36,7 @@ struct segment {
     uint32_t damaged_ranges; /* found when it was recovered */
     bool suspect;            /* a write to it failed; set before CLOSED */
     bool recovered;
+    uint32_t seal_pause;   /* helper */
     uint32_t footer_count; /* set before SEALED */
     uint64_t footer_offset;
     _Atomic uint64_t data_bytes; /* end of the last acknowledged batch */

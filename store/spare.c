@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #define SPARE_FAILURES_MAX 3u
+#define SEAL_PAUSE         1000u /* rounds of housekeeping */
 
 /* Housekeeping: segments ahead of the logs, zeroes ahead of their pens, footers behind them. One
  * thread: the helper while the store serves, the opener before and the closer after. A log takes a
@@ -23,9 +24,21 @@ static uint64_t bytes_on_disk(const struct store *store) {
     return bytes;
 }
 
+/* Is there space for one more? Asking first is cheap; a failed allocation is not. Where no quota is
+ * given, one segment's worth of the file system is left to others. */
+static bool space_left(const struct store *store) {
+    const struct disk *disk = &store->config.disk;
+    uint64_t bytes = store->segments.segment_bytes;
+    if (store->quota_bytes != 0 && bytes_on_disk(store) + bytes > store->quota_bytes) {
+        return false;
+    }
+    int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
+    uint64_t needed = store->quota_bytes != 0 ? bytes : 2 * bytes;
+    return free_bytes < 0 || (uint64_t)free_bytes >= needed; /* unknown: the allocation will tell */
+}
+
 static int spare_make(struct store *store, struct keeper *keeper, uint32_t slot) {
-    if (store->quota_bytes != 0 &&
-        bytes_on_disk(store) + store->segments.segment_bytes > store->quota_bytes) {
+    if (!space_left(store)) {
         return -ENOSPC;
     }
     struct segment *segment = NULL;
@@ -92,6 +105,17 @@ static int prewrite(struct store *store, struct segment *segment) {
                : segment_prewrite(&store->segments, segment, store->zeroes, HOUSEKEEP_STEP);
 }
 
+/* A seal that failed reads the whole segment again next time: let some rounds pass. */
+static bool seal(struct store *store, struct segment *segment) {
+    if (segment_state(segment) != SEGMENT_CLOSED || segment->seal_pause > 0) {
+        segment->seal_pause -= segment->seal_pause > 0;
+        return false;
+    }
+    int r = seal_closed(&store->segments, segment, store->hash_seed);
+    segment->seal_pause = r == 0 ? 0 : SEAL_PAUSE;
+    return r == 0;
+}
+
 uint32_t store_housekeep(struct store *store) {
     if (store->config.read_only) {
         return 0;
@@ -100,12 +124,8 @@ uint32_t store_housekeep(struct store *store) {
     uint32_t work = made > 0 ? (uint32_t)made : 0;
     for (uint32_t id = 1; id < store->segments.top; id++) {
         struct segment *segment = &store->segments.all[id];
-        int r = prewrite(store, segment);
-        if (segment_state(segment) == SEGMENT_CLOSED && !segment->recovered) {
-            r = seal_closed(&store->segments, segment, store->hash_seed);
-        }
-        work += r > 0;
-        work += r == 0 && segment_state(segment) == SEGMENT_SEALED && segment->footer_count == 0;
+        work += prewrite(store, segment) > 0;
+        work += seal(store, segment);
     }
     return work;
 }

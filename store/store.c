@@ -16,8 +16,6 @@
 
 /* Opening: lock, SUPER, recovery, a new epoch, spares; and closing in the reverse order. */
 
-#define SPACE_RESERVE (64 * MiB) /* left free on the file system where no quota is given */
-
 static void say(struct store_report *report, const char *words, const char *more) {
     if (report->why[0] == 0) {
         struct text text = {report->why, sizeof report->why, 0};

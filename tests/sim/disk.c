@@ -466,7 +466,8 @@ static int64_t sim_free_bytes(void *backend, const char *path) {
     struct sim_disk *sim = backend;
     (void)path;
     uint64_t used = space_used(sim);
-    uint64_t space = sim->faults.space ? sim->faults.space : 4 * GiB;
+    bool limited = sim->faults.space != 0 && !sim->faults.space_hidden;
+    uint64_t space = limited ? sim->faults.space : 4 * GiB;
     return space > used ? (int64_t)(space - used) : 0;
 }
 

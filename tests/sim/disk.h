@@ -18,6 +18,7 @@ struct sim_faults {
     uint32_t write_eio, write_short, read_eio, sync_eio, open_eio;
     uint32_t read_flip; /* a bit wrong in what is handed over; the platter is right */
     uint64_t space;     /* bytes of all files together; 0: no limit */
+    bool space_hidden;  /* free_bytes knows nothing of it */
 };
 
 struct sim_disk;

@@ -403,6 +403,7 @@ static void choose_faults(struct life *life) {
         break;
     case 4:
         life->faults.space = (10 + pick(life, 40)) * MiB;
+        life->faults.space_hidden = pick(life, 2);
         break;
     default:
         break;
@@ -425,7 +426,7 @@ static void crash_round(struct life *life) {
     sim_disk_faults(life->sim, &(struct sim_faults){0});
     sim_disk_crash_after(life->sim, 0);
     struct sim_faults faults = life->faults;
-    life->faults = (struct sim_faults){.space = faults.space};
+    life->faults = (struct sim_faults){.space = faults.space, .space_hidden = faults.space_hidden};
     sim_disk_faults(life->sim, &life->faults);
     if (!open_store(life, &report)) {
         return; /* no space: nothing else can be wrong now */

@@ -321,7 +321,7 @@ Test(store, a_second_failure_ends_writing_and_reading_goes_on) {
 }
 
 Test(store, a_full_store_refuses_puts_and_still_deletes) {
-    sim_disk_faults(rig.sim, &(struct sim_faults){.space = 14 * MiB});
+    sim_disk_faults(rig.sim, &(struct sim_faults){.space = 18 * MiB});
     uint32_t stored = 0;
     while (stored < 1000 && rig_put(&rig, stored, 60000) == 0) {
         stored++;
