@@ -19,6 +19,7 @@ struct checking {
     void (*progress)(void *context, const struct store_check_totals *);
     void *context;
     struct store_check_totals totals;
+    struct scan_window window;
 };
 
 static void report(struct checking *checking, uint64_t offset, const struct key *key,
@@ -78,7 +79,7 @@ static void check_record(void *context, const struct record_header *record,
 static void check_footer(struct checking *checking, const struct scan *scan) {
     const struct segments *segments = &checking->store->segments;
     struct segment_trailer trailer;
-    struct footer footer;
+    struct footer footer = {0};
     uint8_t *page = vm_map(PAGE_BYTES);
     int r = page ? trailer_read(segments, checking->segment, page) : FORMAT_BAD;
     if (r == 0) {
@@ -88,6 +89,7 @@ static void check_footer(struct checking *checking, const struct scan *scan) {
     vm_unmap(page, PAGE_BYTES);
     if (r != 0) {
         report(checking, checking->segment->footer_offset, NULL, "footer");
+        footer_close(&footer);
         return;
     }
     uint64_t seen = 0;
@@ -121,7 +123,8 @@ static int check_segment(struct checking *checking) {
     bool sealed = segment_state(segment) == SEGMENT_SEALED;
     struct scan scan;
     uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
-    int r = scan_open(&scan, &checking->store->config.disk, segment, end);
+    int r = scan_open(&scan, &(struct scan_source){&checking->store->config.disk, segment,
+                                                   &checking->window, end});
     if (r != 0) {
         return r;
     }
@@ -145,7 +148,7 @@ static int check_segment(struct checking *checking) {
     if (reached < end && holes_count) {
         report(checking, reached, NULL, "batch record");
     }
-    if (scan.window.unreadable > 0) {
+    if (checking->window.unreadable > 0) {
         report(checking, 0, NULL, "unreadable");
     }
     if (sealed) {
@@ -155,26 +158,35 @@ static int check_segment(struct checking *checking) {
     return 0;
 }
 
+static int check_all(struct checking *checking) {
+    for (uint32_t id = 1; id < checking->store->segments.top; id++) {
+        checking->segment = &checking->store->segments.all[id];
+        enum segment_state state = segment_state(checking->segment);
+        if (state == SEGMENT_NONE || state == SEGMENT_SPARE) {
+            continue;
+        }
+        int r = check_segment(checking);
+        if (r != 0) {
+            return r;
+        }
+        checking->totals.segments++;
+        if (checking->progress) {
+            checking->progress(checking->context, &checking->totals);
+        }
+    }
+    return 0;
+}
+
 int store_check(struct store *store, void (*bad)(void *context, const struct store_damage *),
                 void (*progress)(void *context, const struct store_check_totals *), void *context,
                 struct store_check_totals *ret_totals) {
     struct checking checking = {
         .store = store, .bad = bad, .progress = progress, .context = context};
-    for (uint32_t id = 1; id < store->segments.top; id++) {
-        checking.segment = &store->segments.all[id];
-        enum segment_state state = segment_state(checking.segment);
-        if (state == SEGMENT_NONE || state == SEGMENT_SPARE) {
-            continue;
-        }
-        int r = check_segment(&checking);
-        if (r != 0) {
-            return r;
-        }
-        checking.totals.segments++;
-        if (progress) {
-            progress(context, &checking.totals);
-        }
+    int r = scan_window_open(&checking.window);
+    r = r == 0 ? check_all(&checking) : r;
+    scan_window_close(&checking.window);
+    if (r == 0) {
+        *ret_totals = checking.totals;
     }
-    *ret_totals = checking.totals;
-    return 0;
+    return r;
 }

@@ -40,6 +40,8 @@ struct recovery {
     struct judge_item *items;
     uint64_t item_count, items_max;
     struct scan *scans; /* one a found segment, by index; touched where used */
+    struct scan_window window;
+    struct footer footer;
     int result;
 };
 
@@ -58,7 +60,8 @@ static bool header_rebuild(struct recovery *recovery, struct segment *segment) {
     struct scan scan;
     struct batch_header head;
     uint64_t file_bytes = atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
-    if (scan_open(&scan, segments->disk, segment, file_bytes) != 0) {
+    struct scan_source source = {segments->disk, segment, &recovery->window, file_bytes};
+    if (scan_open(&scan, &source) != 0) {
         return false;
     }
     uint64_t generation = scan_generation(&scan, segments->uuid, &head);
@@ -133,7 +136,8 @@ static int scan_found(struct recovery *recovery, uint64_t index, uint64_t end) {
     struct store *store = recovery->store;
     struct found *found = &recovery->found[index];
     found->scan = &recovery->scans[index];
-    int r = scan_open(found->scan, &store->config.disk, found->segment, end);
+    struct scan_source source = {&store->config.disk, found->segment, &recovery->window, end};
+    int r = scan_open(found->scan, &source);
     if (r != 0) {
         found->scan = NULL;
         return r;
@@ -141,8 +145,6 @@ static int scan_found(struct recovery *recovery, uint64_t index, uint64_t end) {
     found->scan->hash_seed = store->hash_seed;
     scan_run(found->scan);
     recovery->report->records_scanned += found->scan->records_seen;
-    vm_unmap(found->scan->window.buffer, found->scan->window.bytes);
-    found->scan->window.buffer = NULL; /* only the arrays are needed from here on */
     return 0;
 }
 
@@ -337,12 +339,11 @@ static int load_pass(struct recovery *recovery, struct load *load, enum record_t
         struct found *found = &recovery->found[i];
         bool needed = type == RECORD_BLOCK || found->trailer.tombstones > 0;
         if (found->sealed && !found->scan && needed) {
-            struct footer footer;
+            struct footer *footer = &recovery->footer;
             int r =
-                footer_read(&recovery->store->segments, found->segment, &found->trailer, &footer);
+                footer_read(&recovery->store->segments, found->segment, &found->trailer, footer);
             if (r == 0) {
-                load_entries(load, found->segment->id, footer.entries, footer.count, type);
-                footer_close(&footer);
+                load_entries(load, found->segment->id, footer->entries, footer->count, type);
                 continue;
             }
             r = r == -ENOMEM ? r : scan_sealed(recovery, i);
@@ -422,7 +423,8 @@ int recover(struct store *store, struct store_report *report) {
     struct recovery recovery = {.store = store, .report = report, .max = SEGMENT_IDS};
     recovery.found = vm_map(SEGMENT_IDS * sizeof *recovery.found);
     recovery.scans = vm_map(SEGMENT_IDS * sizeof *recovery.scans);
-    int r = recovery.found && recovery.scans ? 0 : err_raise(-ENOMEM);
+    int r =
+        recovery.found && recovery.scans ? scan_window_open(&recovery.window) : err_raise(-ENOMEM);
     if (r == 0) {
         char dir[SEGMENT_PATH_MAX];
         struct text text = {dir, sizeof dir, 0};
@@ -448,6 +450,8 @@ int recover(struct store *store, struct store_report *report) {
             scan_close(recovery.found[i].scan);
         }
     }
+    scan_window_close(&recovery.window);
+    footer_close(&recovery.footer);
     vm_unmap(recovery.items, recovery.items_max * sizeof *recovery.items);
     vm_unmap(recovery.found, SEGMENT_IDS * sizeof *recovery.found);
     vm_unmap(recovery.scans, SEGMENT_IDS * sizeof *recovery.scans);

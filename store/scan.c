@@ -13,18 +13,31 @@
 #define WINDOW_BYTES (10 * MiB) /* holds the largest batch, and then some */
 #define READ_BYTES   (2 * MiB)
 
-int scan_open(struct scan *scan, const struct disk *disk, const struct segment *segment,
-              uint64_t end) {
-    *scan = (struct scan){.disk = disk, .segment = segment, .end = end, .payloads = true};
+int scan_window_open(struct scan_window *window) {
+    *window = (struct scan_window){.bytes = WINDOW_BYTES, .buffer = vm_map(WINDOW_BYTES)};
+    return window->buffer ? 0 : err_raise(-ENOMEM);
+}
+
+void scan_window_close(struct scan_window *window) {
+    vm_unmap(window->buffer, WINDOW_BYTES);
+    window->buffer = NULL;
+}
+
+int scan_open(struct scan *scan, const struct scan_source *source) {
+    *scan = (struct scan){.disk = source->disk,
+                          .segment = source->segment,
+                          .window = source->window,
+                          .end = source->end,
+                          .payloads = true};
+    scan->window->filled = 0;
+    scan->window->unreadable = 0;
     /* The least record is 128 bytes with its padding (a digest of 20 bytes makes a header of 96).
      */
-    scan->entries_max = end / (2 * RECORD_UNIT) + 16;
-    scan->batches_max = end / PAGE_BYTES + 16;
-    scan->window.bytes = WINDOW_BYTES;
-    scan->window.buffer = vm_map(WINDOW_BYTES);
+    scan->entries_max = scan->end / (2 * RECORD_UNIT) + 16;
+    scan->batches_max = scan->end / PAGE_BYTES + 16;
     scan->batches = vm_map(scan->batches_max * sizeof *scan->batches);
     scan->entries = vm_map(scan->entries_max * sizeof *scan->entries);
-    if (!scan->window.buffer || !scan->batches || !scan->entries) {
+    if (!scan->batches || !scan->entries) {
         scan_close(scan);
         return err_raise(-ENOMEM);
     }
@@ -32,10 +45,8 @@ int scan_open(struct scan *scan, const struct disk *disk, const struct segment *
 }
 
 void scan_close(struct scan *scan) {
-    vm_unmap(scan->window.buffer, WINDOW_BYTES);
     vm_unmap(scan->batches, scan->batches_max * sizeof *scan->batches);
     vm_unmap(scan->entries, scan->entries_max * sizeof *scan->entries);
-    scan->window.buffer = NULL;
     scan->batches = NULL;
     scan->entries = NULL;
 }
@@ -52,14 +63,14 @@ static uint64_t read_pages(struct scan *scan, uint8_t *to, uint64_t bytes, uint6
         n = disk->calls->pread(disk->backend, scan->segment->fd, to + at, PAGE_BYTES, offset + at);
         if (n != PAGE_BYTES) {
             memset(to + at, 0, PAGE_BYTES);
-            scan->window.unreadable++;
+            scan->window->unreadable++;
         }
     }
     return bytes;
 }
 
 const uint8_t *scan_bytes(struct scan *scan, uint64_t offset, uint64_t need, uint64_t *ret_here) {
-    struct scan_window *window = &scan->window;
+    struct scan_window *window = scan->window;
     uint64_t want = min_u64(need, scan->end - offset);
     must(want + PAGE_BYTES <= window->bytes);
     if (offset < window->at || offset + want > window->at + window->filled) {
@@ -183,7 +194,7 @@ void scan_run(struct scan *scan) {
         const uint8_t *bytes = scan_bytes(scan, at, PAGE_BYTES, &here);
         struct record_bounds bounds = bounds_at(scan, at, here, scan->end - at);
         if (batch_check(bytes, &bounds) != 0 ||
-            batch_of(bytes)->batch_bytes + PAGE_BYTES > scan->window.bytes) {
+            batch_of(bytes)->batch_bytes + PAGE_BYTES > scan->window->bytes) {
             bool like_batch = here >= 4 && get_le32(bytes) == RECORD_MAGIC;
             scan->torn += like_batch && !before_bad;
             before_bad = like_batch || before_bad;

@@ -48,7 +48,7 @@ struct scan {
     /* Called for every sound record header, the whole record in memory; NULL: not wanted. */
     void (*each)(void *context, const struct record_header *record, const struct scan_entry *entry);
     void *context;
-    struct scan_window window;
+    struct scan_window *window;
     struct scan_batch *batches;
     struct scan_entry *entries;
     uint64_t batch_count, entry_count;
@@ -57,9 +57,18 @@ struct scan {
     uint64_t records_seen;
 };
 
-/* Prepares the arrays and the window. Returns: 0 or -ENOMEM. */
-must_check int scan_open(struct scan *scan, const struct disk *disk, const struct segment *segment,
-                         uint64_t end);
+/* A window serves one scan at a time; opening many segments one uses one. Returns: 0 or -ENOMEM. */
+must_check int scan_window_open(struct scan_window *window);
+void scan_window_close(struct scan_window *window);
+
+/* Prepares the arrays for a scan to `end`. Returns: 0 or -ENOMEM. */
+struct scan_source {
+    const struct disk *disk;
+    const struct segment *segment;
+    struct scan_window *window;
+    uint64_t end;
+};
+must_check int scan_open(struct scan *scan, const struct scan_source *source);
 void scan_close(struct scan *scan);
 void scan_run(struct scan *scan);
 

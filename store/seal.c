@@ -115,8 +115,11 @@ int seal_segment(const struct seal_order *order) {
 int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed) {
     struct scan scan;
     uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
-    int r = scan_open(&scan, segments->disk, segment, end);
+    struct scan_window window;
+    int r = scan_window_open(&window);
+    r = r == 0 ? scan_open(&scan, &(struct scan_source){segments->disk, segment, &window, end}) : r;
     if (r != 0) {
+        scan_window_close(&window);
         return r;
     }
     scan.hash_seed = hash_seed;
@@ -133,6 +136,7 @@ int seal_closed(struct segments *segments, struct segment *segment, uint64_t has
     r = r == 0 ? seal_segment(&(struct seal_order){segments, segment, &scan, end, buffer}) : r;
     vm_unmap(buffer, SEAL_BUFFER);
     scan_close(&scan);
+    scan_window_close(&window);
     return r;
 }
 
@@ -156,28 +160,28 @@ int trailer_read(const struct segments *segments, const struct segment *segment,
 }
 
 int footer_read(const struct segments *segments, const struct segment *segment,
-                const struct segment_trailer *trailer, struct footer *ret_footer) {
+                const struct segment_trailer *trailer, struct footer *footer) {
     const struct disk *disk = segments->disk;
     uint64_t bytes = round_up(trailer->footer_count * sizeof(struct footer_entry), PAGE_BYTES);
-    struct footer footer = {.count = trailer->footer_count, .bytes = bytes};
-    if (bytes > 0) {
-        footer.entries = vm_map(bytes);
-        if (!footer.entries) {
+    if (bytes > footer->room) {
+        footer_close(footer);
+        footer->entries = vm_map(bytes);
+        if (!footer->entries) {
             return err_raise(-ENOMEM);
         }
-        int64_t n = disk->calls->pread(disk->backend, segment->fd, footer.entries, bytes,
-                                       trailer->footer_offset);
-        uint64_t sum = XXH3_64bits(footer.entries, footer.count * sizeof(struct footer_entry));
-        if (n != (int64_t)bytes || sum != trailer->footer_xxh3) {
-            footer_close(&footer);
-            return FORMAT_BAD;
-        }
+        footer->room = bytes;
     }
-    *ret_footer = footer;
-    return 0;
+    footer->count = trailer->footer_count;
+    if (bytes == 0) {
+        return 0;
+    }
+    int64_t n = disk->calls->pread(disk->backend, segment->fd, footer->entries, bytes,
+                                   trailer->footer_offset);
+    uint64_t sum = XXH3_64bits(footer->entries, footer->count * sizeof(struct footer_entry));
+    return n == (int64_t)bytes && sum == trailer->footer_xxh3 ? 0 : FORMAT_BAD;
 }
 
 void footer_close(struct footer *footer) {
-    vm_unmap(footer->entries, footer->bytes);
-    footer->entries = NULL;
+    vm_unmap(footer->entries, footer->room);
+    *footer = (struct footer){0};
 }

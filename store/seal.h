@@ -25,14 +25,15 @@ must_check int seal_segment(const struct seal_order *order);
 /* seal_closed scans and seals a segment that its log has left. Thread: helper, boot. */
 must_check int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed);
 
-/* Reads a sealed segment's footer into memory of its own. Returns: 0, FORMAT_BAD, -errno. */
+/* Reads a sealed segment's footer into *footer, whose memory is used again or made larger; begin
+ * with zeroes. Returns: 0, FORMAT_BAD, -errno. */
 struct footer {
     struct footer_entry *entries;
+    uint64_t room; /* bytes */
     uint32_t count;
-    uint64_t bytes;
 };
 must_check int footer_read(const struct segments *segments, const struct segment *segment,
-                           const struct segment_trailer *trailer, struct footer *ret_footer);
+                           const struct segment_trailer *trailer, struct footer *footer);
 void footer_close(struct footer *footer);
 /* Returns: 0, FORMAT_BAD, -errno. page: scratch; the trailer lies in it after. */
 must_check int trailer_read(const struct segments *segments, const struct segment *segment,

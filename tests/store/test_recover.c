@@ -288,6 +288,22 @@ Test(recover, a_segment_copied_under_another_name_is_not_taken_for_one) {
     rig_end(&rig);
 }
 
+Test(recover, a_batch_that_was_written_elsewhere_is_noise) {
+    struct rig rig;
+    make_crashed(&rig, 10, 700, true);
+    uint64_t size = 0;
+    char name[64];
+    snprintf(name, sizeof name, "%s", data_file(&rig));
+    uint8_t page[PAGE_BYTES];
+    memcpy(page, sim_disk_bytes(rig.sim, name, &size) + 4 * PAGE_BYTES, sizeof page);
+    sim_disk_spoil(rig.sim, name, 6 * PAGE_BYTES, page, sizeof page);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.corrupt_ranges, 1);
+    uint32_t corrupt = 0;
+    cr_assert_eq(count_present(&rig, 10, 700, &corrupt), 9);
+    rig_end(&rig);
+}
+
 Test(recover, an_unreadable_page_costs_what_lies_on_it) {
     struct rig rig;
     make_crashed(&rig, 10, 700, true);
