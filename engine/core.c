@@ -13,6 +13,7 @@
 #include "engine/work.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 
 COUNTER_NAMES(core, CORE_COUNTERS);
@@ -70,7 +71,7 @@ void core_ring_now(struct core *core) {
 
 void core_ask(struct core *core, enum core_wish wish, struct io *control_io) {
     atomic_store_explicit(&core->wish, wish, memory_order_release); /* pairs with take_wish */
-    if (bell_must_ring(&core->bell)) {
+    if (bell_must_ring(&core->bell) && control_io) {
         io_bell(control_io, core->bell.ring_fd);
     }
 }
@@ -112,12 +113,27 @@ static bool take_wish(struct core *core) {
     return wish != WISH_HALT;
 }
 
+/* The connection that another core should have had ends here; its place is free again. */
+static void adopt_failed(struct core *core, const struct io_event *event) {
+    const struct engine *engine = core->engine;
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        if (((uint32_t)io_fd(&engine->cores[i].io) & 0xffffffu) == event->generation) {
+            must(core->net->assigned[i] > 0);
+            core->net->assigned[i]--;
+        }
+    }
+    io_close_fd(&core->io, (int)event->slot);
+    counter_add(&core->counters.adopts_failed, 1);
+}
+
 static uint32_t reap(struct core *core) {
     struct io_event events[CORE_EVENTS];
     uint32_t count = io_reap(&core->io, events, CORE_EVENTS);
     for (uint32_t i = 0; i < count; i++) {
         if (events[i].op == IO_TICK) {
             tick(core);
+        } else if (events[i].op == IO_ADOPTED) {
+            adopt_failed(core, &events[i]);
         } else if (events[i].op != IO_BELL) {
             must(core->net != NULL); /* only net tiles have sockets */
             net_event(core->net, &events[i]);
@@ -224,7 +240,22 @@ static void pin(const struct core *core) {
     (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* the layout checked the CPU */
 }
 
+/* No core takes a connection before every ring is enabled: one that is not refuses what is handed
+ * to it. Returns: false where the boot was given up. */
+static bool await_go(struct core *core) {
+    while (!atomic_load_explicit(&core->engine->go, memory_order_acquire)) { /* pairs with launch */
+        if (atomic_load_explicit(&core->wish, memory_order_acquire) == WISH_HALT) {
+            return false;
+        }
+        sched_yield();
+    }
+    return true;
+}
+
 static void run(struct core *core) {
+    if (!await_go(core)) {
+        return;
+    }
     core->now_ns = clock_ns();
     tick(core);
     if (core->net) {

@@ -34,15 +34,16 @@ enum core_life { CORE_BOOT, CORE_RUN, CORE_HALT, CORE_DONE, CORE_FAIL };
 /* What control asks of a core, in rising order. */
 enum core_wish { WISH_RUN, WISH_DRAIN, WISH_DRAIN_HARD, WISH_HALT };
 
-#define CORE_COUNTERS(X)                                        \
-    X(turns, "turns", "turns of the loop")                      \
-    X(enters, "calls", "system calls that entered the ring")    \
-    X(parks, "parks", "waits in the kernel with nothing to do") \
-    X(rings_sent, "bells", "sleeping cores woken")              \
-    X(rings_spurious, "bells", "wakes that found nothing")      \
-    X(busy_ns, "ns", "time not parked")                         \
-    X(spin_ns, "ns", "time spent spinning before a park")       \
-    X(heap_calls, "calls",                                      \
+#define CORE_COUNTERS(X)                                                                         \
+    X(turns, "turns", "turns of the loop")                                                       \
+    X(enters, "calls", "system calls that entered the ring")                                     \
+    X(parks, "parks", "waits in the kernel with nothing to do")                                  \
+    X(rings_sent, "bells", "sleeping cores woken")                                               \
+    X(rings_spurious, "bells", "wakes that found nothing")                                       \
+    X(adopts_failed, "connections", "accepted, and closed because their core could not be told") \
+    X(busy_ns, "ns", "time not parked")                                                          \
+    X(spin_ns, "ns", "time spent spinning before a park")                                        \
+    X(heap_calls, "calls",                                                                       \
       "general heap calls made on the sealed core: 0 unless a library misbehaves")
 COUNTER_STRUCT(core, CORE_COUNTERS);
 
@@ -85,8 +86,8 @@ struct core {
 must_check int core_open(struct core *core, struct engine *engine, uint32_t index,
                          const struct layout_core *place);
 must_check int core_launch(struct core *core);
-/* Tells the core what control wants, and wakes it. Thread: control (with any open ring of its own).
- */
+/* Tells the core what control wants, and wakes it; without a ring (NULL) it finds out by itself, at
+ * its tick. Thread: control (with any open ring of its own). */
 void core_ask(struct core *core, enum core_wish wish, struct io *control_io);
 void core_join(struct core *core);
 void core_close(struct core *core);

@@ -201,18 +201,19 @@ static int launch(struct engine *engine, char *why, size_t why_bytes) {
             return complain(why, why_bytes, ENGINE_HOST, "starting a thread: %s", err_text(r));
         }
     }
-    for (uint32_t i = 0; i <= engine->layout.count;
-         i++) { /* a bell rings only rings that are enabled */
-        enum core_life life;
-        while ((life = (enum core_life)atomic_load_explicit(&engine->cores[i].life,
-                                                            memory_order_acquire)) == CORE_BOOT) {
+    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+        struct core *core = &engine->cores[i];
+        enum core_life life = CORE_BOOT;
+        while (life == CORE_BOOT) {
             sched_yield();
+            life = (enum core_life)atomic_load_explicit(&core->life, memory_order_acquire);
         }
         if (life == CORE_FAIL) {
             return complain(why, why_bytes, ENGINE_HOST, "io_uring on core %u: %s",
-                            engine->cores[i].place.name, err_text(engine->cores[i].failure));
+                            core->place.name, err_text(core->failure));
         }
     }
+    atomic_store_explicit(&engine->go, true, memory_order_release); /* pairs with await_go */
     return 0;
 }
 
@@ -332,17 +333,23 @@ int engine_open(const struct settings *settings, const struct engine_hooks *hook
     return 0;
 }
 
+/* Cores that still run must not see their memory go, nor their store close under open operations.
+ */
+_Noreturn cold_path static void leave_running(void) {
+    log_warn("stopped hard; the next start recovers the store");
+    _exit(1);
+}
+
 int engine_run(struct engine *engine) {
     int stopped = control_run(engine);
     if (stopped < 0) {
         log_error("control failed", log_str("why", err_text(stopped)));
-        return 1;
+        leave_running();
     }
     if (stopped > 0) {
         for (uint32_t i = 0; i <= engine->layout.count; i++) {
             if (atomic_load_explicit(&engine->cores[i].life, memory_order_acquire) != CORE_DONE) {
-                log_warn("stopped hard; the next start recovers the store");
-                _exit(1); /* a core that still runs must not see its memory go */
+                leave_running();
             }
         }
     }
@@ -360,26 +367,30 @@ int engine_run(struct engine *engine) {
 }
 
 /* Threads that were launched before boot failed are told to end before anything they use goes away.
- */
+ * No ring to wake them with is no reason to wait less: they look by themselves. */
 static void halt_launched(struct engine *engine) {
     struct io bells;
     bool launched = false;
     for (uint32_t i = 0; i <= engine->layout.count; i++) {
         launched |= engine->cores[i].launched;
     }
-    if (!launched || io_open(&bells, 128) != 0) {
+    if (!launched) {
         return;
     }
-    if (io_start(&bells) == 0) {
-        for (uint32_t i = 0; i <= engine->layout.count; i++) {
-            if (engine->cores[i].launched) {
-                core_ask(&engine->cores[i], WISH_HALT, &bells);
-            }
+    bool open = io_open(&bells, 128) == 0;
+    bool rings = open && io_start(&bells) == 0;
+    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+        if (engine->cores[i].launched) {
+            core_ask(&engine->cores[i], WISH_HALT, rings ? &bells : NULL);
         }
+    }
+    if (rings) {
         int r = io_enter(&bells, false, 0);
         must(r == 0);
     }
-    io_close(&bells);
+    if (open) {
+        io_close(&bells);
+    }
     for (uint32_t i = 0; i <= engine->layout.count; i++) {
         core_join(&engine->cores[i]);
     }

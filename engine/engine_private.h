@@ -40,6 +40,7 @@ struct engine {
     uint64_t started_ns;
     uint64_t park_cost_ns;  /* measured at boot: the bound of spinning */
     _Atomic uint32_t state; /* enum engine_state; control writes */
+    _Atomic bool go;        /* every ring is enabled; release by launch, acquire by each core */
     bool counts_heap;
 };
 

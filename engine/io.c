@@ -156,7 +156,8 @@ void io_bell(struct io *io, int target_fd) {
 void io_adopt(struct io *io, int target_fd, int fd, uint32_t listener) {
     struct io_uring_sqe *sqe = take_sqe(io);
     io_uring_prep_msg_ring(sqe, target_fd, (unsigned)fd, tag(IO_ADOPT, 0, listener), 0);
-    sqe->user_data = tag(IO_NOTHING, 0, IO_SLOT_NONE);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS; /* every kernel with DEFER_TASKRUN has it */
+    sqe->user_data = tag(IO_ADOPTED, (uint32_t)target_fd, (uint32_t)fd);
 }
 
 void io_disk(struct io *io, struct disk_op *op) {

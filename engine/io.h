@@ -37,6 +37,7 @@ enum io_op {
     IO_CANCEL,  /* slot: connection */
     IO_BELL,    /* somebody has work for this core */
     IO_ADOPT,   /* slot: listener; result: a descriptor handed over by another core */
+    IO_ADOPTED, /* a hand-over failed; slot: the descriptor, generation: the ring it was for */
     IO_TICK,    /* the timer of io_tick ran out */
     IO_DISK,    /* handled inside io_reap: calls disk_op->done */
 };
@@ -94,7 +95,8 @@ void io_cancel_receive(struct io *io, uint32_t slot, uint32_t generation);
 void io_close_fd(struct io *io, int fd);
 /* Wakes the core whose ring is target_fd; it sees IO_BELL. */
 void io_bell(struct io *io, int target_fd);
-/* Hands a descriptor to another core, which sees IO_ADOPT. */
+/* Hands a descriptor to another core, which sees IO_ADOPT. Where the kernel cannot, this ring sees
+ * IO_ADOPTED and the descriptor is its own still. */
 void io_adopt(struct io *io, int target_fd, int fd, uint32_t listener);
 void io_disk(struct io *io, struct disk_op *op);
 /* An IO_TICK event after `after_ns`; one at a time. A standing timer makes plain waits cheap: a

@@ -241,6 +241,7 @@ void net_event(struct net *net, const struct io_event *event) {
     case IO_NOTHING:
     case IO_BELL:
     case IO_TICK:
+    case IO_ADOPTED:
     case IO_DISK:
         never("the core keeps these");
     }

@@ -7,7 +7,9 @@
 #include "engine/control.h"
 #include "engine/heap.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -455,6 +457,54 @@ Test(engine, serves_on_four_cores_with_the_scheduler_alone) {
 }
 Test(engine, serves_with_every_part_on_a_core_of_its_own) {
     serves_on("0-1", "2-3", "4");
+}
+
+/* ---- a storm at the door while it opens */
+
+struct storm {
+    pthread_t thread;
+    struct sockaddr_in address;
+    int fds[64];
+};
+
+/* A port that is free now, and most likely still when the engine asks for it. */
+static struct sockaddr_in free_address(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    close(fd);
+    return address;
+}
+
+static void *rush_in(void *argument) {
+    struct storm *storm = argument;
+    for (size_t i = 0; i < array_count(storm->fds); i++) {
+        storm->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        while (connect(storm->fds[i], (struct sockaddr *)&storm->address, sizeof storm->address) !=
+               0) {
+            sched_yield(); /* nobody listens yet */
+        }
+    }
+    return NULL;
+}
+
+Test(engine, whoever_connects_while_it_opens_is_answered) {
+    static struct storm storm;
+    storm.address = free_address();
+    (void)snprintf(rig.settings.tlv_listen, sizeof rig.settings.tlv_listen, "127.0.0.1:%u",
+                   ntohs(storm.address.sin_port));
+    (void)snprintf(rig.settings.cores_net, sizeof rig.settings.cores_net, "0-3");
+    cr_assert_eq(pthread_create(&storm.thread, NULL, rush_in, &storm), 0);
+    rig_run(&rig);
+    cr_assert_eq(pthread_join(storm.thread, NULL), 0);
+    for (size_t i = 0; i < array_count(storm.fds); i++) {
+        struct peer peer = {.fd = storm.fds[i], .bytes = malloc(1 << 16), .room = 1 << 16};
+        (void)peer_hello(&peer, CLASS_NORMAL); /* its WELCOME comes, or the test's patience ends */
+        peer_close(&peer);
+    }
+    cr_assert_eq(rig_close(&rig), 0);
 }
 
 /* ---- what it cannot do */

@@ -365,6 +365,18 @@ Test(io, an_adopted_descriptor_arrives_with_its_listener) {
     io_close(&other);
 }
 
+Test(io, a_descriptor_nobody_could_be_given_comes_back) {
+    struct io asleep;
+    open_ring(&asleep); /* never started: it takes nothing */
+    io_adopt(&rig.io, io_fd(&asleep), 77, 5);
+    gather(1);
+    cr_assert_eq(rig.events[0].op, IO_ADOPTED);
+    cr_assert_lt(rig.events[0].result, 0);
+    cr_assert_eq(rig.events[0].slot, 77);
+    cr_assert_eq(rig.events[0].generation, (uint32_t)io_fd(&asleep));
+    io_close(&asleep);
+}
+
 /* ---- disk */
 
 static uint32_t finished;
