@@ -71,6 +71,55 @@ static uint64_t segment_bytes_chosen(const struct store *store) {
     return bytes;
 }
 
+/* What may stand in a directory that is no store yet: what Millrace leaves beside a store or of a
+ * format that was cut off, what tools/up puts there, and what a fresh file system has. */
+static bool ours(const char *name) {
+    static const char *const names[] = {"LOCK",         "SUPER.new",  "ssd",     "millrace.log",
+                                        "millrace.pid", "admin.sock", "samples", "lost+found"};
+    for (size_t i = 0; i < array_count(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return name[0] == '.';
+}
+
+struct seen {
+    bool super;
+    char foreign[64]; /* the first name that is not ours */
+};
+
+static int see(void *context, const char *name) {
+    struct seen *seen = context;
+    seen->super = seen->super || strcmp(name, "SUPER") == 0;
+    if (seen->foreign[0] == 0 && !ours(name)) {
+        struct text text = {seen->foreign, sizeof seen->foreign, 0};
+        text_add(&text, name);
+    }
+    return 0;
+}
+
+/* A directory of somebody else's is left alone, before a lock is written into it. */
+static int place_judge(const struct store *store, struct store_report *report) {
+    const struct disk *disk = &store->config.disk;
+    struct seen seen = {.super = false};
+    int r = disk->calls->list_dir(disk->backend, store->dir, see, &seen);
+    if (r == -ENOTDIR) {
+        say(report, "not a directory: ", store->dir);
+        return r;
+    }
+    if (r == 0 && !seen.super && seen.foreign[0] != 0) {
+        struct text why = {report->why, sizeof report->why, 0};
+        text_add(&why, "not a store and not empty: ");
+        text_add(&why, store->dir);
+        text_add(&why, " holds ");
+        text_add(&why, seen.foreign);
+        text_add(&why, "; name an empty or new directory");
+        return STORE_FORMAT;
+    }
+    return 0; /* what else is wrong with it shows when it is locked */
+}
+
 static int any_segment(void *context, const char *name) {
     bool *any = context;
     *any = *any || segment_id_of(name) != 0;
@@ -267,7 +316,9 @@ static int epoch_begin(struct store *store) {
 }
 
 static int open_steps(struct store *store, struct store_report *report) {
-    int r = lock(store, report);
+    bool may_format = store->config.create && !store->config.read_only;
+    int r = may_format ? place_judge(store, report) : 0;
+    r = r == 0 ? lock(store, report) : r;
     r = r == 0 ? super_open(store, report) : r;
     if (r != 0) {
         return r;

@@ -143,6 +143,39 @@ Test(disk_sync, a_directory_that_cannot_be_written_is_refused_in_words) {
                                   .disk = disk};
     struct store_report report;
     struct store *store = NULL;
-    cr_assert_lt(store_open(&config, &report, &store), 0);
+    cr_assert_neq(store_open(&config, &report, &store), 0);
     cr_assert_gt(strlen(report.why), 10);
+}
+
+static void make_file(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    (void)close(fd);
+}
+
+Test(disk_sync, a_store_is_not_formatted_into_a_directory_of_somebody_else) {
+    char path[512];
+    struct store *store = NULL;
+    struct store_report report;
+    struct store_config config = {.dir = dir,
+                                  .keepers = 1,
+                                  .readers = 1,
+                                  .memory_bytes = MiB,
+                                  .segment_bytes = STORE_SEGMENT_BYTES_MIN,
+                                  .create = true,
+                                  .disk = disk};
+    make_file("millrace.log");
+    make_file("passwd");
+    cr_assert_eq(store_open(&config, &report, &store), STORE_FORMAT);
+    cr_assert(strstr(report.why, "not a store and not empty"), "%s", report.why);
+    cr_assert(strstr(report.why, "passwd"), "%s", report.why);
+    snprintf(path, sizeof path, "%s/LOCK", dir);
+    cr_assert_neq(access(path, F_OK), 0, "nothing is left behind");
+    snprintf(path, sizeof path, "%s/passwd", dir);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(store_open(&config, &report, &store), 0, "its own log is no stranger: %s",
+                 report.why);
+    cr_assert_eq(store_close(store), 0);
 }

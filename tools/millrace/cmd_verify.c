@@ -14,8 +14,10 @@
 
 #include <jansson.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct totals {
     uint64_t blocks, bytes, bad, gone, failed;
@@ -160,6 +162,28 @@ static int open_fail(const struct cli *cli, const char *dir, int r,
     return cli_fail(cli, status, "%s: %s", dir, report->why);
 }
 
+/* What is no store is no damage. Returns: CLI_DONE when there is one to look at. */
+static int store_there(const struct cli *cli, const char *dir) {
+    struct stat found;
+    char super[4096];
+    if (stat(dir, &found) != 0) {
+        return cli_fail(cli, CLI_FAILED, "%s: %s", dir,
+                        errno == ENOENT ? "no such directory" : strerror(errno));
+    }
+    if (!S_ISDIR(found.st_mode)) {
+        return cli_fail(cli, CLI_USAGE, "%s: not a directory", dir);
+    }
+    snprintf(super, sizeof super, "%s/SUPER", dir);
+    if (stat(super, &found) == 0 || errno != ENOENT) {
+        return CLI_DONE;
+    }
+    snprintf(super, sizeof super, "%s/ssd/00001.seg", dir);
+    if (stat(super, &found) == 0) {
+        return CLI_DONE; /* segments without a SUPER: that is damage */
+    }
+    return cli_fail(cli, CLI_USAGE, "%s: not a store: it holds no SUPER", dir);
+}
+
 static int verify_offline(const struct cli *cli, const char *dir, struct totals *totals) {
     struct store_report report = {0};
     struct store_check_totals checked = {0};
@@ -167,7 +191,11 @@ static int verify_offline(const struct cli *cli, const char *dir, struct totals 
     struct disk_sync *sync = NULL;
     struct store_config config = {
         .dir = dir, .keepers = 1, .readers = 1, .memory_bytes = 16 * MiB, .read_only = true};
-    int r = disk_sync_open(&sync, &config.disk);
+    int r = store_there(cli, dir);
+    if (r != CLI_DONE) {
+        return r;
+    }
+    r = disk_sync_open(&sync, &config.disk);
     if (r != 0) {
         return cli_fail(cli, CLI_FAILED, "%s: %s", dir, strerror(-r));
     }
