@@ -123,6 +123,13 @@ static void look_direct(struct doctor *doctor, const char *path) {
     if (error == ENOSPC) {
         return; /* said under free space */
     }
+    if (error == ENOTDIR) {
+        struct doctor_finding *finding = doctor_add(doctor, "store directory", DOCTOR_BAD);
+        say(finding->found, "%.120s is not a directory", path);
+        say(finding->costs, "serve does not start");
+        say(finding->mend, "name a directory with --store DIR; a new one is made");
+        return;
+    }
     if (error != 0) {
         struct doctor_finding *finding = doctor_add(doctor, "store directory", DOCTOR_BAD);
         say(finding->found, "%.120s cannot be written: %s", path, strerror(error));
