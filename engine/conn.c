@@ -51,7 +51,7 @@ void out_pools_init(struct out_pools *pools, void *memory, uint32_t small, uint3
     pool_init(&pools->leased, at, sizeof(struct out), leased);
 }
 
-static void link_out(struct conn *conn, struct out *out) {
+static void link_out(struct out_pools *pools, struct conn *conn, struct out *out) {
     out->next = NULL;
     if (conn->out_tail) {
         conn->out_tail->next = out;
@@ -59,12 +59,27 @@ static void link_out(struct conn *conn, struct out *out) {
         conn->out_head = out;
     }
     conn->out_tail = out;
+    conn->out_nodes++;
+    conn->out_charge += out->size ? out->size : out->used;
+    pools->leased_bytes += out->size ? 0 : out->used;
 }
 
-/* The first chunk of an output is small (most replies are), those after it large. */
+bool conn_output_full(const struct out_pools *pools, const struct conn *conn, uint32_t bytes_max) {
+    uint64_t chunks = (uint64_t)pools->small.free_count * OUT_SMALL_BYTES +
+                      (uint64_t)pools->large.free_count * OUT_LARGE_BYTES;
+    uint64_t leases =
+        pools->leased_bytes_max - min_u64(pools->leased_bytes, pools->leased_bytes_max);
+    uint64_t left = min_u64(chunks, leases);
+    return conn->out_charge >= bytes_max || conn->out_charge >= left / 4 ||
+           conn->out_nodes >= pools->leased.free_count / 4;
+}
+
+/* What follows a full chunk is a stream of copies and gets a large one; else a small one does: it
+ * holds a reply, or the head of a leased body. */
 static struct out *take_chunk(struct out_pools *pools, const struct conn *conn) {
-    struct pool *first = conn->out_tail ? &pools->large : &pools->small;
-    struct pool *second = conn->out_tail ? &pools->small : &pools->large;
+    bool stream = conn->out_tail && conn->out_tail->size != 0;
+    struct pool *first = stream ? &pools->large : &pools->small;
+    struct pool *second = stream ? &pools->small : &pools->large;
     struct out *out = pool_get(first);
     uint32_t size = first == &pools->large ? OUT_LARGE_BYTES : OUT_SMALL_BYTES;
     if (unlikely(!out)) {
@@ -88,7 +103,7 @@ uint8_t *conn_room(struct out_pools *pools, struct conn *conn, uint32_t bytes) {
         if (unlikely(!tail)) {
             return NULL;
         }
-        link_out(conn, tail);
+        link_out(pools, conn, tail);
     }
     uint8_t *room = (uint8_t *)(uintptr_t)tail->bytes + tail->used;
     tail->used += bytes;
@@ -120,12 +135,14 @@ bool conn_append_frame(struct out_pools *pools, struct conn *conn, struct frame 
         return false;
     }
     *out = (struct out){.bytes = bytes, .frame = frame, .used = count};
-    link_out(conn, out);
+    link_out(pools, conn, out);
     conn->out_bytes += count;
     return true;
 }
 
-static void free_out(struct out_pools *pools, struct out *out) {
+static void free_out(struct out_pools *pools, struct conn *conn, struct out *out) {
+    conn->out_nodes--;
+    pools->leased_bytes -= out->size ? 0 : out->used; /* what was not sent of it */
     if (out->frame) {
         frame_give_back(out->frame);
         pool_put(&pools->leased, out);
@@ -145,13 +162,16 @@ void conn_sent(struct out_pools *pools, struct conn *conn, uint32_t count) {
         uint32_t part = min_u32(count, head->used);
         head->bytes += part;
         head->used -= part;
+        conn->out_charge -= head->size ? 0 : part;
+        pools->leased_bytes -= head->size ? 0 : part;
         count -= part;
         if (head->used == 0) {
+            conn->out_charge -= head->size;
             conn->out_head = head->next;
             if (!conn->out_head) {
                 conn->out_tail = NULL;
             }
-            free_out(pools, head);
+            free_out(pools, conn, head);
         }
     }
 }
@@ -161,8 +181,10 @@ void conn_drop_output(struct out_pools *pools, struct conn *conn) {
     while (conn->out_head) {
         struct out *head = conn->out_head;
         conn->out_head = head->next;
-        free_out(pools, head);
+        free_out(pools, conn, head);
     }
     conn->out_tail = NULL;
     conn->out_bytes = 0;
+    must(conn->out_nodes == 0);
+    conn->out_charge = 0;
 }

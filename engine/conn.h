@@ -92,6 +92,10 @@ struct conn {
     /* output */
     struct out *out_head, *out_tail;
     uint32_t out_bytes;   /* in the list */
+    uint32_t out_charge;  /* memory it holds: whole chunks, and the bytes of leased pieces */
+    uint32_t out_nodes;   /* pieces in the list */
+    uint32_t out_queued;  /* what the kernel still had to send when last asked (SIOCOUTQ) */
+    uint32_t helped;      /* LIST and STAT in flight */
     uint32_t sending;     /* bytes the kernel was given */
     uint64_t progress_ns; /* last time output moved or was empty; for idling: last byte received */
 
@@ -109,7 +113,14 @@ extern const char *const conn_end_names[CONN_END_COUNT];
 /* Output memory of one net tile. */
 struct out_pools {
     struct pool small, large, leased;
+    uint64_t leased_bytes;     /* in leased pieces now */
+    uint64_t leased_bytes_max; /* a bound on them: frames that slow peers keep alive */
 };
+/* What one connection may hold shrinks with what is left for all: at most a quarter of it, so that
+ * any number of peers that do not read leave room for those that do. Source: Choudhury & Hahne,
+ * "Dynamic queue length thresholds", 1998. */
+bool conn_output_full(const struct out_pools *pools, const struct conn *conn, uint32_t bytes_max);
+
 size_t out_pools_footprint(uint32_t small, uint32_t large, uint32_t leased);
 void out_pools_init(struct out_pools *pools, void *memory, uint32_t small, uint32_t large,
                     uint32_t leased);

@@ -75,9 +75,12 @@ static void fill_list(struct helper *helper, struct job *job, struct helper_page
 
 static void serve(struct helper *helper, struct job *job) {
     job->started_ns = job_since(job, clock_ns());
-    struct helper_page *page = take_page(helper);
+    bool late = job->deadline_ms != 0 && job->started_ns > (uint64_t)job->deadline_ms * NS_PER_MS;
+    struct helper_page *page = late ? NULL : take_page(helper);
     job->data = page;
-    if (!page) {
+    if (late) {
+        job->status = JOB_EXPIRED;
+    } else if (!page) {
         job->status = JOB_BUSY;
     } else if (job->kind == JOB_LIST) {
         fill_list(helper, job, page);

@@ -23,15 +23,13 @@ static void set_option(int fd, int level, int name, int value) {
     (void)setsockopt(fd, level, name, &value, sizeof value); /* each is a help, none a need */
 }
 
-static void set_options(int fd, const struct settings *settings) {
+static void set_options(int fd) {
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-               (int)(settings->net_stall_timeout_ns / NS_PER_MS));
 }
 
 static int open_one(const struct settings *settings, struct listener *listener, char *why,
@@ -50,7 +48,7 @@ static int open_one(const struct settings *settings, struct listener *listener, 
         freeaddrinfo(found);
         return complain(why, why_bytes, address, strerror(errno));
     }
-    set_options(fd, settings);
+    set_options(fd);
     r = bind(fd, found->ai_addr, found->ai_addrlen);
     if (r == 0) {
         r = listen(fd, (int)settings->net_backlog);

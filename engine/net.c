@@ -10,7 +10,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,14 +35,13 @@ struct net_sizes {
 static struct net_sizes net_sizes(const struct settings *settings, uint32_t net_count) {
     struct net_sizes sizes = {
         .conns = (uint32_t)(settings->net_connections_max / net_count + 64),
-        .jobs = (uint32_t)settings->net_jobs_max,
+        .jobs = (uint32_t)settings->net_jobs_max + 1, /* and the parser's */
         .small = (uint32_t)max_u64(4096, settings->net_connections_max / net_count + 1024),
         .large = 1024,
         .leased = 16384,
         .sched = sched_config_default,
     };
-    sizes.buffers[0] = 64;
-    for (uint32_t g = 1; g < IO_GROUPS; g++) {
+    for (uint32_t g = 0; g < IO_GROUPS; g++) {
         sizes.buffers[g] = (uint32_t)power_of_two_above(settings->net_buffers);
     }
     sizes.sched.jobs_max = sizes.jobs;
@@ -91,6 +93,11 @@ int net_open(struct net *net, struct core *core, const struct settings *settings
     net->spare_fd = -1;
     struct net_sizes sizes = net_sizes(settings, engine->layout.net_count);
     carve(net, &sizes);
+    net->jobs_max = sizes.jobs - 1;
+    net->spare_job = pool_get(&net->jobs);
+    if (getrandom(&net->flow_salt, sizeof net->flow_salt, 0) != sizeof net->flow_salt) {
+        return err_raise(-EIO);
+    }
     net_apply(net, settings);
     for (uint32_t g = 0; g < IO_GROUPS; g++) {
         void *memory = mem_carve(&core->region, io_group_footprint(sizes.buffers[g]), PAGE_BYTES);
@@ -113,6 +120,8 @@ void net_apply(struct net *net, const struct settings *settings) {
     net->output_bytes_max = (uint32_t)settings->net_output_bytes_max;
     net->block_bytes_max = (uint32_t)settings->store_block_bytes_max;
     net->body_bytes_max = settings->net_body_bytes_max;
+    net_body_shares(net);
+    net->outs.leased_bytes_max = settings->store_memory_bytes / 2 / net->engine->layout.net_count;
 }
 
 void net_close(struct net *net) {
@@ -181,8 +190,13 @@ static void on_receive(struct net *net, const struct io_event *event) {
     if (event->result == -ENOBUFS) {
         counter_add(&net->counters.starved, 1);
         conn->starved = true;
-        conn->next_starved = net->starved[conn->group];
-        net->starved[conn->group] = conn;
+        conn->next_starved = NULL;
+        if (net->starved_tail[conn->group]) {
+            net->starved_tail[conn->group]->next_starved = conn;
+        } else {
+            net->starved[conn->group] = conn;
+        }
+        net->starved_tail[conn->group] = conn;
         return;
     }
     if (event->result == 0) {
@@ -249,6 +263,17 @@ void net_event(struct net *net, const struct io_event *event) {
 
 /* ---- the turn ------------------------------------------------------------------------------- */
 
+static void retry_deferred(struct net *net, struct conn *conn) {
+    if (net_output_full(net, conn)) {
+        return;
+    }
+    struct job_chain chain = conn->deferred; /* those put aside again must not come round in here */
+    conn->deferred = (struct job_chain){0};
+    while (chain.head) {
+        net_push_light(net, job_chain_pop(&chain));
+    }
+}
+
 /* Those that were held back look again. */
 static void serve_waiting(struct net *net) {
     struct conn *conn = net->waiting_head;
@@ -260,9 +285,7 @@ static void serve_waiting(struct net *net) {
         if (conn->state == CONN_CLOSING) {
             net_conn_try_free(net, conn);
         } else {
-            while (conn->deferred.head && conn->out_bytes < net->output_bytes_max) {
-                net_push_light(net, job_chain_pop(&conn->deferred));
-            }
+            retry_deferred(net, conn);
             if (!conn->deferred.head) {
                 net_parse(net, conn);
             }
@@ -282,6 +305,7 @@ static void serve_starved(struct net *net) {
         while (net->starved[g] && room > 0) {
             struct conn *conn = net->starved[g];
             net->starved[g] = conn->next_starved;
+            net->starved_tail[g] = net->starved[g] ? net->starved_tail[g] : NULL;
             conn->starved = false;
             room--;
             if (conn->state == CONN_CLOSING) {
@@ -368,6 +392,9 @@ uint32_t net_collect(struct net *net) {
 }
 
 bool net_has_input(const struct net *net) {
+    if (net->unwritten) {
+        return false; /* nothing is collected before it is written, and sends make room for it */
+    }
     for (uint32_t from = 0; from < net->mesh->core_count + 2; from++) {
         struct ring *ring = way_home(net, from);
         if (ring && ring_count(ring) > 0) {
@@ -407,6 +434,7 @@ static bool send_output(struct net *net, struct conn *conn) {
     conn->send_out = true;
     conn->sending = bytes;
     conn->progress_ns = net->core->now_ns; /* from here on the peer is what it waits for */
+    conn->out_queued = 0;
     counter_add(&net->counters.sends, 1);
     return true;
 }
@@ -435,6 +463,27 @@ bool net_flush(struct net *net) {
 
 /* ---- the lazy tick -------------------------------------------------------------------------- */
 
+/* A send completes when all of it fits the socket's buffer; a slow peer may take bytes for long
+ * before that. So before it is called stalled the kernel is asked whether what it holds has become
+ * less. */
+static bool kernel_moves(const struct net *net, struct conn *conn) {
+    int queued = 0;
+    if (ioctl(conn->fd, SIOCOUTQ, &queued) != 0) {
+        return false;
+    }
+    bool moved = conn->out_queued == 0 || (uint32_t)queued < conn->out_queued;
+    conn->out_queued = (uint32_t)queued;
+    conn->progress_ns = moved ? net->core->now_ns : conn->progress_ns;
+    return moved;
+}
+
+/* A body has the stall timeout to begin with, and must come at 64 KiB a second. */
+static bool upload_late(const struct net *net, const struct conn *conn) {
+    const struct job *job = conn->upload;
+    return job && net->core->now_ns - job->arrived_ns >
+                      net->settings->net_stall_timeout_ns + job->data_bytes / (64 * KiB) * NS_PER_S;
+}
+
 static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
     uint64_t quiet = net->core->now_ns - conn->progress_ns;
     uint64_t stall = pressed ? NS_PER_S : net->settings->net_stall_timeout_ns;
@@ -443,12 +492,14 @@ static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
             (void)shutdown(conn->fd, SHUT_RDWR); /* it was given time for our last words */
             conn->peer_ended = true;
         }
-    } else if (conn->out_head && quiet > stall) {
+    } else if ((conn->out_head && quiet > stall && !kernel_moves(net, conn)) ||
+               upload_late(net, conn)) {
         net_conn_end(net, conn, CONN_END_STALLED);
     } else if (net->draining && !conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
                conn->input_count == 0) {
         net_conn_end(net, conn, CONN_END_DRAIN);
-    } else if (!conn->out_head && conn->jobs == 0 && net->settings->net_idle_timeout_ns != 0 &&
+    } else if (!conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
+               net->settings->net_idle_timeout_ns != 0 &&
                quiet > net->settings->net_idle_timeout_ns) {
         net_conn_end(net, conn, CONN_END_IDLE);
     }
@@ -460,7 +511,8 @@ static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
 void net_tick(struct net *net) {
     /* Output memory nearly gone: whoever holds some without moving for a second makes room. */
     bool pressed = net->outs.large.free_count < net->outs.large.slots_max / 4 ||
-                   net->outs.small.free_count < net->outs.small.slots_max / 4;
+                   net->outs.small.free_count < net->outs.small.slots_max / 4 ||
+                   net->outs.leased.free_count < net->outs.leased.slots_max / 4;
     uint32_t slots = net->conns.slots_max;
     uint32_t share = net->draining ? slots : slots / 8 + 1; /* all of them in 0.8 s */
     for (uint32_t i = 0; i < share; i++) {
@@ -483,7 +535,7 @@ void net_tick(struct net *net) {
         counter_set(&net->queued[c], sched_backlog_of(net->light, (enum job_class)c));
     }
     counter_set(&net->counters.jobs_used, pool_used(&net->jobs) - (net->spare_job != NULL));
-    counter_set(&net->counters.jobs_peak, net->jobs.slots_max - net->jobs.low_water);
+    counter_set(&net->counters.jobs_peak, net->jobs_max - net->jobs.low_water);
 }
 
 void net_drain(struct net *net, bool hard) {

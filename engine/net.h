@@ -97,17 +97,21 @@ struct net {
     struct conn_input *inputs[IO_GROUPS];
     struct conn *waiting_head, *waiting_tail;
     struct conn *dirty;
-    struct conn *starved[IO_GROUPS];
+    struct conn *starved[IO_GROUPS], *starved_tail[IO_GROUPS]; /* first come, first served */
     struct batch *open[CLASS_COUNT];
     struct job *direct[NET_LIGHT_GROUP]; /* GETs of one class that found the policy empty */
     uint32_t direct_count;
     uint64_t direct_ns;                     /* estimated cost of those answered in this turn */
     struct job_chain unpushed[CLASS_COUNT]; /* heavy jobs for which no container was free */
     struct job_chain unhelped;
-    struct job *spare_job; /* taken ahead of the parser, so that a request always has one */
+    struct job *spare_job; /* the parser fills it: one beside all shares, so that a frame can always
+                              be read */
+    uint32_t jobs_max;     /* without it */
+    uint64_t flow_salt;    /* a peer cannot choose whom it shares a flow with */
     uint32_t class_jobs[CLASS_COUNT];
-    uint32_t shared_jobs;    /* beyond the classes' own shares */
-    uint64_t body_bytes;     /* in upload bodies */
+    uint32_t shared_jobs;             /* beyond the classes' own shares */
+    uint64_t body_bytes[CLASS_COUNT]; /* in upload bodies: a share of its own each, as jobs */
+    uint64_t shared_body_bytes;       /* beyond those shares */
     struct job *unwritten;   /* finished, but no output memory was free: their replies come first */
     uint32_t unwritten_work; /* the work tile they came from */
     uint32_t sweep;          /* next connection slot the lazy tick looks at */
@@ -166,11 +170,12 @@ bool net_drained(const struct net *net);
 
 /* net_request.c */
 void net_parse(struct net *net, struct conn *conn);
-struct job *net_job_take(struct net *net, enum job_class class);
 void net_job_give(struct net *net, struct job *job);
 void net_push_heavy(struct net *net, struct job *job);
 void net_push_light(struct net *net, struct job *job);
 void net_body_free(struct net *net, struct job *job);
+/* Counts the shares anew after their size changed. */
+void net_body_shares(struct net *net);
 /* Returns: whether some found no container or a full ring: the scheduler empties both soon. */
 bool net_flush_heavy(struct net *net);
 
@@ -180,6 +185,10 @@ void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count
 void net_answer_direct(struct net *net);
 /* Output memory for a whole group of answers. */
 bool net_has_room(struct net *net);
+/* The connection takes its replies too slowly to be given more. */
+static inline bool net_output_full(const struct net *net, const struct conn *conn) {
+    return conn_output_full(&net->outs, conn, net->output_bytes_max);
+}
 /* Writes the reply of a finished job and gives the job back; false: no room, nothing was done. */
 bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns);
 void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_code code,

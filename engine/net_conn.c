@@ -45,7 +45,7 @@ void net_conn_dirty(struct net *net, struct conn *conn) {
 /* ---- the life of a connection --------------------------------------------------------------- */
 
 /* On loopback every connection is a flow of its own; else those of one /24 or /56 share one. */
-static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint32_t core) {
+static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint64_t salt) {
     uint64_t prefix = 0;
     if (peer->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
@@ -59,7 +59,8 @@ static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint
             prefix = get_be64(&in->sin6_addr) >> 8;
         }
     }
-    uint64_t mixed = (prefix ? prefix : (uint64_t)slot << 8 | core) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t mixed = ((prefix ? prefix : slot) ^ salt) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 32) * (salt | 1);
     return (uint16_t)(mixed >> 48);
 }
 
@@ -91,7 +92,7 @@ void net_conn_open(struct net *net, int fd, uint32_t listener) {
     conn->listener = (uint8_t)listener;
     conn->ceiling = ceiling;
     conn->class = (uint8_t)max_u32(CLASS_NORMAL, ceiling);
-    conn->flow = flow_of(&peer, slot, net->core->index);
+    conn->flow = flow_of(&peer, slot, net->flow_salt);
     conn->input_head = conn->input_tail = CONN_NO_BUFFER;
     conn->progress_ns = net->core->now_ns;
     tlv_reader_init(&conn->reader);
@@ -165,17 +166,18 @@ void net_conn_end(struct net *net, struct conn *conn, enum conn_end end) {
             conn_drop_output(&net->outs, conn);
         }
     }
-    if (end != CONN_END_PROTOCOL) {
+    if (end != CONN_END_PROTOCOL && end != CONN_END_DRAIN) { /* those linger */
         net_conn_stop_receive(net, conn);
     }
     net_conn_wait(net, conn);
 }
 
-/* The peer broke the protocol and may still be sending: closing now would reset the connection and
- * our last words with it. So shut our side, and read away what comes until it ends or a second
- * passed. */
+/* The peer may still be sending (it broke the protocol, or we are shutting down): closing now would
+ * reset the connection, and our last words with it. So shut our side, and read away what comes
+ * until it ends or a second passed. */
 static bool linger(struct net *net, struct conn *conn) {
-    if (conn->end != CONN_END_PROTOCOL || conn->peer_ended) {
+    bool ours = conn->end == CONN_END_PROTOCOL || conn->end == CONN_END_DRAIN;
+    if (!ours || conn->peer_ended) {
         return false;
     }
     if (!conn->lingering) {

@@ -237,6 +237,7 @@ static void drop_data(struct net *net, struct job *job) {
     case JOB_LIST:
     case JOB_STAT:
         helper_page_done(job->data);
+        ((struct conn *)pool_at(&net->conns, job->conn))->helped--;
         break;
     case JOB_DELETE:
     case JOB_VERIFY:
@@ -258,7 +259,7 @@ static void defer(struct net *net, struct conn *conn, struct job *job) {
 bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns) {
     struct conn *conn = pool_at(&net->conns, job->conn);
     bool got = job->kind == JOB_GET && job->status == JOB_OK;
-    if (unlikely(got && conn->state != CONN_CLOSING && conn->out_bytes >= net->output_bytes_max)) {
+    if (unlikely(got && conn->state != CONN_CLOSING && net_output_full(net, conn))) {
         frame_give_back(job->data); /* a slow peer keeps its place in line, not a frame */
         job->data = NULL;
         defer(net, conn, job);
@@ -366,7 +367,7 @@ static void answer_get(struct net *net, struct job *job, struct find *find, uint
     bool written = true;
     switch (find->state) {
     case FIND_FRAME:
-        if (unlikely(conn->deferred.head || conn->out_bytes >= net->output_bytes_max)) {
+        if (unlikely(conn->deferred.head || net_output_full(net, conn))) {
             frame_give_back(find->frame); /* those before it in this group filled the output */
             defer(net, conn, job);
             return;
@@ -433,7 +434,7 @@ static bool still_wanted(struct net *net, struct conn *conn, struct job *job) {
         net_conn_wait(net, conn);
         return false;
     }
-    if (unlikely(conn->deferred.head || conn->out_bytes >= net->output_bytes_max)) {
+    if (unlikely(conn->deferred.head || net_output_full(net, conn))) {
         defer(net, conn, job);
         return false;
     }

@@ -23,28 +23,20 @@
 /* ---- jobs: each class has a share of its own, the rest is for whoever comes ----------------- */
 
 static uint32_t own_share(const struct net *net) {
-    return net->jobs.slots_max / 8;
+    return net->jobs_max / 8;
 }
 
 static bool class_may_take(const struct net *net, enum job_class class) {
-    uint32_t shared_max = net->jobs.slots_max - CLASS_COUNT * own_share(net);
+    uint32_t shared_max = net->jobs_max - CLASS_COUNT * own_share(net);
     return net->class_jobs[class] < own_share(net) || net->shared_jobs < shared_max;
 }
 
-struct job *net_job_take(struct net *net, enum job_class class) {
-    if (unlikely(!class_may_take(net, class))) {
-        return NULL;
-    }
-    struct job *job = net->spare_job;
-    if (job) {
-        net->spare_job = NULL;
-        return job;
-    }
-    return pool_get(&net->jobs);
-}
-
-/* The job becomes a request of this class: from here on it counts. */
+/* The parser's job becomes a request of this class: from here on it counts, and the parser gets
+ * another, which the shares leave free. */
 static void job_begin(struct net *net, struct conn *conn, struct job *job, enum job_class class) {
+    must(job == net->spare_job);
+    net->spare_job = pool_get(&net->jobs);
+    must(net->spare_job != NULL);
     if (net->class_jobs[class]++ >= own_share(net)) {
         net->shared_jobs++;
     }
@@ -65,28 +57,49 @@ void net_job_give(struct net *net, struct job *job) {
 
 /* ---- bodies --------------------------------------------------------------------------------- */
 
-/* Returns: false when upload memory is full; an empty body needs none. */
-static bool body_take(struct net *net, struct job *job, uint32_t bytes) {
+/* What a class holds beyond an eighth of all comes out of the half that is for whoever comes. */
+static uint64_t beyond_share(const struct net *net, uint64_t bytes) {
+    uint64_t own = net->body_bytes_max / 8;
+    return bytes > own ? bytes - own : 0;
+}
+
+static void body_count(struct net *net, enum job_class class, uint64_t bytes) {
+    net->shared_body_bytes -= beyond_share(net, net->body_bytes[class]);
+    net->body_bytes[class] = bytes;
+    net->shared_body_bytes += beyond_share(net, bytes);
+}
+
+void net_body_shares(struct net *net) {
+    net->shared_body_bytes = 0;
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        net->shared_body_bytes += beyond_share(net, net->body_bytes[c]);
+    }
+}
+
+/* Returns: false when upload memory of that class is full; an empty body needs none. */
+static bool body_take(struct net *net, struct job *job, enum job_class class, uint32_t bytes) {
     job->data = NULL;
     job->data_bytes = bytes;
     if (bytes == 0) {
         return true;
     }
-    if (net->body_bytes + bytes > net->body_bytes_max) {
+    uint64_t before = net->body_bytes[class];
+    uint64_t more = beyond_share(net, before + bytes) - beyond_share(net, before);
+    if (net->shared_body_bytes + more > net->body_bytes_max / 2) {
         return false;
     }
     job->data = arena_take(net->core->arena, bytes, bytes >= 16 * KiB ? PAGE_BYTES : 16);
     if (!job->data) {
         return false;
     }
-    net->body_bytes += bytes;
+    body_count(net, class, before + bytes);
     return true;
 }
 
 void net_body_free(struct net *net, struct job *job) {
     if (job->data) {
         arena_give(net->core->arena, job->data, job->data_bytes);
-        net->body_bytes -= job->data_bytes;
+        body_count(net, (enum job_class)job->class, net->body_bytes[job->class] - job->data_bytes);
         job->data = NULL;
     }
 }
@@ -267,7 +280,7 @@ static void begin_upload(struct net *net, struct conn *conn, struct job *job,
         net_reply_fault(net, conn, request->id, TLV_CODE_TOO_LARGE, NULL);
     } else if (request->key_refused) {
         refuse_key(net, conn, request);
-    } else if (!body_take(net, job, request->body_bytes)) {
+    } else if (!body_take(net, job, request_class(conn, request), request->body_bytes)) {
         counter_add(&net->counters.no_body_memory, 1);
         net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
     } else {
@@ -279,10 +292,14 @@ static void begin_upload(struct net *net, struct conn *conn, struct job *job,
         return;
     }
     conn->skipping = request->body_bytes > 0;
-    net->spare_job = job;
 }
 
-static void push_helped(struct net *net, struct job *job) {
+/* LIST and STAT may take long, and wait in one line for all: a connection has a few of them at
+ * most. */
+#define HELPED_MAX 4u
+
+static void push_helped(struct net *net, struct conn *conn, struct job *job) {
+    conn->helped++;
     job->queued_ns = job_since(job, net->core->now_ns);
     counter_add(&net->counters.helped, 1);
     job_chain_push(&net->unhelped, job);
@@ -294,7 +311,6 @@ static void begin_request(struct net *net, struct conn *conn, struct job *job,
                           const struct tlv_request *request) {
     if (unlikely(request->key_refused)) {
         refuse_key(net, conn, request);
-        net->spare_job = job;
         return;
     }
     job_begin(net, conn, job, request_class(conn, request));
@@ -316,13 +332,13 @@ static void begin_request(struct net *net, struct conn *conn, struct job *job,
         break;
     case TLV_STAT:
         job->kind = JOB_STAT;
-        push_helped(net, job);
+        push_helped(net, conn, job);
         break;
     case TLV_LIST:
         job->kind = JOB_LIST;
         job->arg = request->count;
         memcpy(job->key.digest, &request->cursor, sizeof request->cursor); /* a LIST has no key */
-        push_helped(net, job);
+        push_helped(net, conn, job);
         break;
     default:
         never("the reader lets no other type through");
@@ -334,7 +350,6 @@ static void on_request(struct net *net, struct conn *conn, struct job *job,
     counter_add(&net->counters.requests, 1);
     conn->requests += conn->requests != UINT32_MAX;
     if (request->type == TLV_PING || request->type == TLV_HELLO) {
-        net->spare_job = job;
         if (request->type == TLV_HELLO) {
             conn->skipping = request->body_bytes > 0; /* credentials: this listener asks for none */
             on_hello(net, conn, request);
@@ -350,7 +365,14 @@ static void on_request(struct net *net, struct conn *conn, struct job *job,
         counter_add(&net->counters.over_credits, 1);
         net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
         conn->skipping = request->body_bytes > 0;
-        net->spare_job = job;
+        return;
+    }
+    enum job_class class = request_class(conn, request);
+    if (unlikely(
+            !class_may_take(net, class))) { /* its own class had a job; the lower one has none */
+        counter_add(&net->counters.no_jobs, 1);
+        net_reply_busy(net, conn, request->id, class);
+        conn->skipping = request->body_bytes > 0;
         return;
     }
     fill_job(net, conn, job, request);
@@ -391,8 +413,21 @@ static void on_body(struct net *net, struct conn *conn, const struct tlv_step *s
 
 /* May this connection be read now? Output memory must hold a reply for each frame of one buffer. */
 static bool may_read(struct net *net, const struct conn *conn) {
-    return conn->state != CONN_CLOSING && conn->out_bytes < net->output_bytes_max &&
-           !conn->deferred.head;
+    return conn->state != CONN_CLOSING && !net_output_full(net, conn) && !conn->deferred.head;
+}
+
+/* A job of its class and output memory. The first frame needs no job: it may be the HELLO that says
+ * which class that is. */
+static bool has_means(struct net *net, const struct conn *conn) {
+    if (unlikely(conn->state == CONN_READY && !class_may_take(net, (enum job_class)conn->class))) {
+        counter_add(&net->counters.no_jobs, 1);
+        return false;
+    }
+    if (unlikely(out_pools_free(&net->outs) < 2)) {
+        counter_add(&net->counters.no_room, 1);
+        return false;
+    }
+    return true;
 }
 
 static bool stopped_at(uint32_t used, uint32_t *ret_used) {
@@ -406,15 +441,10 @@ static bool read_bytes(struct net *net, struct conn *conn, const uint8_t *bytes,
     uint32_t used = 0;
     bool stopped = false;
     while (used < count && !stopped) {
-        if (!may_read(net, conn)) {
+        if (!may_read(net, conn) || !has_means(net, conn)) {
             return stopped_at(used, ret_used);
         }
-        struct job *job = net_job_take(net, (enum job_class)conn->class);
-        if (!job || out_pools_free(&net->outs) < 2) {
-            counter_add(job ? &net->counters.no_room : &net->counters.no_jobs, 1);
-            net->spare_job = job ? job : net->spare_job;
-            return stopped_at(used, ret_used);
-        }
+        struct job *job = net->spare_job;
         struct tlv_step step;
         enum tlv_event event =
             tlv_reader_step(&conn->reader, bytes + used, count - used, &step, &job->key);
@@ -427,14 +457,11 @@ static bool read_bytes(struct net *net, struct conn *conn, const uint8_t *bytes,
             }
             break;
         case TLV_EVENT_BODY:
-            net->spare_job = job;
             on_body(net, conn, &step);
             break;
         case TLV_EVENT_MORE:
-            net->spare_job = job;
             break;
         case TLV_EVENT_BAD:
-            net->spare_job = job;
             counter_add(&net->counters.bad_frames, 1);
             net_reply_fault(net, conn, step.request.id, step.code, NULL);
             net_conn_end(net, conn, CONN_END_PROTOCOL);

@@ -164,7 +164,7 @@ static json_t *core_json(const struct engine *engine, const struct core *core) {
     if (core->net) {
         json_t *net = counters_json((const counter_t *)&core->net->counters, net_counter_info,
                                     net_counter_count);
-        put(net, "jobs_max", core->net->jobs.slots_max);
+        put(net, "jobs_max", core->net->jobs_max);
         json_object_set_new(object, "net", net);
     }
     if (core->work) {

@@ -123,7 +123,7 @@ static void collect_limits(struct engine *engine, json_t *limits, struct limit *
         if (net) {
             conns += counter_get(&net->counters.connections);
             jobs += counter_get(&net->counters.jobs_used);
-            jobs_max += net->jobs.slots_max;
+            jobs_max += net->jobs_max;
             bodies += counter_get(&net->counters.no_body_memory);
         }
         flight +=

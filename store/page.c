@@ -12,7 +12,8 @@
  * by stepping from record header to record header. The cursor is segment << 32 | offset in units:
  * it means the same before and after a segment is sealed. */
 
-#define CURSOR_END UINT64_MAX
+#define CURSOR_END    UINT64_MAX
+#define WALK_LOOK_MAX 16384u
 
 struct walk {
     struct store *store;
@@ -22,7 +23,14 @@ struct walk {
     uint64_t filled;
     struct store_item *items;
     uint32_t count, max;
+    uint32_t looked; /* records and entries this page looked at */
 };
+
+/* A page is bounded by what it finds and by what it looks at, so that a store of deleted blocks
+ * does not hold up whoever asks next: such a page may be empty, with a cursor that has moved. */
+static bool walk_goes_on(const struct walk *walk) {
+    return walk->count < walk->max && walk->looked < WALK_LOOK_MAX;
+}
 
 /* `need` bytes at an offset, from the window or by a read of `ask` bytes. NULL: not to be had. */
 static const uint8_t *walk_bytes(struct walk *walk, uint64_t offset, uint64_t need, uint64_t ask) {
@@ -56,6 +64,7 @@ static void walk_take(struct walk *walk, const struct store_item *item, uint32_t
 
 static bool walk_record(struct walk *walk, uint64_t offset, uint64_t ask, uint32_t *ret_span) {
     const struct segment *segment = walk->segment;
+    walk->looked++;
     const uint8_t *bytes = walk_bytes(walk, offset, RECORD_UNIT * 3, ask);
     if (!bytes) {
         return false;
@@ -83,7 +92,7 @@ static uint64_t walk_records(struct walk *walk, uint64_t offset) {
     uint64_t end = atomic_load_explicit(&walk->segment->data_bytes, memory_order_acquire);
     uint64_t ask = WALK_BYTES;
     offset = max_u64(offset, PAGE_BYTES);
-    while (offset < end && walk->count < walk->max) {
+    while (offset < end && walk_goes_on(walk)) {
         uint32_t span = 0;
         if (walk_record(walk, offset, ask, &span)) {
             offset += span;
@@ -101,6 +110,7 @@ static const struct footer_entry *footer_at(struct walk *walk, uint64_t index, u
 }
 
 static void walk_entry(struct walk *walk, const struct footer_entry *found) {
+    walk->looked++;
     struct footer_entry entry = *found; /* reading a header moves the window */
     if ((entry.type_flags & 15) != RECORD_BLOCK || entry.digest_bytes > HASH_DIGEST_MAX) {
         return;
@@ -131,7 +141,7 @@ static uint64_t walk_footer(struct walk *walk, uint64_t offset) {
             high = middle;
         }
     }
-    for (; low < walk->segment->footer_count && walk->count < walk->max; low++) {
+    for (; low < walk->segment->footer_count && walk_goes_on(walk); low++) {
         const struct footer_entry *entry = footer_at(walk, low, WALK_BYTES);
         if (!entry) {
             return UINT64_MAX;
@@ -147,7 +157,7 @@ int store_page(struct store *store, uint64_t *cursor, struct store_item items[],
     struct walk walk = {.store = store, .buffer = store->walk, .items = items, .max = max};
     uint64_t id = *cursor == CURSOR_END ? SEGMENT_IDS : *cursor >> 32;
     uint64_t offset = (*cursor & UINT32_MAX) * RECORD_UNIT;
-    while (id < store->segments.top && walk.count < max) {
+    while (id < store->segments.top && walk_goes_on(&walk)) {
         walk.segment = &store->segments.all[id];
         walk.filled = 0;
         enum segment_state state = segment_state(walk.segment);
