@@ -109,6 +109,19 @@ static void flush_home(struct helper *helper) {
     }
 }
 
+/* Waits a little, unless something came: its input and control's word are looked at once more after
+ * the bell was armed. */
+static void rest(struct core *core) {
+    bell_arm(&core->bell);
+    if (ring_count(core->engine->mesh.helper_in) == 0 &&
+        atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_HALT) {
+        counter_add(&core->counters.parks, 1);
+        int r = io_enter(&core->io, true, HELPER_REST_NS);
+        must(r == 0);
+    }
+    bell_disarm(&core->bell);
+}
+
 void helper_run(struct core *core) {
     struct engine *engine = core->engine;
     struct io_event events[16];
@@ -124,16 +137,9 @@ void helper_run(struct core *core) {
         flush_home(core->helper);
         uint32_t kept = store_housekeep(engine->store);
         counter_add(&core->counters.busy_ns, clock_ns() - core->now_ns);
-        if (served + kept > 0) {
-            continue;
+        if (served + kept == 0) {
+            rest(core);
         }
-        bell_arm(&core->bell);
-        if (ring_count(engine->mesh.helper_in) == 0) {
-            counter_add(&core->counters.parks, 1);
-            int r = io_enter(&core->io, true, HELPER_REST_NS);
-            must(r == 0);
-        }
-        bell_disarm(&core->bell);
         (void)io_reap(&core->io, events, array_count(events));
     }
 }
