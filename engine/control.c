@@ -20,7 +20,11 @@
 #include <unistd.h>
 
 #define CONTROL_PERIOD_MS 100
-#define HARD_STOP_NS      (2 * NS_PER_S) /* what a hard stop gives the cores to let go */
+#define HARD_STOP_NS      (2 * NS_PER_S)  /* what a hard stop gives the cores to let go */
+#define HALT_NS           (10 * NS_PER_S) /* what they, and the helper's last write, have to end */
+#define HELPER_STILL_S    10
+#define RELOAD_NS         (2 * NS_PER_S) /* what a reload gives the cores to leave old settings */
+#define TEXT_MAX          sizeof((struct settings *)0)->tlv_listen /* the longest setting */
 
 static void fill_signals(sigset_t *set) {
     sigemptyset(set);
@@ -42,7 +46,7 @@ int control_block_signals(void) {
 static const struct option *fixed_change(const struct settings *now,
                                          const struct settings *wanted) {
     for (size_t i = 0; i < settings_rows; i++) {
-        char before[1200], after[1200];
+        char before[TEXT_MAX + 1], after[TEXT_MAX + 1];
         (void)option_format(&settings_table[i], now, before, sizeof before);
         (void)option_format(&settings_table[i], wanted, after, sizeof after);
         if (!settings_table[i].reloadable && strcmp(before, after) != 0) {
@@ -50,6 +54,27 @@ static const struct option *fixed_change(const struct settings *now,
         }
     }
     return NULL;
+}
+
+static bool in_use(const struct engine *engine, const struct settings *settings) {
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        if (atomic_load_explicit(&engine->cores[i].settings, memory_order_acquire) == settings) {
+            return true; /* acquire: what that core read of the block came before it let go */
+        }
+    }
+    return false;
+}
+
+/* The block that is not current may still be read by a core that has not ticked since it was. */
+static bool await_unused(const struct engine *engine, const struct settings *settings) {
+    uint64_t give_up = clock_ns() + RELOAD_NS;
+    while (in_use(engine, settings)) {
+        if (clock_ns() > give_up) {
+            return false;
+        }
+        (void)poll(NULL, 0, 5);
+    }
+    return true;
 }
 
 int control_reload(struct engine *engine, char *why, size_t why_bytes) {
@@ -73,9 +98,12 @@ int control_reload(struct engine *engine, char *why, size_t why_bytes) {
                        fixed->name);
         return OPTION_BAD;
     }
-    /* The block not in use may still be read by a core that has not ticked since the last reload.
-     */
-    (void)poll(NULL, 0, (int)(2 * CORE_TICK_NS / NS_PER_MS));
+    if (!await_unused(engine, next)) {
+        (void)snprintf(why, why_bytes,
+                       "a core has not taken over the settings before these; try again "
+                       "(nothing was changed)");
+        return OPTION_BAD;
+    }
     *next = wanted;
     atomic_store_explicit(&engine->current, next,
                           memory_order_release); /* pairs with tick() in core.c */
@@ -116,7 +144,9 @@ static void ask_all(struct engine *engine, struct stopping *stopping, enum core_
 
 void control_drain(struct engine *engine) {
     enum engine_state serving = ENGINE_SERVING;
-    (void)atomic_compare_exchange_strong(&engine->state, &serving, ENGINE_DRAINING);
+    /* Relaxed: a word by itself; what follows from it goes by core.wish. */
+    (void)atomic_compare_exchange_strong_explicit(&engine->state, &serving, ENGINE_DRAINING,
+                                                  memory_order_relaxed, memory_order_relaxed);
 }
 
 static bool all_drained(const struct engine *engine) {
@@ -137,7 +167,8 @@ static bool all_ended(const struct engine *engine) {
     return true;
 }
 
-/* Moves the stop along: drain, then hard, then halt. Returns: true when every core has ended. */
+/* Moves the stop along: drain, then hard, then halt. Returns: true when every core has ended,
+ * or no longer has time to: engine_run tells the two apart. */
 static bool step_stop(struct engine *engine, struct stopping *stopping) {
     if (atomic_load_explicit(&engine->state, memory_order_relaxed) == ENGINE_SERVING) {
         return false;
@@ -158,11 +189,22 @@ static bool step_stop(struct engine *engine, struct stopping *stopping) {
         atomic_store_explicit(&engine->state, ENGINE_STOPPING, memory_order_relaxed);
         return true; /* something holds on: the store will be recovered at the next start */
     }
-    return stopping->wish == WISH_HALT && all_ended(engine);
+    if (stopping->wish != WISH_HALT) {
+        return false;
+    }
+    bool ended = all_ended(engine);
+    if (!ended && clock_ns() - stopping->since_ns > HALT_NS) {
+        log_error("a thread does not end: the disk may be stuck");
+        atomic_store_explicit(&engine->state, ENGINE_STOPPING, memory_order_relaxed);
+        return true;
+    }
+    return ended;
 }
 
 static void on_terminate(struct engine *engine, struct stopping *stopping) {
-    if (stopping->wish == WISH_RUN) {
+    /* The state, not the wish: the wish follows a turn later, and two signals can come in one read.
+     */
+    if (atomic_load_explicit(&engine->state, memory_order_relaxed) == ENGINE_SERVING) {
         control_drain(engine);
         return;
     }
@@ -186,10 +228,24 @@ static void read_signals(struct engine *engine, struct stopping *stopping, int f
     }
 }
 
+/* It may work on a slow disk for seconds, and nobody's reply waits for the disk: a word, no more.
+ */
+static void watch_helper(const struct engine *engine) {
+    static uint64_t seen, still_s;
+    uint64_t turns = counter_get(&engine->cores[engine->layout.count].counters.turns);
+    still_s = turns == seen ? still_s + 1 : 0;
+    seen = turns;
+    if (still_s == HELPER_STILL_S) {
+        log_warn("the helper has not turned for a while: the disk may be stuck",
+                 log_u64("seconds", still_s));
+    }
+}
+
 /* Every core turned or parked lately: the service manager may trust us for another period. */
 static void each_second(struct engine *engine) {
     static uint64_t seen[LAYOUT_CORES_MAX + 1];
     stat_sample(engine);
+    watch_helper(engine);
     bool alive = true;
     for (uint32_t i = 0; i < engine->layout.count; i++) {
         uint64_t turns = counter_get(&engine->cores[i].counters.turns);
@@ -233,20 +289,22 @@ int control_run(struct engine *engine) {
     fill_signals(&set);
     struct stopping stopping = {.wish = WISH_RUN};
     int r = io_open(&stopping.bells, 128);
-    if (r == 0) {
-        r = io_start(&stopping.bells);
-    }
     if (r < 0) {
         return err_pass(r);
     }
+    r = io_start(&stopping.bells);
+    if (r < 0) {
+        goto undo_bells;
+    }
     int signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (signals < 0) {
-        io_close(&stopping.bells);
-        return err_raise(-errno);
+        r = err_raise(-errno);
+        goto undo_bells;
     }
     (void)sd_notifyf(0, "READY=1\nMAINPID=%d", (int)getpid());
     r = serve(engine, &stopping, signals);
     close(signals);
+undo_bells:
     io_close(&stopping.bells);
     return r;
 }

@@ -26,6 +26,7 @@ int core_open(struct core *core, struct engine *engine, uint32_t index,
     core->engine = engine;
     core->index = index;
     core->place = *place;
+    atomic_store_explicit(&core->settings, &engine->published[0], memory_order_relaxed); /* boot */
     bool serves = place->net || place->work;
     int r = io_open(&core->io, serves ? CORE_ENTRIES : 256);
     if (r < 0) {
@@ -92,6 +93,8 @@ static void tick(struct core *core) {
         }
         net_tick(core->net);
     }
+    /* Release: pairs with control, which overwrites the block this core has let go. */
+    atomic_store_explicit(&core->settings, settings, memory_order_release);
     if (core->dispatch) {
         dispatch_tick(core->dispatch);
     }
@@ -102,6 +105,7 @@ static void tick(struct core *core) {
 /* Returns: false when the core is to end. */
 static bool take_wish(struct core *core) {
     enum core_wish wish = (enum core_wish)atomic_load_explicit(&core->wish, memory_order_acquire);
+    core->wish_seen = wish;
     if (wish == WISH_RUN) {
         return true;
     }
@@ -128,13 +132,16 @@ static void adopt_failed(struct core *core, const struct io_event *event) {
 
 static uint32_t reap(struct core *core) {
     struct io_event events[CORE_EVENTS];
+    core->rung = false;
     uint32_t count = io_reap(&core->io, events, CORE_EVENTS);
     for (uint32_t i = 0; i < count; i++) {
-        if (events[i].op == IO_TICK) {
+        if (events[i].op == IO_BELL) {
+            core->rung = true;
+        } else if (events[i].op == IO_TICK) {
             tick(core);
         } else if (events[i].op == IO_ADOPTED) {
             adopt_failed(core, &events[i]);
-        } else if (events[i].op != IO_BELL) {
+        } else {
             must(core->net != NULL); /* only net tiles have sockets */
             net_event(core->net, &events[i]);
         }
@@ -142,11 +149,17 @@ static uint32_t reap(struct core *core) {
     return count;
 }
 
+/* What others gave this core: the rings of its tiles, and control's word. */
+static bool was_given(const struct core *core) {
+    return (core->net && net_has_input(core->net)) ||
+           (core->dispatch && dispatch_has_input(core->dispatch)) ||
+           (core->work && work_has_input(core->work)) ||
+           atomic_load_explicit(&core->wish, memory_order_relaxed) != core->wish_seen;
+}
+
 /* Every input once more, after the bell was armed: what came before the arming rings no bell. */
 static bool has_input(struct core *core) {
-    return io_pending(&core->io) || (core->net && net_has_input(core->net)) ||
-           (core->dispatch && dispatch_has_input(core->dispatch)) ||
-           (core->work && work_has_input(core->work));
+    return io_pending(&core->io) || was_given(core);
 }
 
 /* How long a wait may last. Returns: 0 when nothing is due before the standing tick. */
@@ -169,17 +182,19 @@ static bool spin(struct core *core) {
     if (core->spin_ns_max == 0) {
         return false;
     }
+    uint64_t due_ns = wait_limit(core); /* 0: nothing is due while we may spin */
+    uint64_t limit_ns = due_ns ? min_u64(due_ns, core->spin_ns_max) : core->spin_ns_max;
     uint64_t start = clock_ns();
     uint64_t now = start;
     bool found = false;
-    while (!found && now - start < core->spin_ns_max) {
+    while (!found && now - start < limit_ns) {
         int r = io_enter(&core->io, false, 0);
         must(r == 0);
         found = has_input(core);
         now = clock_ns();
     }
     counter_add(&core->counters.spin_ns, now - start);
-    return found;
+    return found || limit_ns == due_ns;
 }
 
 /* Enters the kernel once: to wait if nothing is left to do, else to submit and look. */
@@ -210,6 +225,9 @@ static void core_enter(struct core *core, bool backlog) {
 /* One turn: every tile works a bounded amount, then the kernel is entered once. */
 static void turn(struct core *core) {
     bool backlog = reap(core) == CORE_EVENTS;
+    if (core->rung && !was_given(core)) {
+        counter_add(&core->counters.rings_spurious, 1);
+    }
     if (core->net) {
         backlog |= net_poll(core->net);
     }

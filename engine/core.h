@@ -29,6 +29,7 @@ struct net;
 struct dispatch;
 struct work;
 struct helper;
+struct settings;
 
 enum core_life { CORE_BOOT, CORE_RUN, CORE_HALT, CORE_DONE, CORE_FAIL };
 /* What control asks of a core, in rising order. */
@@ -39,7 +40,7 @@ enum core_wish { WISH_RUN, WISH_DRAIN, WISH_DRAIN_HARD, WISH_HALT };
     X(enters, "calls", "system calls that entered the ring")                                     \
     X(parks, "parks", "waits in the kernel with nothing to do")                                  \
     X(rings_sent, "bells", "sleeping cores woken")                                               \
-    X(rings_spurious, "bells", "wakes that found nothing")                                       \
+    X(rings_spurious, "bells", "bells that found nothing new")                                   \
     X(adopts_failed, "connections", "accepted, and closed because their core could not be told") \
     X(busy_ns, "ns", "time not parked")                                                          \
     X(spin_ns, "ns", "time spent spinning before a park")                                        \
@@ -64,15 +65,18 @@ struct core {
 
     /* owner only */
     struct io io;
-    uint64_t now_ns;  /* read once a turn */
-    uint64_t bells;   /* bit k: core k got something since its bell was last looked at */
-    uint64_t tick_ns; /* next lazy tick */
+    uint64_t now_ns;    /* read once a turn */
+    uint64_t bells;     /* bit k: core k got something since its bell was last looked at */
+    uint64_t tick_ns;   /* next lazy tick */
+    uint32_t wish_seen; /* enum core_wish, as last acted on */
+    bool rung;          /* this turn reaped a bell */
 
     /* written here, read elsewhere */
     struct core_counters counters;
     _Atomic uint32_t
         life;        /* enum core_life; the core moves it, control waits for it (acquire/release) */
     int32_t failure; /* -errno, valid once life is FAIL */
+    _Atomic(const struct settings *) settings; /* in use since the last tick (release) */
     _Atomic bool drained; /* the net tile has no connection left, the work tile no job (release) */
     /* written elsewhere, read here */
     _Atomic uint32_t wish; /* enum core_wish (control releases; acquired at each tick and wake) */

@@ -320,6 +320,13 @@ Test(engine, sigterm_drains_and_answers_what_came) {
     block_free(&block);
 }
 
+Test(engine, two_signals_in_one_read_are_two) {
+    rig_run(&rig);
+    cr_assert_eq(kill(getpid(), SIGTERM), 0);
+    cr_assert_eq(kill(getpid(), SIGINT), 0);
+    cr_assert_eq(rig_wait(&rig), 1, "the second one stops hard");
+}
+
 Test(engine, what_was_acknowledged_is_there_after_a_restart) {
     enum { BLOCKS = 30 };
     rig_run(&rig);
