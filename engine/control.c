@@ -10,6 +10,7 @@
 #include "engine/engine_private.h"
 #include "engine/io.h"
 #include "engine/stat.h"
+#include "engine/watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -246,6 +247,7 @@ static void each_second(struct engine *engine) {
     static uint64_t seen[LAYOUT_CORES_MAX + 1];
     stat_sample(engine);
     watch_helper(engine);
+    watch_counters(engine);
     bool alive = true;
     for (uint32_t i = 0; i < engine->layout.count; i++) {
         uint64_t turns = counter_get(&engine->cores[i].counters.turns);

@@ -2,8 +2,8 @@
 #pragma once
 
 /* listen — the sockets the acceptor's ring listens on, with the TCP options every connection
- * inherits: no delay, keep-alive (a half-open peer is found in about 90 s; one that takes nothing,
- * by the net tile), and an end to unacknowledged data. Thread: boot. */
+ * inherits: no delay, and keep-alive (a half-open peer is found in about 90 s; one that takes no
+ * bytes the net tile finds by itself). Thread: boot. */
 
 #include "base/base.h"
 

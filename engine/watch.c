@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/watch.h"
+
+#include "base/log.h"
+#include "engine/engine_private.h"
+
+/* Counters of the store, summed over its keepers, that are news when they move. */
+struct watched {
+    uint64_t corrupt, io_errors, full;
+};
+
+static struct watched sums(const struct engine *engine) {
+    struct watched now = {0};
+    for (uint32_t k = 0; k < engine->layout.work_count; k++) {
+        const struct store_counters *counters = keeper_counters(store_keeper(engine->store, k));
+        now.corrupt += counter_get(&counters->corrupt);
+        now.io_errors += counter_get(&counters->io_errors);
+        now.full += counter_get(&counters->full);
+    }
+    return now;
+}
+
+static void watch_store(const struct engine *engine) {
+    static struct watched seen;
+    static bool said_read_only;
+    struct watched now = sums(engine);
+    if (now.corrupt > seen.corrupt) {
+        log_error("a stored block is damaged; it is not served (millrace verify names it)",
+                  log_u64("reads", now.corrupt - seen.corrupt), log_u64("in_all", now.corrupt));
+    }
+    if (now.io_errors > seen.io_errors) {
+        log_error("disk operations failed", log_u64("operations", now.io_errors - seen.io_errors),
+                  log_u64("in_all", now.io_errors));
+    }
+    if (now.full > seen.full) {
+        log_warn("the store is full: puts are refused, reads and deletes go on",
+                 log_u64("refused", now.full - seen.full));
+    }
+    seen = now;
+    struct store_usage usage;
+    store_usage(engine->store, &usage);
+    if (usage.read_only && !said_read_only) {
+        log_error("writing failed for good: the store takes no more until a restart");
+    }
+    said_read_only = usage.read_only;
+}
+
+static void watch_heap(const struct engine *engine) {
+    static uint64_t seen;
+    uint64_t calls = 0;
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        calls += counter_get(&engine->cores[i].counters.heap_calls);
+    }
+    if (calls > seen) {
+        log_warn("a tile used the general heap; a library on its path does what it should not",
+                 log_u64("calls", calls - seen));
+    }
+    seen = calls;
+}
+
+void watch_counters(struct engine *engine) {
+    watch_store(engine);
+    watch_heap(engine);
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* watch — what an operator must hear of at once, said in the log: damage, failed disk operations, a
+ * full or read-only store, heap calls on a sealed core. Tiles count and never log; once a second
+ * the control thread looks at what moved. Thread: control. */
+
+struct engine;
+
+void watch_counters(struct engine *engine);
