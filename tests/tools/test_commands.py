@@ -261,7 +261,7 @@ class Decode(Case):
         self.assertIn("PING", out)
         self.assertIn("offset 10", err)
         self.assertIn("offset 0", self.assertRun(4, "decode", "-", stdin=b"\xff\xff\xff")[1])
-        self.assertRun(1, "decode", "/nonexistent")
+        self.assertRun(1, "decode", self.scratch() / "absent")
         self.assertEqual(self.assertRun(0, "decode", "-")[0], "")
 
 
