@@ -626,17 +626,23 @@ void sim_disk_copy(struct sim_disk *to, const struct sim_disk *from) {
         struct file *file = &to->files[i];
         const struct file *source = &from->files[i];
         uint8_t *now = file->now_bytes, *disk = file->disk_bytes;
+        uint64_t high = file->high;
         if (source->used && !now) {
-            now = malloc(FILE_MAX);
-            disk = malloc(FILE_MAX);
+            now = calloc(1, FILE_MAX);
+            disk = calloc(1, FILE_MAX);
             must(now && disk);
+            high = 0;
         }
         *file = *source;
         file->now_bytes = now;
         file->disk_bytes = disk;
         if (source->used) {
-            memcpy(now, source->now_bytes, FILE_MAX);
-            memcpy(disk, source->disk_bytes, FILE_MAX);
+            memcpy(now, source->now_bytes, source->high);
+            memcpy(disk, source->disk_bytes, source->high);
+            if (high > source->high) {
+                memset(now + source->high, 0, high - source->high);
+                memset(disk + source->high, 0, high - source->high);
+            }
         }
     }
     to->out_count = 0;
