@@ -102,7 +102,9 @@ const struct option settings_table[] = {
     COUNT("net.credits", net_credits, "1024", 1, 65536, false, "count",
           "Requests a connection may have unanswered; it learns the number at HELLO."),
     DURATION("net.stall_timeout", net_stall_timeout_ns, "30s", 100 * NS_PER_MS, FOREVER_NS, true,
-             "time", "A peer that takes no byte of its replies for so long is closed."),
+             "time",
+             "A peer that takes no byte of its replies for so long is closed; listeners that are "
+             "open keep the kernel's share of it, TCP_USER_TIMEOUT, until a restart."),
     DURATION("net.idle_timeout", net_idle_timeout_ns, "0s", 0, FOREVER_NS, true, "time",
              "A connection without a request for so long is closed; 0s: never."),
     COUNT("net.backlog", net_backlog, "4096", 1, 1 << 20, false, "count",
@@ -111,7 +113,7 @@ const struct option settings_table[] = {
 
     DURATION("sched.quantum", sched_quantum_ns, "150us", 10 * NS_PER_US, 100 * NS_PER_MS, true,
              "time", "Work a core does in one turn while two classes wait on it."),
-    SWITCH("sched.shed", sched_shed, "on", true,
+    SWITCH("sched.shed", sched_shed, "on", false,
            "Refuse the oldest requests of a class early (BUSY) when its queue stands too long."),
     DURATION("drain.timeout", drain_timeout_ns, "10s", 0, 3600 * NS_PER_S, true, "time",
              "After SIGTERM: how long requests in flight may take to finish."),
