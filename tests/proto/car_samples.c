@@ -70,6 +70,7 @@ static bool story_is(const struct sample *sample, const struct car_story *story)
 
 int main(int argc, char **argv) {
     const char *root = getenv("MILLRACE_TEST_DATA");
+    /* Else a folder of real CARs beside the checkout. */
     root = root ? root : argc > 1 ? argv[1] : "../shared/data";
     if (load(root, samples[0].name) == 0) {
         printf("no samples in %s: skipped\n", root);
