@@ -18,8 +18,6 @@ COUNTER_NAMES(dispatch, DISPATCH_COUNTERS);
 #define COST_PUT_BYTE_NS_X16 12u /* 0.75 ns a byte: SHA-256 and the copy into the batch */
 #define COST_VERIFY_NS       20000u
 
-static const uint32_t class_shares[CLASS_COUNT] = {25, 25, 33, 17};
-
 /* Tile i covers the span [i, i+1)/count of the line on which classes lie by their shares. A class
  * is at home on every tile that its span covers by at least half a tile, and, where it covers none
  * so far, on the tile under its middle. */
@@ -27,7 +25,7 @@ uint32_t dispatch_homes(uint32_t index, uint32_t count) {
     uint32_t homes = 0;
     uint32_t start = 0;
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-        uint32_t end = start + class_shares[c];
+        uint32_t end = start + sched_config_default.shares[c];
         uint32_t middle = (start + end) * count / 200;
         uint32_t from = max_u32(start * count, index * 100);
         uint32_t to = min_u32(end * count, (index + 1) * 100);
@@ -310,13 +308,11 @@ bool dispatch_has_input(const struct dispatch *dispatch) {
 }
 
 uint64_t dispatch_due_ns(const struct dispatch *dispatch) {
-    static const uint64_t age_ns[CLASS_COUNT] = {NS_PER_MS, 5 * NS_PER_MS, 20 * NS_PER_MS,
-                                                 100 * NS_PER_MS};
     uint64_t due = UINT64_MAX;
     for (uint32_t t = 0; t < dispatch->tile_count; t++) {
         const struct dispatch_tile *tile = &dispatch->tiles[t];
         if (tile->open && tile->outstanding < 2) {
-            due = min_u64(due, tile->state.first_ns + age_ns[tile->state.class]);
+            due = min_u64(due, tile->state.first_ns + batch_age_ns[tile->state.class]);
         }
     }
     return due;

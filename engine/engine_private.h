@@ -15,7 +15,7 @@
 struct listener {
     int fd;
     struct listener_address address;
-    bool accepting; /* the acceptor's: a multishot accept is out */
+    bool accepting; /* the acceptor's own, at any time: a multishot accept is out */
 };
 
 struct admin;

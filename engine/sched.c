@@ -568,7 +568,7 @@ const struct sched_stats *sched_stats(const struct sched *sched) {
 
 /* --- batch closing ---------------------------------------------------------------------------- */
 
-static const uint64_t batch_age_ns[CLASS_COUNT] = {
+const uint64_t batch_age_ns[CLASS_COUNT] = {
     [CLASS_CRITICAL] = 1 * NS_PER_MS,
     [CLASS_HIGH] = 5 * NS_PER_MS,
     [CLASS_NORMAL] = 20 * NS_PER_MS,

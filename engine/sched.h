@@ -105,6 +105,7 @@ enum close_reason {
     CLOSE_AGE,
     CLOSE_REASON_COUNT
 };
+extern const uint64_t batch_age_ns[CLASS_COUNT];
 struct batch_rules {
     uint32_t size;      /* 50 .. 1000, moved by batch_rules_adapt */
     uint32_t full_runs; /* closes by size in a row */

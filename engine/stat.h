@@ -16,7 +16,7 @@ struct engine;
 json_t *stat_json(struct engine *engine);
 json_t *stat_topology(struct engine *engine);
 json_t *stat_why(struct engine *engine);
-/* Returns: bytes written (terminated), 0 if it does not fit. */
+/* Returns: bytes written (no zero follows them), 0 if it does not fit. */
 size_t stat_text(struct engine *engine, char *text, size_t text_bytes);
 /* Keeps a copy of the latency histograms, so that percentiles are of the last 10 s. Thread:
  * control, 1 Hz. */

@@ -117,14 +117,13 @@ static void add_limit(json_t *limits, const struct limit *limit, struct limit *n
 }
 
 static void collect_limits(struct engine *engine, json_t *limits, struct limit *nearest) {
-    uint64_t conns = 0, jobs = 0, jobs_max = 0, bodies = 0, flight = 0;
+    uint64_t conns = 0, jobs = 0, jobs_max = 0, flight = 0;
     for (uint32_t i = 0; i < engine->layout.count; i++) {
         const struct net *net = engine->cores[i].net;
         if (net) {
             conns += counter_get(&net->counters.connections);
             jobs += counter_get(&net->counters.jobs_used);
             jobs_max += net->jobs_max;
-            bodies += counter_get(&net->counters.no_body_memory);
         }
         flight +=
             engine->cores[i].work ? counter_get(&engine->cores[i].work->counters.in_flight) : 0;

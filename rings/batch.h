@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* batch — the container that rides the class rings and inboxes: up to BATCH_JOBS_MAX jobs of one
- * class.
+/* batch — the container that rides the class rings and inboxes: up to BATCH_JOBS_MAX jobs.
  *
  * A net tile fills one per class and pushes it when it is full or the turn ends; the scheduler
- * takes jobs out of those, orders them by policy, and fills others for work tiles. Containers come
- * from a pool of the pusher's and travel home on the pusher's return ring, so nobody frees
- * another's memory. */
+ * takes jobs out of those, orders them by policy, and fills others for work tiles, which mix
+ * classes. Containers come from a pool of the pusher's and travel home on the pusher's return ring,
+ * so nobody frees another's memory. */
 
 #include "rings/job.h"
 

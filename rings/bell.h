@@ -3,8 +3,8 @@
 
 /* bell — how a tile that has work for another core finds out whether that core sleeps.
  *
- *   sleeper:  bell_arm();  look once more at EVERY input;  nothing -> wait in the kernel (1 s
- *             backstop), something -> go on;  either way bell_disarm()
+ *   sleeper:  bell_arm();  look once more at EVERY input;  nothing -> wait in the kernel (a
+ *             standing tick of 100 ms ends any wait), something -> go on;  either way bell_disarm()
  *   waker:    publish;  once per burst: if (bell_must_ring(bell)) ring it in the kernel (MSG_RING)
  *
  * Proof: arm is a store and a seq_cst fence before the last look; must_ring is a seq_cst fence

@@ -26,9 +26,9 @@ enum job_kind {
     JOB_HAVE,   /* data: keys as multihashes, count in `arg` */
     JOB_PUT,    /* key, data: the block, codec in `arg` */
     JOB_DELETE, /* key */
-    JOB_LIST,   /* a page of the catalog after cursor `arg` -> data */
+    JOB_LIST,   /* at most `arg` keys after the cursor in the key's bytes -> data: helper_page */
     JOB_VERIFY, /* re-read from disk and check the hash: key */
-    JOB_STAT,   /* the numbers of the daemon, as JSON -> data */
+    JOB_STAT,   /* the numbers of the daemon, as JSON -> data: helper_page */
     JOB_KIND_COUNT,
 };
 
@@ -55,7 +55,8 @@ extern const char *const job_status_names[JOB_STATUS_COUNT];
 struct job {
     struct job *next; /* chain: in a queue, a batch or on the way home */
     uint64_t arrived_ns;
-    void *data; /* PUT, HAVE, LIST: the body buffer (net tile's); GET reply: struct frame, leased */
+    void *data; /* PUT, HAVE: the body buffer (net tile's); replies: GET a struct frame, leased;
+                   LIST and STAT a struct helper_page */
     uint32_t queued_ns;
     uint32_t started_ns;
     uint32_t finished_ns;
