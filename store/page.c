@@ -65,7 +65,9 @@ static void walk_take(struct walk *walk, const struct store_item *item, uint32_t
 static bool walk_record(struct walk *walk, uint64_t offset, uint64_t ask, uint32_t *ret_span) {
     const struct segment *segment = walk->segment;
     walk->looked++;
-    const uint8_t *bytes = walk_bytes(walk, offset, RECORD_UNIT * 3, ask);
+    uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+    uint64_t here = min_u64(round_up(RECORD_HEADER_MAX, RECORD_UNIT), round_up(end - offset, 8));
+    const uint8_t *bytes = walk_bytes(walk, offset, here, ask);
     if (!bytes) {
         return false;
     }
@@ -73,7 +75,7 @@ static bool walk_record(struct walk *walk, uint64_t offset, uint64_t ask, uint32
     struct record_bounds bounds = {.crc_base = segment->crc_base,
                                    .generation = segment->generation,
                                    .offset = offset,
-                                   .bytes_here = RECORD_UNIT * 3,
+                                   .bytes_here = here,
                                    .bytes_max = UINT32_MAX};
     if (record_check(header, &bounds) != 0) {
         return false;
