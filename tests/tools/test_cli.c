@@ -93,6 +93,7 @@ Test(cli, nonsense_is_misuse_with_a_hint, .init = cr_redirect_stderr) {
         "millrace fetch: 'c' is one argument too many\nSee 'millrace fetch --help'.\n");
 }
 
+/* tools/millrace/near.c */
 Test(cli, the_nearest_word_is_close_or_none) {
     const char *words[] = {"serve", "import", "export", NULL};
     cr_assert_str_eq(cli_nearest(words, "sevre"), "serve");

@@ -112,6 +112,9 @@ Test(load_report, an_empty_result_can_be_drawn_and_told) {
 Test(load_report, wrong_or_failed_replies_are_not_good_and_busy_ones_are) {
     some_load();
     cr_assert(report_good(&result));
+    struct result nothing = {.seconds = 1};
+    tally_count(&nothing.total.not_found, 5);
+    cr_assert_not(report_good(&nothing), "not one block came");
     tally_count(&result.total.wrong, 1);
     cr_assert_not(report_good(&result));
 }

@@ -173,6 +173,14 @@ static int program(const char *arguments) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* tools/load/limit.c */
+Test(load_run, a_protocol_without_a_hello_names_no_limit) {
+    static struct plan plan = {.wire = &wire_resp};
+    uint32_t block_max = 1;
+    cr_assert_eq(run_limit(&plan, &block_max, why, sizeof why), 0);
+    cr_assert_eq(block_max, 0);
+}
+
 Test(load_main, the_exit_status_says_what_happened) {
     char arguments[200];
     cr_assert_eq(program("--help"), 0);

@@ -7,8 +7,11 @@
 #include "tools/load/options.h"
 #include "tools/load/report.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -31,10 +34,47 @@ static int result_show(const struct plan *plan, const struct result *result) {
             return EXIT_FAILED;
         }
     }
+    if (result->total.requests == 0) {
+        fprintf(stderr, "millrace-load: not one request was answered with what it asked for%s\n",
+                result->total.not_found > 0 ? ": the blocks are not there (--fill no?)" : "");
+    }
     return report_good(result) ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* What would end the run badly after all its work, found before it. Returns: 0 or the status. */
+static int foresee(const struct plan *plan) {
+    char why[400] = "";
+    uint32_t block_max = 0;
+    FILE *plot = plan->plot != NULL ? fopen(plan->plot, "a") : NULL;
+    if (plan->plot != NULL && plot == NULL) {
+        fprintf(stderr, "millrace-load: --plot: %s: %s\n", plan->plot, strerror(errno));
+        return EXIT_USAGE;
+    }
+    if (plot != NULL) {
+        fclose(plot);
+    }
+    if (plan->server_pid > 0 && kill(plan->server_pid, 0) != 0 && errno == ESRCH) {
+        fprintf(stderr, "millrace-load: --server-pid: there is no process %d\n", plan->server_pid);
+        return EXIT_USAGE;
+    }
+    int r = run_limit(plan, &block_max, why, sizeof why);
+    if (r != 0) {
+        fprintf(stderr, "millrace-load: %s\n", why[0] != '\0' ? why : err_text(r));
+        return EXIT_FAILED;
+    }
+    if (block_max > 0 && plan->size > block_max && (plan->fill || plan->writes > 0)) {
+        fprintf(stderr, "millrace-load: --size: %u bytes; this server takes blocks up to %u\n",
+                plan->size, block_max);
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
 static int load(const struct plan *plan) {
+    int foreseen = foresee(plan);
+    if (foreseen != EXIT_DONE) {
+        return foreseen;
+    }
     char why[400] = "";
     struct content content;
     struct result *result = malloc(sizeof *result);

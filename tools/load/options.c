@@ -52,7 +52,8 @@ void options_help(void) {
     printf("usage: millrace-load PROTOCOL --to ADDR:PORT [option]...\n\n"
            "Puts a server under load and checks every reply. Without --rate each connection keeps\n"
            "--depth requests in flight; with it requests have intended times, and latencies count\n"
-           "from those. Exit status: 0 all replies right, 1 some wrong or failed, 2 usage.\n\n"
+           "from those. Exit status: 0 all replies right, 1 some wrong or failed, or\n"
+           "none with a block, 2 usage.\n\n"
            "protocols\n");
     for (uint32_t i = 0; wire_at(i) != NULL; i++) {
         printf("  %-10s %s\n", wire_at(i)->name, wire_at(i)->about);

@@ -64,7 +64,7 @@ void report_live_end(const struct plan *plan) {
 }
 
 bool report_good(const struct result *result) {
-    return result->total.errors == 0 && result->total.wrong == 0;
+    return result->total.requests > 0 && result->total.errors == 0 && result->total.wrong == 0;
 }
 
 static void row_print(const char *name, const struct tally *tally, double seconds) {

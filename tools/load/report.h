@@ -22,5 +22,5 @@ must_check int plot_write(const char *path, const struct plan *plan, const struc
 #define TIME_TEXT_BYTES 24
 const char *time_text(uint64_t ns, char text[TIME_TEXT_BYTES]);
 
-/* No reply was wrong and none failed. */
+/* Something was answered with what was asked for, no reply was wrong and none failed. */
 bool report_good(const struct result *result);

@@ -26,6 +26,10 @@ struct result {
     struct sample samples[RUN_SAMPLES_MAX];
 };
 
+/* run_limit asks the server for its largest block, over a connection of its own; 0 where its
+ * protocol does not say. Returns: 0, or -errno with a sentence in `why`. Blocks: at most 5 s. */
+must_check int run_limit(const struct plan *plan, uint32_t *ret_block_max, char *why,
+                         size_t why_bytes);
 /* Returns: 0 (whatever the server answered), or -errno with a sentence in `why` where the load
  * could not be made at all. Blocks: for as long as the plan says. */
 must_check int run_plan(const struct plan *plan, const struct content *content,

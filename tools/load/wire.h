@@ -49,6 +49,7 @@ struct wire_reply {
     uint32_t body_bytes;
     uint32_t total, offset; /* VALUE of TLV */
     uint32_t credits, retry_ms;
+    uint32_t block_max; /* WELCOME: bytes of the largest block; 0: not said */
     uint64_t index;
     char text[WIRE_TEXT_MAX];
 };

@@ -95,6 +95,7 @@ static int reply_translate(const struct tlv_reply *from, struct wire_reply *to) 
         to->answer = WIRE_WELCOME;
         to->class = from->class;
         to->credits = from->credits;
+        to->block_max = from->block_max;
         return 0;
     case TLV_FAULT:
         to->answer = WIRE_FAULT;

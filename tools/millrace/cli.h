@@ -55,10 +55,13 @@ struct cli {
 };
 
 /* Common flags, so that every command spells them alike. */
-#define CLI_FLAG_TO \
-    { "to", 0, "ADDR:PORT", "the daemon's binary listener (default 127.0.0.1:7411)" }
+#define CLI_FLAG_TO                                                                    \
+    {                                                                                  \
+        "to", 0, "ADDR:PORT",                                                          \
+            "the daemon's binary listener (default $MILLRACE_TO, else 127.0.0.1:7411)" \
+    }
 #define CLI_FLAG_ADMIN \
-    { "admin", 0, "PATH", "the daemon's admin socket (default ./run/admin.sock)" }
+    { "admin", 0, "PATH", "its admin socket (default $MILLRACE_ADMIN, else ./run/admin.sock)" }
 #define CLI_FLAG_JSON \
     { "json", 0, NULL, "print JSON" }
 #define CLI_FLAG_END \
@@ -72,6 +75,8 @@ must_check int cli_parse(struct cli *cli, const struct cli_command *command, cha
 
 /* The last value of a flag, or `fallback` when it was not given. */
 const char *cli_value(const struct cli *cli, const char *name, const char *fallback);
+/* A variable of the environment, or `fallback` where it is missing or empty. */
+const char *cli_environment(const char *variable, const char *fallback);
 bool cli_has(const struct cli *cli, const char *name);
 
 /* cli_fail says "millrace COMMAND: sentence" on stderr and returns `status`. */
