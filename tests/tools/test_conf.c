@@ -58,6 +58,21 @@ Test(conf, errors_name_place_and_nearest) {
     refused("store = { memory = \"1GiB\"; memory = \"2GiB\"; };\n", "t.conf:1:", "duplicate");
 }
 
+Test(conf, what_the_parser_refuses_is_named_with_its_key) {
+    char path[] = "/tmp/millrace-conf-XXXXXX", sentence[CONF_WHY_MAX];
+    static struct conf twice;
+    int fd = mkstemp(path);
+    static const char text[] = "store = {\n  memory = \"1GiB\";\n  memory = \"2GiB\";\n};\n";
+    cr_assert_eq(write(fd, text, sizeof text - 1), (ssize_t)sizeof text - 1);
+    close(fd);
+    conf_init(&twice);
+    cr_assert_neq(conf_read_file(&twice, path, sentence, sizeof sentence), 0);
+    cr_assert(strstr(sentence, ":3: 'memory' is set a second time"), "%s", sentence);
+    unlink(path);
+    cr_assert_neq(conf_read_text(&twice, "stor = { a = 1; };", "x", sentence, sizeof sentence), 0);
+    cr_assert(strstr(sentence, "did you mean 'store'"), "%s", sentence);
+}
+
 Test(conf, an_empty_file_is_all_defaults) {
     cr_assert_eq(text(""), 0, "%s", why);
     cr_assert_eq(text("# nothing\n"), 0, "%s", why);

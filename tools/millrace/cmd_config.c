@@ -2,6 +2,7 @@
 #include "tools/millrace/commands.h"
 
 #include "base/option.h"
+#include "engine/layout.h"
 #include "tools/millrace/serve_flags.h"
 
 #include <jansson.h>
@@ -103,6 +104,44 @@ static void template(void) {
     printf("};\n");
 }
 
+/* Two listeners of one address and port: the second could not be bound. */
+static bool listeners_apart(const struct settings *settings, char *why, size_t why_bytes) {
+    struct listener_address list[SETTINGS_LISTENERS_MAX];
+    uint32_t count = 0;
+    if (settings_listeners(settings->tlv_listen, list, &count, why, why_bytes) != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            if (list[i].port == list[j].port && list[i].port != 0 &&
+                strcmp(list[i].host, list[j].host) == 0) {
+                snprintf(why, why_bytes, "tlv.listen: %s port %u is named twice", list[i].host,
+                         list[i].port);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* What serve would find out next, as far as it can be told without starting. */
+static int check_start(const struct cli *cli, const struct conf *conf) {
+    static struct layout_host host;
+    static struct layout layout;
+    char why[CONF_WHY_MAX] = "", placed[CONF_WHY_MAX + sizeof conf->origins[0].file + 64];
+    int r = layout_host_read(&host);
+    if (r != 0) {
+        return cli_fail(cli, CLI_FAILED, "the cores of this host cannot be read: %s", strerror(-r));
+    }
+    if (!listeners_apart(&conf->settings, why, sizeof why) ||
+        layout_make(&conf->settings, &host, &layout, why, sizeof why) != 0) {
+        serve_place(conf, why, placed, sizeof placed);
+        return cli_fail(cli, CLI_USAGE, "%s", placed);
+    }
+    printf("%s: ok\n", cli_value(cli, "config", "the settings"));
+    return CLI_DONE;
+}
+
 static int show_or_check(struct cli *cli, bool check) {
     static struct conf conf;
     char why[CONF_WHY_MAX];
@@ -117,8 +156,9 @@ static int show_or_check(struct cli *cli, bool check) {
         return cli_fail(cli, CLI_USAGE, "%s", why);
     }
     if (check) {
-        printf("%s: ok\n", cli_value(cli, "config", "the settings"));
-    } else if (cli_has(cli, "json")) {
+        return check_start(cli, &conf);
+    }
+    if (cli_has(cli, "json")) {
         show_json(&conf, cli_has(cli, "changed"));
     } else {
         show(&conf, cli_has(cli, "changed"));
@@ -164,8 +204,10 @@ const struct cli_command command_config = {
     .flags = flags,
     .args_min = 1,
     .args_max = 2,
-    .more = "show prints what serve would use, with where each value came from; check only says\n"
-            "whether it would start. Both take the flags of serve.",
+    .more =
+        "show prints what serve would use, with where each value came from; check only says\n"
+        "whether it would start here (keys, listeners, core lists against the allowed CPUs; the\n"
+        "store and the ports are not touched). Both take the flags of serve.",
     .examples = "  millrace config check /etc/millrace.conf\n"
                 "  millrace config show --config millrace.conf --changed\n"
                 "  millrace config template > millrace.conf\n",

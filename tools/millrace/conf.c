@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/option.h"
+#include "tools/millrace/cli.h"
 
 #include <libconfig.h>
 
@@ -109,6 +110,20 @@ static int read_key(const struct reading *reading, const config_setting_t *setti
     return 0;
 }
 
+/* The section of the table that a misspelt one may have meant, or "". */
+static void section_near(const char *section, char near[64]) {
+    char sections[CONF_ROWS_MAX][64];
+    const char *words[CONF_ROWS_MAX + 1];
+    for (size_t i = 0; i < settings_rows; i++) {
+        snprintf(sections[i], sizeof sections[i], "%.*s", (int)strcspn(settings_table[i].name, "."),
+                 settings_table[i].name);
+        words[i] = sections[i];
+    }
+    words[settings_rows] = NULL;
+    const char *word = cli_nearest(words, section);
+    snprintf(near, 64, "%s", word != NULL ? word : "");
+}
+
 /* A section that no key belongs to is named as such, not key by key. */
 static bool section_known(const char *section) {
     size_t bytes = strlen(section);
@@ -130,10 +145,10 @@ static int read_section(const struct reading *reading, const config_setting_t *s
         return bad(reading, section, why);
     }
     if (!section_known(name)) {
-        const char *near = option_nearest(settings_table, settings_rows, name);
-        snprintf(why, sizeof why, "unknown section '%.64s'%s%.*s%s", name,
-                 near != NULL ? " (did you mean '" : "", near != NULL ? (int)strcspn(near, ".") : 0,
-                 near != NULL ? near : "", near != NULL ? "'?)" : "");
+        char near[64];
+        section_near(name, near);
+        snprintf(why, sizeof why, "unknown section '%.64s'%s%s%s", name,
+                 near[0] != '\0' ? " (did you mean '" : "", near, near[0] != '\0' ? "'?)" : "");
         return bad(reading, section, why);
     }
     for (unsigned i = 0; i < (unsigned)config_setting_length(section); i++) {
@@ -147,13 +162,46 @@ static int read_section(const struct reading *reading, const config_setting_t *s
     return 0;
 }
 
+/* One line of a file, without what surrounds it; "" where there is none. */
+static void line_read(const char *name, int number, char text[160]) {
+    FILE *file = fopen(name, "re");
+    char *line = NULL;
+    size_t room = 0;
+    text[0] = '\0';
+    for (int i = 0; file != NULL && getline(&line, &room, file) > 0;) {
+        if (++i == number) {
+            char *begin = line + strspn(line, " \t");
+            begin[strcspn(begin, "\r\n")] = '\0';
+            snprintf(text, 160, "%s", begin);
+            break;
+        }
+    }
+    free(line);
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
 /* What the parser of the file did not like. */
 cold_path static int bad_syntax(const struct reading *reading, const config_t *file) {
-    const char *name = config_error_file(file);
+    const char *name = config_error_file(file), *what = config_error_text(file);
+    char line[160];
+    name = name != NULL ? name : reading->name;
+    line_read(name, config_error_line(file), line);
+    if (what != NULL && line[0] != '\0' && strstr(what, "include") != NULL) {
+        snprintf(reading->why, reading->why_bytes,
+                 "%s:%d: cannot be read: %s (its place is beside this file)", name,
+                 config_error_line(file), line);
+        return CONF_BAD;
+    }
+    if (what != NULL && line[0] != '\0' && strstr(what, "duplicate") != NULL) {
+        snprintf(reading->why, reading->why_bytes, "%s:%d: '%.*s' is set a second time", name,
+                 config_error_line(file), (int)strcspn(line, " \t=:{"), line);
+        return CONF_BAD;
+    }
     snprintf(reading->why, reading->why_bytes,
-             "%s:%d: %s (sections look like: store = { memory = \"1GiB\"; };)",
-             name != NULL ? name : reading->name, config_error_line(file),
-             config_error_text(file) != NULL ? config_error_text(file) : "unreadable");
+             "%s:%d: %s (sections look like: store = { memory = \"1GiB\"; };)", name,
+             config_error_line(file), what != NULL ? what : "unreadable");
     return CONF_BAD;
 }
 

@@ -4,6 +4,7 @@
 #include "base/option.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The short names. --tlv and --set are not among them: they may be repeated. */
@@ -41,6 +42,16 @@ static int set_any(struct conf *conf, const char *text, char *why, size_t why_by
     return conf_set(conf, key, equals + 1, "--set", why, why_bytes);
 }
 
+/* "ADDR:99999[,...]": an address whose port is none. */
+static bool port_wrong(const char *text) {
+    size_t bytes = strcspn(text, ",");
+    while (bytes > 0 && text[bytes - 1] >= '0' && text[bytes - 1] <= '9') {
+        bytes--;
+    }
+    return bytes > 1 && text[bytes - 1] == ':' && text[bytes] != '\0' && text[bytes] != ',' &&
+           strtoul(text + bytes, NULL, 10) > UINT16_MAX;
+}
+
 /* All --tlv together are one setting: a list. */
 static int set_listeners(const struct cli *cli, struct conf *conf, char *why, size_t why_bytes) {
     char list[sizeof conf->settings.tlv_listen] = "";
@@ -48,6 +59,10 @@ static int set_listeners(const struct cli *cli, struct conf *conf, char *why, si
     for (uint32_t i = 0; i < cli->values_count; i++) {
         if (strcmp(cli->values[i].flag->name, "tlv") != 0) {
             continue;
+        }
+        if (port_wrong(cli->values[i].text)) {
+            snprintf(why, why_bytes, "--tlv %.100s: a port is 1 to 65535", cli->values[i].text);
+            return CONF_BAD;
         }
         int got = snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? " " : "",
                            cli->values[i].text);
