@@ -195,9 +195,9 @@ class Import(Case):
         out = out.decode()
         self.assertIn(f"{car}: 20 blocks", out)
         self.assertIn(f"CARv1, root {blocks[0].text} {blocks[1].text}", out)
-        self.assertIn(f"{plain}: 3 blocks, 586 KiB\n", out)
-        self.assertIn(f"{empty}: 1 blocks", out)
-        self.assertIn("stdin: 1 blocks", out)
+        self.assertIn(f"{plain}: 3 leaves, 586 KiB, no root\n", out)
+        self.assertIn(f"{empty}: 1 leaf", out)
+        self.assertIn("stdin: 1 leaf", out)
         self.assertIn(raw_block(b"from a pipe").text + "\n", out)
         self.assertRegex(out, r"imported 25 blocks.*, 0 bad sections\n$")
         self.assertEqual(len(self.server.blocks), 20 + 2 + 1 + 1)  # two leaves are alike
@@ -310,9 +310,22 @@ class Export(Case):
         self.server.mood = {"lie": {blocks[3].mh}}
         _, err = self.run_(4, "export", "-o", out)
         self.assertIn(blocks[3].text, err)
+        self.assertIn("the stored block is damaged", err)
         self.server.mood = {"close_after": 5}
         self.run_(1, "export", "-o", out)
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_a_damaged_block_is_left_out_when_told(self):
+        blocks = self.some(10)
+        self.hold(blocks)
+        out = self.folder / "out.car"
+        self.server.mood = {"lie": {blocks[3].mh}}
+        _, err = self.run_(4, "export", "-o", out, "--on-error", "continue")
+        self.assertIn(blocks[3].text, err)
+        data = out.read_bytes()
+        self.assertNotIn(blocks[3].cid, data)
+        for block in blocks[:3] + blocks[4:]:
+            self.assertIn(block.cid, data)
 
     def test_an_empty_store_gives_an_archive_that_imports(self):
         self.assertEqual(self.exported(), [])

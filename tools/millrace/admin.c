@@ -80,7 +80,7 @@ cold_path static void say_unreachable(const struct cli *cli, const char *path, i
 }
 
 json_t *admin_ask(const struct cli *cli, const char *command, int *ret_status) {
-    const char *path = cli_value(cli, "admin", ADMIN_DEFAULT);
+    const char *path = cli_value(cli, "admin", cli_environment("MILLRACE_ADMIN", ADMIN_DEFAULT));
     char line[96], *text = NULL;
     size_t bytes = 0;
     json_error_t error;

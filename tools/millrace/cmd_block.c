@@ -6,6 +6,7 @@
 
 #include "base/cid.h"
 #include "base/hash.h"
+#include "proto/tlv/tlv.h"
 #include "tools/millrace/remote.h"
 
 #include <errno.h>
@@ -177,7 +178,18 @@ static int get_range(const struct cli *cli, struct mr_client *client, const stru
         return cli_fail(cli, CLI_FAILED, "out of memory");
     }
     int r = mr_get_range(client, cid, offset, length, buffer, &size, NULL);
-    int status = r == 0 ? output(cli, buffer, size) : remote_fail(cli, client, r, cli->args[0]);
+    int status;
+    struct mr_block block;
+    if (r == 0) {
+        status = output(cli, buffer, size);
+    } else if (r == MR_REFUSED && mr_fault(client) == TLV_CODE_RANGE &&
+               mr_get(client, cid, &block) == 0) {
+        status = cli_misuse(cli, "--range %s: the block ends before: it has %zu bytes", range,
+                            block.size);
+        mr_block_free(&block);
+    } else {
+        status = remote_fail(cli, client, r, cli->args[0]);
+    }
     free(buffer);
     return status;
 }
@@ -237,8 +249,7 @@ static int cmd_has(struct cli *cli) {
     if (client != NULL) {
         uint8_t *present = calloc(cids.count + 1, 1);
         int r = present != NULL ? mr_have(client, cids.cids, cids.count, present) : -ENOMEM;
-        status = r == 0 ? has_print(&cids, present)
-                        : remote_fail(cli, client, r, cli_value(cli, "to", "the daemon"));
+        status = r == 0 ? has_print(&cids, present) : remote_fail(cli, client, r, remote_to(cli));
         free(present);
     }
     mr_free(client);
@@ -291,7 +302,10 @@ const struct cli_command command_put = {
     .flags = put_flags,
     .args_min = 1,
     .args_max = 1,
-    .more = "When it returns 0, the block is on disk. Larger files: 'millrace import'.",
+    .more = "When it returns 0, the block is on disk. The store keys by hash: CIDs that differ in\n"
+            "version or codec name one block, 'ls' shows it as raw or as first put, and a later "
+            "put of the same\n"
+            "bytes under another codec stores nothing new. Larger files: 'millrace import'.",
     .examples = "  echo hello | millrace put -\n  millrace put block.bin --codec dag-pb\n",
     .run = cmd_put,
 };
@@ -323,7 +337,9 @@ const struct cli_command command_rm = {
     .flags = to_flags,
     .args_min = 1,
     .args_max = CLI_ARGS_ANY,
-    .more = "When it returns 0, the blocks are durably gone. With '-' CIDs are read from stdin.",
+    .more =
+        "When it returns 0, the blocks are durably gone. The space they took is not given back\n"
+        "yet: compaction comes with the store's next stage. With '-' CIDs are read from stdin.",
     .examples = "  millrace rm bafkrei...\n",
     .run = cmd_rm,
 };

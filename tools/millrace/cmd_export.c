@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/must.h"
 #include "proto/ipld/car.h"
+#include "proto/tlv/tlv.h"
 #include "tools/millrace/flight.h"
 #include "tools/millrace/human.h"
 #include "tools/millrace/progress.h"
@@ -37,8 +38,9 @@ struct export {
     FILE *file;
     const char *name;
     uint64_t asked, written; /* sequence numbers */
-    uint64_t blocks, bytes, gone;
-    bool all; /* a block that has gone since it was listed is no failure */
+    uint64_t blocks, bytes, gone, damaged;
+    bool go_on; /* --on-error continue: damaged blocks are named and left out */
+    bool all;   /* a block that has gone since it was listed is no failure */
     int status;
     struct progress progress;
     struct walk walk;
@@ -98,8 +100,17 @@ static int on_block(void *context, const struct flight_ask *ask, struct mr_compl
     char cid[MR_CID_TEXT];
     mr_cid_format(&ask->cid, cid);
     progress_clear(&export->progress);
-    export->status = cli_fail(export->cli, remote_status(completion->result, completion->fault),
-                              "%s: %s", cid, mr_result_text(completion->result));
+    int status = remote_status(completion->result, completion->fault);
+    bool damaged = completion->result == MR_CORRUPT ||
+                   (completion->result == MR_REFUSED && completion->fault == TLV_CODE_CORRUPT);
+    const char *what = damaged ? "the stored block is damaged" : mr_result_text(completion->result);
+    if (damaged && export->go_on) {
+        (void)cli_fail(export->cli, status, "%s: %s; left out", cid, what);
+        export->damaged++;
+        return write_ready(export);
+    }
+    export->status = cli_fail(export->cli, status, "%s: %s%s", cid, what,
+                              damaged ? " (--on-error continue leaves it out)" : "");
     return EXPORT_STOPPED;
 }
 
@@ -192,11 +203,14 @@ static int fetch(struct export *export, struct mr_client *client, const struct r
 
 static void conclude(const struct export *export) {
     char blocks[HUMAN_MAX], bytes[HUMAN_MAX], time[HUMAN_MAX];
-    fprintf(stderr, "%s: %s blocks, %s in %s", export->name, human_count(export->blocks, blocks),
-            human_bytes(export->bytes, bytes),
+    fprintf(stderr, "%s: %s block%s, %s in %s", export->name, human_count(export->blocks, blocks),
+            export->blocks == 1 ? "" : "s", human_bytes(export->bytes, bytes),
             human_time(progress_seconds(&export->progress), time));
     if (export->gone > 0) {
         fprintf(stderr, "; %llu were removed meanwhile", (unsigned long long)export->gone);
+    }
+    if (export->damaged > 0) {
+        fprintf(stderr, "; %llu left out: damaged", (unsigned long long)export->damaged);
     }
     fprintf(stderr, "\n");
 }
@@ -228,7 +242,7 @@ static int export_to(struct export *export, struct mr_client *client,
     if (status == CLI_DONE) {
         conclude(export);
     }
-    return status;
+    return status == CLI_DONE && export->damaged > 0 ? CLI_DAMAGED : status;
 }
 
 static int cmd_export(struct cli *cli) {
@@ -240,6 +254,11 @@ static int cmd_export(struct cli *cli) {
     if (export.name == NULL) {
         return cli_misuse(cli, "-o FILE.car is missing ('-' for standard output)");
     }
+    const char *on_error = cli_value(cli, "on-error", "stop");
+    if (strcmp(on_error, "stop") != 0 && strcmp(on_error, "continue") != 0) {
+        return cli_misuse(cli, "--on-error %s: it takes stop or continue", on_error);
+    }
+    export.go_on = on_error[0] == 'c';
     if (strcmp(export.name, "-") == 0 && isatty(STDOUT_FILENO) == 1) {
         return cli_misuse(cli, "a CAR is no text for a terminal; name a file with -o");
     }
@@ -257,7 +276,8 @@ static int cmd_export(struct cli *cli) {
 
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
-    {"output", 'o', "FILE.car", "the archive to write; '-' is standard output"},
+    {"output", 'o', "FILE.car", "the archive to write (required); '-' is standard output"},
+    {"on-error", 0, "stop|continue", "at a damaged block: end (default), or leave it out"},
     CLI_FLAG_END,
 };
 
@@ -269,7 +289,10 @@ const struct cli_command command_export = {
     .args_max = CLI_ARGS_ANY,
     .more =
         "The roots are the named CIDs, or bafkqaaa (the empty identity) when all are exported.\n"
-        "Blocks are checked against their CIDs; if one is missing, no archive is left behind.",
+        "Blocks are checked against their CIDs; if one is missing or damaged, no archive is left\n"
+        "behind. With --on-error continue damaged ones are named and left out, and the exit "
+        "status\n"
+        "is 4.",
     .examples = "  millrace export -o all.car\n  millrace export bafkrei... -o one.car\n",
     .run = cmd_export,
 };

@@ -27,16 +27,22 @@ static uint64_t bytes_of(const struct cli *cli) {
 }
 
 /* Says why a file ended early. Returns: the exit status so far. */
-static int told(const struct cli *cli, struct import *import, const char *name, enum import_end end,
+static int told(const struct cli *cli, struct import *import, uint32_t index, enum import_end end,
                 int status) {
+    const char *name = cli->args[index];
+    bool more = index + 1 < cli->args_count; /* files after this one */
     progress_clear(&import->progress);
     switch (end) {
     case IMPORT_WENT_ON:
         return status;
     case IMPORT_STOPPED:
-        return cli_fail(cli, CLI_DAMAGED, "stopped there; --on-error continue goes on");
+        return cli_fail(cli, CLI_DAMAGED, "stopped there%s",
+                        import->lost && !more ? "" : "; --on-error continue goes on");
     case IMPORT_UNREAD:
-        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(-import->error));
+        return cli_fail(cli, CLI_FAILED, "%s: %s%s", name, strerror(-import->error),
+                        more && import->stop_on_error
+                            ? "; the files after it were not tried (--on-error continue does)"
+                            : "");
     case IMPORT_REFUSING:
         return cli_fail(cli, CLI_FAILED, "%s: the daemon takes no more: %s", name,
                         tlv_code_text((enum tlv_code)import->error));
@@ -63,8 +69,9 @@ static void summary_json(const struct import *import, double seconds) {
 static void summary_text(const struct import *import, double seconds) {
     char blocks[HUMAN_MAX], bytes[HUMAN_MAX], time[HUMAN_MAX], rate[HUMAN_MAX];
     const struct import_totals *totals = &import->totals;
-    printf("imported %s blocks, %s in %s (%s/s)", human_count(totals->blocks, blocks),
-           human_bytes(totals->bytes, bytes), human_time(seconds, time),
+    printf("imported %s block%s, %s in %s (%s/s)", human_count(totals->blocks, blocks),
+           totals->blocks == 1 ? "" : "s", human_bytes(totals->bytes, bytes),
+           human_time(seconds, time),
            human_bytes(seconds > 0 ? (uint64_t)((double)totals->bytes / seconds) : 0, rate));
     if (totals->inlined > 0) {
         printf(", %llu inline", (unsigned long long)totals->inlined);
@@ -80,7 +87,7 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
     progress_begin(&import->progress, "import", bytes_of(cli), true);
     for (uint32_t i = 0; i < cli->args_count; i++) {
         enum import_end end = import_file(import, cli->args[i]);
-        status = told(cli, import, cli->args[i], end, status);
+        status = told(cli, import, i, end, status);
         bool fatal = end == IMPORT_LOST || end == IMPORT_REFUSING || end == IMPORT_STOPPED;
         if (fatal || (end == IMPORT_UNREAD && import->stop_on_error)) {
             break;
@@ -123,7 +130,8 @@ static int cmd_import(struct cli *cli) {
 
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
-    {"on-error", 0, "stop|continue", "at a bad section: end (default), or go on behind it"},
+    {"on-error", 0, "stop|continue",
+     "at a bad section or file: stop (default), or go on behind it"},
     {"padded", 0, NULL, "zeros behind the last section end an archive"},
     {"verbose", 'v', NULL, "print the CID of every block that was stored"},
     {"json", 0, NULL, "print the summary as JSON"},
@@ -139,8 +147,11 @@ const struct cli_command command_import = {
     .args_max = CLI_ARGS_ANY,
     .more =
         "CARv1 and CARv2 are known by their first bytes; other files are cut into raw leaves of\n"
-        "256 KiB. Every block is checked against its CID. Bad sections are named by offset and\n"
-        "CID, sound ones are kept, and the exit status is 4.",
+        "256 KiB. import stores the leaves and makes no root over them: a file of several leaves "
+        "has\n"
+        "no CID of its own (a DAG root comes with 'add' in the store's next stage).\n"
+        "Every block is checked against its CID. Bad sections are named by offset and CID, sound\n"
+        "ones are kept, and the exit status is 4.",
     .examples = "  millrace import blocks.car\n  millrace import --on-error continue *.car --json\n"
                 "  curl -s URL | millrace import -\n",
     .run = cmd_import,

@@ -52,9 +52,9 @@ static int conclude(struct totals *totals) {
         printf("\n");
         json_decref(document);
     } else {
-        printf("%s blocks, %s verified in %s: %llu damaged", human_count(totals->blocks, blocks),
-               human_bytes(totals->bytes, bytes), human_time(seconds, time),
-               (unsigned long long)totals->bad);
+        printf("%s block%s, %s verified in %s: %llu damaged", human_count(totals->blocks, blocks),
+               totals->blocks == 1 ? "" : "s", human_bytes(totals->bytes, bytes),
+               human_time(seconds, time), (unsigned long long)totals->bad);
         if (totals->failed > 0) {
             printf(", %llu could not be checked", (unsigned long long)totals->failed);
         }

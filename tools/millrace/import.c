@@ -183,6 +183,15 @@ static void note_roots(struct import *import, const struct car_step *step) {
     }
 }
 
+static void bad_step(struct import *import, const struct car_step *step) {
+    char sentence[sizeof step->text + 64];
+    snprintf(sentence, sizeof sentence, "%s%s", step->text,
+             step->fault == CAR_ZERO_LENGTH && step->offset > 0
+                 ? " (zeros that pad the end: --padded)"
+                 : "");
+    bad_section(import, step->offset, step->cid_known ? &step->cid : NULL, sentence);
+}
+
 /* Follows one run of bytes. Returns: 0, HALT, or what ended the flight; *ret_over after the last
  * thing this archive can say. */
 static int car_bytes(struct import *import, struct car_reader *reader, const uint8_t *bytes,
@@ -204,8 +213,8 @@ static int car_bytes(struct import *import, struct car_reader *reader, const uin
             }
             break;
         case CAR_BAD:
-            bad_section(import, step.offset, step.cid_known ? &step.cid : NULL, step.text);
-            *ret_over = !step.skipped;
+            bad_step(import, &step);
+            *ret_over = import->lost = !step.skipped;
             break;
         case CAR_MORE:
         case CAR_END:
@@ -239,7 +248,8 @@ static int car_file(struct import *import, int fd, uint8_t *bytes, size_t count)
         count = (size_t)got;
     }
     if (car_reader_end(&reader, &step) == CAR_BAD) {
-        bad_section(import, step.offset, step.cid_known ? &step.cid : NULL, step.text);
+        import->lost = true;
+        bad_step(import, &step);
     }
     return import->stop ? HALT : 0;
 }
@@ -254,6 +264,7 @@ static int leaf(struct import *import, const uint8_t *bytes, uint32_t count, uin
         return -EIO;
     }
     cid_of_key(&key, CID_RAW, &cid);
+    cid_format(&cid, import->leaf);
     import->read_bytes += count;
     return send_block(import, &cid, bytes, count, offset);
 }
@@ -317,6 +328,7 @@ static int follow(struct import *import, int fd, uint8_t *bytes) {
     }
     /* A file called .car that does not begin like one is a damaged archive, not a plain file. */
     bool car = import_is_car(bytes, count) || named_car(import->name);
+    import->plain = !car;
     return car ? car_file(import, fd, bytes, count) : plain_file(import, fd, bytes, count);
 }
 
@@ -333,8 +345,17 @@ static void tell_file(struct import *import) {
         return;
     }
     progress_clear(&import->progress);
-    printf("%s: %s blocks, %s", import->name, human_count(import->file_blocks, blocks),
+    bool one = import->file_blocks == 1;
+    printf("%s: %s %s, %s", import->name, human_count(import->file_blocks, blocks),
+           import->plain ? one ? "leaf" : "leaves"
+           : one         ? "block"
+                         : "blocks",
            human_bytes(import->file_bytes, bytes));
+    if (import->plain && one && !import->verbose) {
+        printf(", %s", import->leaf);
+    } else if (import->plain && import->file_blocks > 1) {
+        printf(", no root");
+    }
     if (import->version != 0) {
         printf(", CARv%u", import->version);
     }
@@ -363,6 +384,7 @@ enum import_end import_file(struct import *import, const char *name) {
     import->name = standard ? "stdin" : name;
     import->file_blocks = import->file_bytes = import->file_bad = 0;
     import->version = 0;
+    import->lost = import->plain = false;
     import->error = 0;
     import->roots = json_array();
     import->bad = json_array();

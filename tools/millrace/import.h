@@ -50,8 +50,11 @@ struct import {
     uint64_t file_blocks, file_bytes, file_bad;
     uint32_t version; /* of its CAR; 0: a plain file */
     json_t *roots, *bad;
+    bool plain; /* not an archive */
+    bool lost;  /* where its next section begins cannot be told */
     bool stop;
-    uint8_t *section; /* where split sections are put together */
+    char leaf[CID_TEXT_MAX]; /* of a plain file: its last leaf */
+    uint8_t *section;        /* where split sections are put together */
 };
 
 /* import_begin makes it ready; `import` has the caller's wishes and zeros. Returns: 0 or -ENOMEM.

@@ -12,28 +12,52 @@
 
 #define TO_DEFAULT "127.0.0.1:7411"
 
+const char *remote_to(const struct cli *cli) {
+    return cli_value(cli, "to", cli_environment("MILLRACE_TO", TO_DEFAULT));
+}
+
+/* "ADDR:99999" is an address with a port that is none. */
+static bool port_wrong(const char *to) {
+    const char *colon = strrchr(to, ':');
+    size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+    if (colon == NULL || colon == to || digits == 0 || colon[1 + digits] != '\0') {
+        return false;
+    }
+    return digits > 5 || strtoul(colon + 1, NULL, 10) < 1 || strtoul(colon + 1, NULL, 10) > 65535;
+}
+
 struct mr_client *remote_open(const struct cli *cli, int *ret_status) {
-    const char *to = cli_value(cli, "to", TO_DEFAULT);
+    const char *to = remote_to(cli);
     struct mr_client *client = mr_new();
     if (client == NULL) {
         *ret_status = cli_fail(cli, CLI_FAILED, "out of memory");
         return NULL;
     }
-    int r = mr_connect(client, to, NULL);
+    int r = port_wrong(to) ? MR_BAD_ARGUMENT : mr_connect(client, to, NULL);
     if (r == 0) {
         return client;
     }
     if (r == MR_BAD_ARGUMENT) {
-        *ret_status = cli_misuse(cli, "--to %s: it is not ADDR:PORT", to);
+        *ret_status = cli_misuse(
+            cli, port_wrong(to) ? "--to %s: a port is 1 to 65535" : "--to %s: it is not ADDR:PORT",
+            to);
     } else if (r == -ECONNREFUSED) {
         *ret_status = cli_fail(cli, CLI_FAILED,
                                "nothing listens on %s; start a daemon with 'millrace serve' or "
                                "tools/up, or name another with --to ADDR:PORT",
                                to);
+    } else if (r == MR_TIMEOUT) {
+        struct mr_options options;
+        mr_options_default(&options);
+        *ret_status = cli_fail(cli, CLI_FAILED,
+                               "%s: no answer within %u s; is it the port of a Millrace listener?",
+                               to, options.connect_timeout_ms / 1000);
     } else {
         const char *why = mr_error(client);
-        *ret_status =
-            cli_fail(cli, CLI_FAILED, "%s: %s", to, why[0] != '\0' ? why : mr_result_text(r));
+        why = why[0] != '\0' ? why : mr_result_text(r);
+        size_t bytes = strlen(to); /* the client may have named the address already */
+        bool named = strncmp(why, to, bytes) == 0 && strncmp(why + bytes, ": ", 2) == 0;
+        *ret_status = cli_fail(cli, CLI_FAILED, "%s: %s", to, named ? why + bytes + 2 : why);
     }
     mr_free(client);
     return NULL;
@@ -91,7 +115,8 @@ static int add(const struct cli *cli, struct remote_cids *cids, const char *name
         }
     }
     if (cid_parse(name, &cid, why, sizeof why) != 0) {
-        return cli_fail(cli, CLI_USAGE, "'%s' is not a CID: %s", name, why);
+        const char *more = strncmp(why, "not a CID: ", 11) == 0 ? why + 11 : why;
+        return cli_fail(cli, CLI_USAGE, "'%s' is not a CID: %s", name, more);
     }
     int r = mr_cid_parse(name, &cids->cids[cids->count]);
     if (r != 0) {

@@ -7,7 +7,9 @@
 #include "tools/client/millrace_client.h"
 #include "tools/millrace/cli.h"
 
-/* Connects to --to. Returns: the client, or NULL after saying why on stderr with the exit status in
+/* The address to talk to: --to, or MILLRACE_TO, or the default. Lives: as the command line. */
+const char *remote_to(const struct cli *cli);
+/* Connects to it. Returns: the client, or NULL after saying why on stderr with the exit status in
  * *ret_status. Owns: the caller; mr_free. */
 struct mr_client *remote_open(const struct cli *cli, int *ret_status);
 
