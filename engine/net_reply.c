@@ -46,8 +46,7 @@ void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_c
 /* Counts a finished request and gives its job back. */
 static void finish(struct net *net, struct job *job, uint64_t replied_ns) {
     enum job_class class = (enum job_class)job->class;
-    static const uint64_t target_ns[CLASS_COUNT] = {10 * NS_PER_MS, 50 * NS_PER_MS, 200 * NS_PER_MS,
-                                                    NS_PER_S};
+    const uint64_t *target_ns = sched_config_default.target_ns;
     uint64_t took = replied_ns - job->arrived_ns;
     if (likely(job->status == JOB_OK || job->status == JOB_ABSENT)) {
         hist_record(&net->latency[class], took, 1);
