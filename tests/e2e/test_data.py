@@ -321,6 +321,8 @@ class Offline(cases.Case):
             self.assertFault(c.verify(damaged.mh), tlv.CORRUPT)
             self.assertKind(c.put(damaged.mh, damaged.data), tlv.DONE, "putting it again heals it")
             self.assertEqual(c.get(damaged.mh).body, damaged.data)
+        # engine/watch.c: the operator hears of it without having to ask
+        daemons.wait_for(lambda: "a stored block is damaged" in d.words(), "the log to name damage")
 
     def test_credits_bound_what_a_connection_may_have_unanswered(self):
         d = self.daemon(flags=["--set", "net.credits=8"])
