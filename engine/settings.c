@@ -103,8 +103,8 @@ const struct option settings_table[] = {
           "Requests a connection may have unanswered; it learns the number at HELLO."),
     DURATION("net.stall_timeout", net_stall_timeout_ns, "30s", 100 * NS_PER_MS, FOREVER_NS, true,
              "time",
-             "A peer that takes no byte of its replies for so long is closed, within twice that time; "
-             "an upload has as long, and a second more for every 64 KiB of it."),
+             "A peer that takes no byte of its replies for so long is closed, within twice that "
+             "time; an upload has as long, and a second more for every 64 KiB of it."),
     DURATION("net.idle_timeout", net_idle_timeout_ns, "0s", 0, FOREVER_NS, true, "time",
              "A connection without a request for so long is closed; 0s: never."),
     COUNT("net.backlog", net_backlog, "4096", 1, 1 << 20, false, "count",
