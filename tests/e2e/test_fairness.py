@@ -159,7 +159,9 @@ class Shares(Fair):
                 of[2] = of[2][each.send(of[2]) :]
         answered = sorted(count for _, count, _ in by_socket.values())
         self.assertGreater(d.sum("net", "starved"), 0, "buffers were not what was short")
-        self.assertGreaterEqual(answered[0], statistics.median(answered) / 10, answered)
+        # The median alone says nothing where more than half of them got nothing.
+        fair = max(statistics.median(answered), statistics.mean(answered))
+        self.assertGreaterEqual(answered[0], fair / 10, answered)
 
 
 class Flooders(threading.Thread):
