@@ -184,19 +184,14 @@ static void on_receive(struct net *net, const struct io_event *event) {
             conn->slow = true;
             counter_add(&net->counters.slow_stops, 1);
             net_conn_stop_receive(net, conn);
+        } else if (unlikely(event->more && net->starved[conn->group])) {
+            net_conn_stop_receive(net, conn); /* others have no buffer: it takes its turn, too */
         }
         return;
     }
     if (event->result == -ENOBUFS) {
         counter_add(&net->counters.starved, 1);
-        conn->starved = true;
-        conn->next_starved = NULL;
-        if (net->starved_tail[conn->group]) {
-            net->starved_tail[conn->group]->next_starved = conn;
-        } else {
-            net->starved[conn->group] = conn;
-        }
-        net->starved_tail[conn->group] = conn;
+        net_conn_starve(net, conn);
         return;
     }
     if (event->result == 0) {
@@ -310,8 +305,8 @@ static void serve_starved(struct net *net) {
             room--;
             if (conn->state == CONN_CLOSING) {
                 net_conn_wait(net, conn);
-            } else if (conn->input_count == 0) {
-                net_conn_receive(net, conn);
+            } else if (conn->input_count == 0 && !conn->receive_out && !conn->cancel_out) {
+                net_conn_arm(net, conn);
             }
         }
     }

@@ -207,4 +207,7 @@ void net_conn_dirty(struct net *net, struct conn *conn);
 void net_conn_wait(struct net *net, struct conn *conn);
 void net_conn_stall(struct net *net, struct conn *conn);
 void net_conn_receive(struct net *net, struct conn *conn);
+/* Prepares the receive itself; starve: puts the connection in line for a buffer of its group. */
+void net_conn_arm(struct net *net, struct conn *conn);
+void net_conn_starve(struct net *net, struct conn *conn);
 void net_conn_stop_receive(struct net *net, struct conn *conn);

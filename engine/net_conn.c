@@ -102,19 +102,42 @@ void net_conn_open(struct net *net, int fd, uint32_t listener) {
     net_conn_receive(net, conn);
 }
 
-/* Arms a receive: one shot while in HELLO (its class is not known yet), multishot after. */
+void net_conn_starve(struct net *net, struct conn *conn) {
+    uint32_t group = conn->group;
+    must(!conn->starved);
+    conn->starved = true;
+    conn->next_starved = NULL;
+    if (net->starved_tail[group]) {
+        net->starved_tail[group]->next_starved = conn;
+    } else {
+        net->starved[group] = conn;
+    }
+    net->starved_tail[group] = conn;
+}
+
+void net_conn_arm(struct net *net, struct conn *conn) {
+    must(conn->input_count == 0 && !conn->receive_out);
+    /* One buffer each while others wait for one, and while its class is not known yet. */
+    bool multishot = conn->state == CONN_READY && !net->starved[conn->group];
+    conn->receive_out = true;
+    io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
+               conn->group, multishot);
+}
+
+/* Arms a receive, or stands in line where others wait for a buffer of its group. */
 void net_conn_receive(struct net *net, struct conn *conn) {
     if (conn->state == CONN_CLOSING || conn->receive_out || conn->cancel_out || conn->starved ||
         conn->peer_ended) {
         return;
     }
     must(conn->input_count == 0);
-    bool ready = conn->state == CONN_READY;
-    conn->group = ready ? (uint8_t)(conn->class + 1) : 0;
-    conn->receive_out = true;
+    conn->group = conn->state == CONN_READY ? (uint8_t)(conn->class + 1) : 0;
     conn->slow = false;
-    io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
-               conn->group, ready);
+    if (net->starved[conn->group]) {
+        net_conn_starve(net, conn);
+    } else {
+        net_conn_arm(net, conn);
+    }
 }
 
 static void return_input(struct net *net, struct conn *conn) {

@@ -20,6 +20,8 @@
 #define COST_HAVE_NS     300u
 #define COST_HAVE_KEY_NS 30u
 
+#define HELPED_MAX 4u /* LIST and STAT that one connection may have in flight */
+
 /* ---- jobs: each class has a share of its own, the rest is for whoever comes ----------------- */
 
 static uint32_t own_share(const struct net *net) {
@@ -294,10 +296,6 @@ static void begin_upload(struct net *net, struct conn *conn, struct job *job,
     conn->skipping = request->body_bytes > 0;
 }
 
-/* LIST and STAT may take long, and wait in one line for all: a connection has a few of them at
- * most. */
-#define HELPED_MAX 4u
-
 static void push_helped(struct net *net, struct conn *conn, struct job *job) {
     conn->helped++;
     job->queued_ns = job_since(job, net->core->now_ns);
@@ -368,9 +366,12 @@ static void on_request(struct net *net, struct conn *conn, struct job *job,
         return;
     }
     enum job_class class = request_class(conn, request);
-    if (unlikely(
-            !class_may_take(net, class))) { /* its own class had a job; the lower one has none */
-        counter_add(&net->counters.no_jobs, 1);
+    /* Its own class had a job, and the lower one it asks for may have none; LIST and STAT wait in
+     * one line for all, so a connection has a few of them at most. */
+    bool helped = request->type == TLV_LIST || request->type == TLV_STAT;
+    bool no_job = !class_may_take(net, class);
+    if (unlikely(no_job || (helped && conn->helped >= HELPED_MAX))) {
+        counter_add(&net->counters.no_jobs, no_job);
         net_reply_busy(net, conn, request->id, class);
         conn->skipping = request->body_bytes > 0;
         return;
