@@ -312,16 +312,19 @@ static void serve_starved(struct net *net) {
     }
 }
 
-/* Runs the policy over the light jobs. Returns: whether some are left. */
+/* Runs the policy over the light jobs, for a quantum where classes compete; where one is alone, for
+ * four: whoever comes next waits for this turn and its sends. Returns: whether some are left. */
 static bool run_light(struct net *net) {
     struct sched_pick picks[NET_LIGHT_GROUP];
+    uint64_t quantum_ns = net->settings->sched_quantum_ns;
     uint64_t spent_ns = 0;
     while (sched_backlog(net->light) > 0) {
         if (!net_has_room(net)) {
             return false; /* sends that are out will make room: no reason to spin */
         }
         bool contended = sched_classes_backlogged(net->light) > 1;
-        if (contended && spent_ns >= net->settings->sched_quantum_ns) {
+        net->contended_ns = contended ? net->core->now_ns : net->contended_ns;
+        if (spent_ns >= (contended ? quantum_ns : 4 * quantum_ns)) {
             return true;
         }
         uint32_t count = sched_pick(net->light, picks, NET_LIGHT_GROUP, 0, net->core->now_ns);

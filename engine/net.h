@@ -102,6 +102,7 @@ struct net {
     struct job *direct[NET_LIGHT_GROUP]; /* GETs of one class that found the policy empty */
     uint32_t direct_count;
     uint64_t direct_ns;                     /* estimated cost of those answered in this turn */
+    uint64_t contended_ns;                  /* when last two classes waited at once */
     struct job_chain unpushed[CLASS_COUNT]; /* heavy jobs for which no container was free */
     struct job_chain unhelped;
     struct job *spare_job; /* the parser fills it: one beside all shares, so that a frame can always

@@ -20,6 +20,8 @@
 #define COST_HAVE_NS     300u
 #define COST_HAVE_KEY_NS 30u
 
+#define CONTENDED_NS (10 * NS_PER_MS) /* how long after it classes count as competing */
+
 #define HELPED_MAX 4u /* LIST and STAT that one connection may have in flight */
 
 /* ---- jobs: each class has a share of its own, the rest is for whoever comes ----------------- */
@@ -202,7 +204,10 @@ static void direct_to_policy(struct net *net) {
 }
 
 void net_push_light(struct net *net, struct job *job) {
+    /* Classes that competed a moment ago will again: what bypasses the policy is charged to nobody.
+     */
     bool alone = sched_backlog(net->light) == 0 &&
+                 net->core->now_ns - net->contended_ns > CONTENDED_NS &&
                  (net->direct_count == 0 || net->direct[0]->class == job->class);
     if (unlikely(job->kind != JOB_GET || !alone ||
                  net->direct_ns >= net->settings->sched_quantum_ns || !net_has_room(net))) {
