@@ -44,6 +44,9 @@ static struct net_sizes net_sizes(const struct settings *settings, uint32_t net_
     for (uint32_t g = 0; g < IO_GROUPS; g++) {
         sizes.buffers[g] = (uint32_t)power_of_two_above(settings->net_buffers);
     }
+    /* First frames are short and soon read; a storm of connections touches every buffer there is.
+     */
+    sizes.buffers[0] = min_u32(sizes.buffers[0], 128);
     sizes.sched.jobs_max = sizes.jobs;
     sizes.sched.shed = settings->sched_shed;
     return sizes;
