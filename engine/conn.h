@@ -80,9 +80,12 @@ struct conn {
     bool dirty;       /* on the tile's list of those with output to send */
     bool skipping;    /* the body being received belongs to a refused request */
     bool slow;        /* its receive was stopped because it does not take its replies */
+    uint8_t fault;    /* enum tlv_code of a frame that broke the protocol; 0: none. What came before
+                       * it is answered, then it is said, then the connection ends */
     bool lingering;   /* CLOSING: our side is shut, input is read away until the peer ends too */
 
     /* requests */
+    uint32_t fault_id;         /* the broken frame's request id */
     uint32_t jobs;             /* in flight, named by slot */
     uint32_t requests;         /* since accept, saturating: HELLO must be the first */
     struct job *upload;        /* whose body is being received */

@@ -287,8 +287,11 @@ static void serve_waiting(struct net *net) {
             if (!conn->deferred.head) {
                 net_parse(net, conn);
             }
-            if (conn->peer_ended && conn->input_count == 0 &&
-                conn->jobs == (conn->upload ? 1u : 0u) && !conn->out_head) {
+            if (conn->fault && conn->jobs == 0) {
+                net_reply_fault(net, conn, conn->fault_id, (enum tlv_code)conn->fault, NULL);
+                net_conn_end(net, conn, CONN_END_PROTOCOL);
+            } else if (conn->peer_ended && conn->input_count == 0 &&
+                       conn->jobs == (conn->upload ? 1u : 0u) && !conn->out_head) {
                 net_conn_end(net, conn, CONN_END_PEER);
             }
         }

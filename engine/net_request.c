@@ -56,6 +56,9 @@ void net_job_give(struct net *net, struct job *job) {
         net->shared_jobs--;
     }
     pool_put(&net->jobs, job);
+    if (unlikely(conn->fault && conn->jobs == 0)) {
+        net_conn_wait(net, conn); /* the last answer before its FAULT */
+    }
     net->wake |= net->waiting_head != NULL; /* somebody may have waited for one */
 }
 
@@ -419,7 +422,8 @@ static void on_body(struct net *net, struct conn *conn, const struct tlv_step *s
 
 /* May this connection be read now? Output memory must hold a reply for each frame of one buffer. */
 static bool may_read(struct net *net, const struct conn *conn) {
-    return conn->state != CONN_CLOSING && !net_output_full(net, conn) && !conn->deferred.head;
+    return conn->state != CONN_CLOSING && !conn->fault && !net_output_full(net, conn) &&
+           !conn->deferred.head;
 }
 
 /* A job of its class and output memory. The first frame needs no job: it may be the HELLO that says
@@ -469,8 +473,9 @@ static bool read_bytes(struct net *net, struct conn *conn, const uint8_t *bytes,
             break;
         case TLV_EVENT_BAD:
             counter_add(&net->counters.bad_frames, 1);
-            net_reply_fault(net, conn, step.request.id, step.code, NULL);
-            net_conn_end(net, conn, CONN_END_PROTOCOL);
+            conn->fault = (uint8_t)step.code;
+            conn->fault_id = step.request.id;
+            net_conn_wait(net, conn);
             stopped = true;
             break;
         }

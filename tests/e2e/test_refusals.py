@@ -22,11 +22,12 @@ class Frames(cases.Case):
         self.assertEqual(self.bystander.get(self.block.mh).body, self.block.data)
 
     def assertEnds(self, data, code, before=0):
-        """Sent raw: one FAULT with that code, at most `before` good answers, then the end."""
+        """Sent raw: the `before` good answers, one FAULT with that code, then the end."""
         with tlv.Client(self.d.address) as c:
             c.send(data)
             replies = c.read_until_closed()
-        self.assertLessEqual(len(replies), before + 1, replies)
+        self.assertEqual(len(replies), before + 1, replies)
+        self.assertEqual(replies[-1].kind, tlv.FAULT, "it comes last")
         faults = [r for r in replies if r.kind == tlv.FAULT]
         self.assertEqual([f.code for f in faults], [code])
         self.assertTrue(faults[0].words, "a code comes with words")
