@@ -11,7 +11,10 @@
  *
  * Bounds: streams open at once (streams_max, beyond it an inbound SYN is reset and counted), pongs
  * and resets owed (YAMUX_OWED_MAX each: then YAMUX_FULL, and nothing more is read until some are
- * written). A peer that overruns a window, reuses a stream id, or breaks the framing is BAD.
+ * written). A peer that overruns a window, opens an open stream again, or breaks the framing is
+ * BAD, and BAD for good. Ids need not come in order: Go hands them out before it writes them.
+ *
+ * Frames of streams that are not there are drained and counted; so is what comes behind a FIN.
  *
  * Rules that matter to Go and js peers: a FIN is sent as an empty window update, never on a data
  * frame; ping flags are exactly SYN or ACK; ACK is sent once, before anything else of its stream.
@@ -30,8 +33,8 @@ enum yamux_fault { /* of BAD: go-away is 1 for all of them */
                    YAMUX_FAULT_VERSION,
                    YAMUX_FAULT_TYPE,
                    YAMUX_FAULT_FLAGS,
-                   YAMUX_FAULT_STREAM_ID, /* SYN with an id of our parity, of id 0, or not above the
-                                             last */
+                   YAMUX_FAULT_STREAM_ID, /* SYN with an id of our parity, of id 0, or of a stream
+                                             that is open */
                    YAMUX_FAULT_WINDOW, /* more data than the window we gave, or a window past 4 GiB
                                         */
                    YAMUX_FAULT_PONG,   /* not one we asked for */
@@ -52,16 +55,15 @@ enum yamux_event {
 };
 
 struct yamux_stream {
-    struct yamux_stream *next;      /* bucket chain */
-    struct yamux_stream *next_owed; /* list of those that owe frames */
+    struct yamux_stream *next; /* bucket chain */
+    struct yamux_stream *next_owed, *previous_owed;
     uint32_t id;
     uint32_t send_window;    /* bytes we may send now */
     uint32_t receive_left;   /* bytes the peer may still send */
     uint32_t receive_window; /* full size of its window; grows */
     uint32_t consumed;       /* by the owner since the last update */
     uint64_t update_ns;      /* when the window last turned over */
-    uint8_t flags;           /* YAMUX_S_*, the session's own */
-    bool owing;              /* on the owed list */
+    uint8_t owes;            /* the frames it owes, private to yamux.c */
     bool peer_done;          /* FIN came */
     bool self_done;          /* FIN was asked for */
 };
@@ -78,24 +80,31 @@ struct yamux_step {
 struct yamux {
     bool dialer;
     bool gone_away; /* the peer said so */
+    bool ping_owed, ping_out, goaway_owed;
+    uint8_t phase; /* of the frame in progress, private to yamux.c */
     uint8_t head_used;
     uint8_t head[YAMUX_HEAD_BYTES];
-    uint8_t pending; /* flags of the frame in progress still to be acted on behind its payload */
-    uint32_t frame_left;               /* payload of the frame in progress */
+    uint8_t frame_type;
+    uint16_t frame_flags;
+    uint32_t frame_id;
+    uint32_t frame_left;               /* its payload, its delta, its ping or its code */
     struct yamux_stream *frame_stream; /* whose; NULL: drained */
-    uint32_t opened_id;                /* between OPENED and its answer */
-    uint32_t next_id, last_peer_id;
+    enum yamux_fault fault;
+    uint32_t opened_id; /* between OPENED and its answer */
+    uint32_t next_id;
     uint32_t streams, streams_max;
     uint32_t window_max; /* to which a receive window may grow */
     struct yamux_stream *buckets[YAMUX_BUCKETS];
+    struct yamux_stream *recent; /* last used: most frames are of one stream */
     struct yamux_stream *owed_head, *owed_tail;
     uint32_t pongs[YAMUX_OWED_MAX];
     uint32_t resets[YAMUX_OWED_MAX];
-    uint8_t pongs_owed, resets_owed;
-    bool ping_owed, ping_out, goaway_owed;
+    uint32_t pongs_owed, resets_owed;
     uint32_t ping_value, goaway_code;
     uint64_t ping_ns;       /* when it was written */
     uint64_t round_trip_ns; /* 0: not known yet */
+    uint64_t refused;       /* SYNs reset because streams_max were open */
+    uint64_t drained_bytes; /* payload for nobody */
 };
 
 /* window_max: YAMUX_WINDOW_BYTES .. 16 MiB. */
@@ -111,8 +120,9 @@ void yamux_refuse(struct yamux *yamux);
 must_check bool yamux_open_stream(struct yamux *yamux, struct yamux_stream *stream);
 /* Ends our side once what was written is out: owes the FIN. */
 void yamux_finish(struct yamux *yamux, struct yamux_stream *stream);
-/* Ends both sides at once: owes a RST (YAMUX_OWED_MAX of them fit) and unlinks the stream. Returns:
- * false: too many are owed, nothing was done. */
+/* Ends both sides at once: owes a RST (YAMUX_OWED_MAX of them fit) and unlinks the stream; one
+ * whose SYN was not written yet owes nothing. Returns: false: too many are owed, nothing was done.
+ */
 must_check bool yamux_reset(struct yamux *yamux, struct yamux_stream *stream);
 /* Both sides have finished and all is written: may be unlinked. */
 bool yamux_over(const struct yamux_stream *stream);
