@@ -88,8 +88,9 @@ ALLOW = {
 }
 
 # An absolute path names somebody's machine unless every Linux host has it, or it is one of the
-# examples, a path of IPFS, or anchored at the root of the tree (.gitignore).
+# examples, a path of IPFS, a name of libp2p's, or anchored at the root of the tree (.gitignore).
 ANYWHERE = "proc dev sys etc usr var run srv bin tmp ipfs s ssd nonexistent nowhere perf".split()
+ANYWHERE += "ip4 ip6 ip6zone dns dns4 dns6 dnsaddr tcp unix p2p multistream tls yamux".split()
 MACHINE = re.compile(
     r"(?:^|(?<=[\s\"'(=`]))/(?!(?:%s)/)[a-z0-9_]+/" % "|".join(ANYWHERE), re.MULTILINE
 )
@@ -120,7 +121,7 @@ def walk(root):
             for f in folders
             if not skip.match(f) and os.path.join(folder, f) != os.path.join(root, "perf/out")
         )
-        for name in sorted(files):
+        for name in sorted(f for f in files if not skip.match(f)):
             yield os.path.relpath(os.path.join(folder, name), root)
 
 

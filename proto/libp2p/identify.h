@@ -58,6 +58,7 @@ struct identify_reader {
     struct peer_id peer; /* whose key it must be */
     uint8_t *buffer;     /* the caller's, IDENTIFY_BYTES_MAX */
     uint8_t messages, varint_count;
+    bool in_message, ended;
     uint8_t varint[4];
     uint32_t wanted, gathered;
     struct identify_info info;
