@@ -11,8 +11,10 @@
  *   (BEGIN -> (WANT | FULL | BLOCK -> DATA* -> BLOCK_END | PRESENCE | PENDING)* -> END)*   or BAD
  *
  * Fields may come in any order, unknown ones are skipped, repeated scalars take the last. FULL
- * ("this list replaces all") may come behind entries it covers: act on it at END. A block whose
- * prefix comes behind its data is legal: the prefix counts at BLOCK_END. An entry whose CID is
+ * ("this list replaces all") comes behind the entries it covers, just before END. A block whose
+ * prefix comes behind its data is legal: the prefix counts at BLOCK_END; data given twice in one
+ * payload ends the first as a block of unknown prefix. Messages of length 0 are passed over. An
+ * entry whose CID is
  * longer than BITSWAP_CID_MAX, undecodable, or carries its block in itself (identity) is skipped
  * and counted in `skipped`. Blocks of the 1.0.0 field have prefix_bytes 0 and are CIDv0.
  *
@@ -86,19 +88,21 @@ struct bitswap_step {
 };
 
 struct bitswap_reader {
-    uint8_t state, sub; /* private to bitswap.c from here on */
-    uint8_t varint_count;
-    uint8_t varint[10];
-    uint8_t entry[BITSWAP_ENTRY_MAX];
-    uint32_t entry_used, entry_bytes;
-    uint32_t message_left, list_left, block_left, data_left, skip_left;
-    uint32_t field;
     uint32_t skipped; /* entries and presences passed over, since init: the owner may read it */
+    uint8_t state, inside; /* private to bitswap.c from here on */
+    uint8_t varint_count;
+    bool full, block_open;
+    uint64_t varint;
+    uint32_t field;
+    uint32_t left, outer_left;
+    uint32_t run, gathered;
     struct bitswap_prefix prefix;
-    bool in_list, block_open;
+    uint8_t buffer[BITSWAP_ENTRY_MAX];
 };
 
 void bitswap_reader_init(struct bitswap_reader *reader);
+/* Yields one event. To be called until MORE, also with count 0: events may follow the last byte.
+ * After BAD the reader is done for. Cost: an entry that lies whole in `bytes` is read in place. */
 must_check enum bitswap_event bitswap_step(struct bitswap_reader *reader, const uint8_t *bytes,
                                            size_t count, struct bitswap_step *ret_step);
 /* Between messages: a stream may end here. */
