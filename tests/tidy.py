@@ -39,7 +39,7 @@ LIBRARIES = {
     "jemalloc/": ("engine/", "base/mem."),
     "openssl/": ("base/hash.",),
     "blake2": ("base/hash.",),
-    "xxhash": ("base/", "store/"),
+    "xxhash": ("base/", "store/", "engine/swarm/ledger_index."),
     "zstd": ("store/",),
     "hwloc": ("engine/",),
     "seccomp": ("engine/",),

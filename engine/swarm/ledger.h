@@ -38,7 +38,7 @@
     X(wants, "wants", "held now")                                                         \
     X(waiting, "wants", "of those, for blocks we do not have")                            \
     X(wants_peak, "wants", "most held ever")                                              \
-    X(added, "wants", "new ones taken")                                                   \
+    X(added, "wants", "taken, not held before or withdrawn before")                       \
     X(merged, "wants", "named again while held")                                          \
     X(cancelled, "wants", "withdrawn by their peer")                                      \
     X(replaced, "wants", "dropped: a full list without them came")                        \
@@ -48,7 +48,8 @@
     X(expired, "wants", "dropped: the block did not come in time")                        \
     X(gone, "wants", "dropped with their peer")                                           \
     X(served, "wants", "answered and done")                                               \
-    X(arrivals, "blocks", "arrived that somebody waited for")                             \
+    X(unanswered, "wants", "done without an answer: refused, and not asked to say so")    \
+    X(arrivals, "calls", "word of a block that somebody waited for")                      \
     X(arrived, "wants", "queued because their block arrived")                             \
     X(rescanned, "wants", "queued to be looked up again: arrivals may have been missed")
 COUNTER_STRUCT(ledger, LEDGER_COUNTERS);
@@ -128,7 +129,7 @@ struct ledger {
     uint32_t *peer_table, *key_table;
     uint32_t table_mask;
     uint32_t waiting;
-    uint32_t peer_salt;
+    uint32_t peers_made;  /* ever: salts them */
     uint64_t *arrived_at; /* by hash of key: the last arrival, counted in sequence */
     uint64_t sequence, missed_at;
     uint32_t rescan_at, expire_at; /* slots */
@@ -186,9 +187,9 @@ enum ledger_answer { LEDGER_BLOCK, LEDGER_HAVE, LEDGER_DONT_HAVE, LEDGER_NOTHING
 /* Answered for good; freed. bytes: of the block, with LEDGER_BLOCK. */
 void ledger_done(struct ledger *ledger, struct ledger_want *want, enum ledger_answer answer,
                  uint32_t bytes);
-/* Not now: QUEUED again at its old place, its offset kept. A want canceled between the bytes of its
- * block is the owner's to finish or to reset: do not put it back. Returns: false: it was canceled
- * and is freed. */
+/* Not now: QUEUED again at its old place, its offset kept. A QUEUED want may be withdrawn or
+ * evicted by the next entry its peer sends: a block whose head is on a stream stays SERVING until
+ * its last byte, or its stream is reset. Returns: false: it was canceled and is freed. */
 bool ledger_put_back(struct ledger *ledger, struct ledger_want *want);
 
 enum { LEDGER_TELL = 1, LEDGER_GONE = 2, LEDGER_AGAIN = 3 };
