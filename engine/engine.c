@@ -263,10 +263,10 @@ static void say_hello(const struct engine *engine) {
                   log_u64("ranges", report->corrupt_ranges));
     }
     for (uint32_t i = 0; i < engine->listener_count; i++) {
-        log_info("listening", log_str("protocol", "tlv"),
-                 log_str("address", engine->listeners[i].address.host),
-                 log_u64("port", engine->listeners[i].address.port),
-                 log_str("ceiling", job_class_names[engine->listeners[i].address.ceiling]));
+        const struct listener_address *at = &engine->listeners[i].address;
+        log_info("listening", log_str("protocol", listener_protocol_names[at->protocol]),
+                 log_str("address", at->host), log_u64("port", at->port),
+                 log_str("ceiling", job_class_names[at->ceiling]));
     }
 }
 

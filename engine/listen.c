@@ -72,8 +72,9 @@ static int open_one(const struct settings *settings, struct listener *listener, 
 
 int listen_open(struct engine *engine, char *why, size_t why_bytes) {
     struct listener_address addresses[SETTINGS_LISTENERS_MAX];
+    const char *row;
     uint32_t count = 0;
-    if (settings_listeners(engine->settings.tlv_listen, addresses, &count, why, why_bytes) != 0) {
+    if (settings_listeners(&engine->settings, addresses, &count, &row, why, why_bytes) != 0) {
         return ENGINE_CONFIG;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -75,7 +75,18 @@ static void refuse(struct net *net, int fd) {
     atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed);
 }
 
+/* Without a word: a peer of another protocol would not understand it. */
+static void refuse_silently(struct net *net, int fd) {
+    close(fd);
+    counter_add(&net->counters.refused_connections, 1);
+    atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed); /* as in refuse() */
+}
+
 void net_conn_open(struct net *net, int fd, uint32_t listener) {
+    if (net->engine->listeners[listener].address.protocol == LISTENER_BITSWAP) {
+        refuse_silently(net, fd);
+        return;
+    }
     struct conn *conn = net->draining ? NULL : pool_get(&net->conns);
     if (!conn) {
         refuse(net, fd);

@@ -15,6 +15,8 @@ static const char *const policy_words[] = {"s3fifo", "lru", NULL};
 static const char *const idle_words[] = {"spin", "adaptive", "sleep", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const form_words[] = {"auto", "text", "json", "journal", NULL};
+const char *const listener_protocol_names[] = {"tlv", "bitswap"};
+static_assert(LISTENER_TLV == 0 && LISTENER_BITSWAP == 1, "listener_protocol_names");
 static_assert(STORE_POLICY_S3FIFO == 0 && STORE_POLICY_LRU == 1, "policy_words has their order");
 static_assert(IDLE_SPIN == 0 && IDLE_ADAPTIVE == 1 && IDLE_SLEEP == 2, "idle_words");
 static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "level_words");
@@ -73,6 +75,36 @@ const struct option settings_table[] = {
          "Where the binary protocol listens: ADDR:PORT[,ceiling=CLASS], several separated by "
          "spaces or given as a list; a ceiling is critical, high, normal or low (loopback: "
          "critical, else normal)."),
+
+    TEXT("bitswap.listen", bitswap_listen, "", false, "addresses",
+         "Where IPFS peers may connect (libp2p over TCP), written as tlv.listen; empty: nowhere."),
+    TEXT("bitswap.announce", bitswap_announce, "", false, "multiaddrs",
+         "Addresses that peers are told instead of the listeners', such as "
+         "/dns4/node.example/tcp/4001, separated by spaces or given as a list."),
+    COUNT("bitswap.peers_max", bitswap_peers_max, "16384", 1, 1000000, false, "count",
+          "Most connected peers, all cores together; more are refused and counted."),
+    COUNT("bitswap.wants_max", bitswap_wants_max, "262144", 1024, 1 << 24, false, "count",
+          "Most wants that the peers of one net core may have listed; more are dropped and "
+          "counted."),
+    COUNT("bitswap.peer_wants_max", bitswap_peer_wants_max, "1024", 16, 65536, false, "count",
+          "Most wants that one peer may have listed; more are dropped and counted."),
+    COUNT("bitswap.high_water", bitswap_high_water, "10240", 1, 1000000, true, "count",
+          "Above so many connections, all cores together, those that are used least are closed."),
+    COUNT("bitswap.low_water", bitswap_low_water, "8192", 0, 1000000, true, "count",
+          "So many connections are left when bitswap.high_water was passed."),
+    DURATION("bitswap.grace", bitswap_grace_ns, "20s", 0, FOREVER_NS, true, "time",
+             "A connection younger than this is not closed to come down to bitswap.low_water."),
+    COUNT("bitswap.address_peers_max", bitswap_address_peers_max, "64", 1, 1000000, false, "count",
+          "Most connections that one address may have opened; loopback may open any number."),
+    DURATION("bitswap.handshake_timeout", bitswap_handshake_timeout_ns, "10s", 100 * NS_PER_MS,
+             FOREVER_NS, true, "time",
+             "A peer that has not agreed on encryption and multiplexing by then is closed."),
+    DURATION("bitswap.idle_timeout", bitswap_idle_timeout_ns, "10m", 0, FOREVER_NS, true, "time",
+             "A connection without a want or a block for so long is closed; 0s: never."),
+    DURATION("bitswap.want_expiry", bitswap_want_expiry_ns, "10m", NS_PER_S, FOREVER_NS, true,
+             "time", "A want that could not be met for so long is forgotten, cancelled or not."),
+    SIZE("bitswap.fetch_window", bitswap_fetch_window_bytes, "64MiB", 4 * MiB, 64 * GiB, false,
+         "bytes", "Bytes a fetch may have asked of peers and not stored yet."),
 
     TEXT("cores.net", cores_net, "auto", false, "core list",
          "Cores that serve connections, as taskset takes them (0-3,8 or 0-10/2), or auto: every "
@@ -219,34 +251,97 @@ static int listener_read(char *item, struct listener_address *ret_address, char 
     return 0;
 }
 
-int settings_listeners(const char *text, struct listener_address ret_list[SETTINGS_LISTENERS_MAX],
-                       uint32_t *ret_count, char *why, size_t why_bytes) {
-    char copy[sizeof((struct settings *)0)->tlv_listen];
-    struct listener_address list[SETTINGS_LISTENERS_MAX];
-    uint32_t count = 0;
+/* The next word of a list, cutting it up; NULL at its end. */
+static char *next_word(char **rest) {
+    char *word;
+    do {
+        word = strsep(rest, " \t");
+    } while (word != NULL && *word == '\0');
+    return word;
+}
+
+/* Adds the listeners of one row to `list`. */
+static int listeners_add(const char *text, enum listener_protocol protocol,
+                         struct listener_address list[SETTINGS_LISTENERS_MAX], uint32_t *count,
+                         char *why, size_t why_bytes) {
+    char copy[ROOM(tlv_listen)];
+    static_assert(ROOM(bitswap_listen) == ROOM(tlv_listen), "one copy serves both");
     if (strlen(text) >= sizeof copy) {
         snprintf(why, why_bytes, "the list of listeners is longer than %zu bytes", sizeof copy - 1);
         return OPTION_BAD;
     }
     memcpy(copy, text, strlen(text) + 1);
     char *rest = copy;
-    for (char *item; (item = strsep(&rest, " \t")) != NULL;) {
-        if (*item == '\0') {
-            continue;
-        }
-        if (count == SETTINGS_LISTENERS_MAX) {
+    for (char *item; (item = next_word(&rest)) != NULL;) {
+        if (*count == SETTINGS_LISTENERS_MAX) {
             snprintf(why, why_bytes, "more than %d listeners", SETTINGS_LISTENERS_MAX);
             return OPTION_BAD;
         }
-        int r = listener_read(item, &list[count], why, why_bytes);
+        int r = listener_read(item, &list[*count], why, why_bytes);
         if (r != 0) {
             return r;
         }
-        count++;
+        list[(*count)++].protocol = protocol;
+    }
+    return 0;
+}
+
+int settings_listeners(const struct settings *settings,
+                       struct listener_address ret_list[SETTINGS_LISTENERS_MAX],
+                       uint32_t *ret_count, const char **ret_name, char *why, size_t why_bytes) {
+    const struct {
+        const char *name, *text;
+        enum listener_protocol protocol;
+    } rows[] = {
+        {"tlv.listen", settings->tlv_listen, LISTENER_TLV},
+        {"bitswap.listen", settings->bitswap_listen, LISTENER_BITSWAP},
+    };
+    static_assert(array_count(rows) == LISTENER_PROTOCOLS, "a row for each");
+    struct listener_address list[SETTINGS_LISTENERS_MAX];
+    char detail[384];
+    uint32_t count = 0;
+    for (size_t i = 0; i < array_count(rows); i++) {
+        if (listeners_add(rows[i].text, rows[i].protocol, list, &count, detail, sizeof detail) !=
+            0) {
+            *ret_name = rows[i].name;
+            snprintf(why, why_bytes, "%s: %s", rows[i].name, detail);
+            return OPTION_BAD;
+        }
     }
     if (count == 0) {
-        snprintf(why, why_bytes, "no listener is named: nobody could connect");
+        *ret_name = "tlv.listen";
+        snprintf(why, why_bytes, "tlv.listen: no listener is named: nobody could connect");
         return OPTION_BAD;
+    }
+    memcpy(ret_list, list, count * sizeof list[0]);
+    *ret_count = count;
+    return 0;
+}
+
+int settings_announced(const struct settings *settings,
+                       struct multiaddr ret_list[SETTINGS_ANNOUNCE_MAX], uint32_t *ret_count,
+                       const char **ret_name, char *why, size_t why_bytes) {
+    char copy[ROOM(bitswap_announce)], detail[256] = "";
+    struct multiaddr list[SETTINGS_ANNOUNCE_MAX];
+    uint32_t count = 0;
+    *ret_name = "bitswap.announce";
+    memcpy(copy, settings->bitswap_announce, sizeof copy);
+    char *rest = copy;
+    for (char *word; (word = next_word(&rest)) != NULL; count++) {
+        if (count == SETTINGS_ANNOUNCE_MAX) {
+            snprintf(why, why_bytes, "%s: more than %d addresses", *ret_name,
+                     SETTINGS_ANNOUNCE_MAX);
+            return OPTION_BAD;
+        }
+        int r = multiaddr_parse(word, &list[count], detail, sizeof detail);
+        if (r == 0 && list[count].peer.count > 0) {
+            snprintf(detail, sizeof detail, "the node's own id is added, leave /p2p/... away");
+            r = MULTIADDR_BAD;
+        }
+        if (r != 0) {
+            snprintf(why, why_bytes, "%s: '%.80s': %s", *ret_name, word, detail);
+            return OPTION_BAD;
+        }
     }
     memcpy(ret_list, list, count * sizeof list[0]);
     *ret_count = count;
@@ -279,6 +374,7 @@ static int cores_check(const char *name, const char *text, bool single, char *wh
 int settings_check(const struct settings *settings, const char **ret_name, char *why,
                    size_t why_bytes) {
     struct listener_address list[SETTINGS_LISTENERS_MAX];
+    struct multiaddr announced[SETTINGS_ANNOUNCE_MAX];
     uint32_t count = 0;
     const struct {
         const char *name, *text;
@@ -301,10 +397,13 @@ int settings_check(const struct settings *settings, const char **ret_name, char 
                  "store.segment_size: it must be a power of two from 4MiB to 256MiB");
         return OPTION_BAD;
     }
-    char detail[384];
-    if (settings_listeners(settings->tlv_listen, list, &count, detail, sizeof detail) != 0) {
-        *ret_name = "tlv.listen";
-        snprintf(why, why_bytes, "tlv.listen: %s", detail);
+    if (settings_listeners(settings, list, &count, ret_name, why, why_bytes) != 0 ||
+        settings_announced(settings, announced, &count, ret_name, why, why_bytes) != 0) {
+        return OPTION_BAD;
+    }
+    if (settings->bitswap_low_water > settings->bitswap_high_water) {
+        *ret_name = "bitswap.low_water";
+        snprintf(why, why_bytes, "bitswap.low_water: it must not lie above bitswap.high_water");
         return OPTION_BAD;
     }
     for (size_t i = 0; i < array_count(cores); i++) {

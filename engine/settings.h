@@ -10,9 +10,11 @@
 
 #include "base/base.h"
 #include "base/option.h"
+#include "proto/libp2p/multiaddr.h"
 #include "rings/job.h"
 
-#define SETTINGS_LISTENERS_MAX 16
+#define SETTINGS_LISTENERS_MAX 16 /* of all protocols together */
+#define SETTINGS_ANNOUNCE_MAX  16
 
 enum idle_policy { IDLE_SPIN, IDLE_ADAPTIVE, IDLE_SLEEP };
 
@@ -25,6 +27,20 @@ struct settings {
     uint32_t store_policy; /* enum store_policy */
 
     char tlv_listen[1024]; /* "ADDR:PORT[,ceiling=CLASS]" separated by spaces */
+
+    char bitswap_listen[1024];       /* as tlv_listen; empty: nobody may connect */
+    char bitswap_announce[1024];     /* multiaddrs separated by spaces; empty: the listeners' */
+    uint64_t bitswap_peers_max;      /* all cores together */
+    uint64_t bitswap_wants_max;      /* listed by the peers of one net core */
+    uint64_t bitswap_peer_wants_max; /* listed by one peer */
+    uint64_t bitswap_high_water;     /* connections; above it they are trimmed to low_water */
+    uint64_t bitswap_low_water;
+    uint64_t bitswap_grace_ns;          /* a connection younger than this is not trimmed */
+    uint64_t bitswap_address_peers_max; /* inbound, per address; loopback is exempt */
+    uint64_t bitswap_handshake_timeout_ns;
+    uint64_t bitswap_idle_timeout_ns; /* 0: never */
+    uint64_t bitswap_want_expiry_ns;
+    uint64_t bitswap_fetch_window_bytes; /* asked for by one fetch and not stored yet */
 
     char cores_net[256], cores_work[256], cores_sched[32],
         cores_ctl[32]; /* taskset lists or "auto" */
@@ -52,21 +68,33 @@ struct settings {
 extern const struct option settings_table[];
 extern const size_t settings_rows;
 
-/* One listener, out of tlv_listen. */
+enum listener_protocol { LISTENER_TLV, LISTENER_BITSWAP, LISTENER_PROTOCOLS };
+extern const char *const listener_protocol_names[LISTENER_PROTOCOLS]; /* "tlv", "bitswap" */
+
+/* One listener, out of tlv_listen or bitswap_listen. */
 struct listener_address {
     char host[64];
     uint16_t port;
     enum job_class ceiling;
+    enum listener_protocol protocol;
     bool loopback;
 };
-/* Returns: 0 or OPTION_BAD with a sentence in `why`. No ceiling given: critical on loopback, else
- * normal. */
-must_check int settings_listeners(const char *text,
+/* All listeners, those of TLV first. Returns: 0 or OPTION_BAD with a sentence in `why` that begins
+ * with the row's name, and that name (static) in *ret_name. No ceiling given: critical on loopback,
+ * else normal. */
+must_check int settings_listeners(const struct settings *settings,
                                   struct listener_address ret_list[SETTINGS_LISTENERS_MAX],
-                                  uint32_t *ret_count, char *why, size_t why_bytes);
+                                  uint32_t *ret_count, const char **ret_name, char *why,
+                                  size_t why_bytes);
+/* The addresses of bitswap_announce, none of them with a peer's id. Returns: as above. */
+must_check int settings_announced(const struct settings *settings,
+                                  struct multiaddr ret_list[SETTINGS_ANNOUNCE_MAX],
+                                  uint32_t *ret_count, const char **ret_name, char *why,
+                                  size_t why_bytes);
 
-/* settings_check looks at what a single row cannot say: listeners, core lists, a segment size that
- * is a power of two. Whether a core is there is the engine's to find out.
- * Returns: 0; OPTION_BAD with the row's name (static) and a sentence. */
+/* settings_check looks at what a single row cannot say: listeners, announced addresses, core
+ * lists, waters that are the right way round, a segment size that is a power of two. Whether a core
+ * is there is the engine's to find out. Returns: 0; OPTION_BAD with the row's name (static) and a
+ * sentence. */
 must_check int settings_check(const struct settings *settings, const char **ret_name, char *why,
                               size_t why_bytes);

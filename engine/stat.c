@@ -352,7 +352,7 @@ json_t *stat_topology(struct engine *engine) {
         (void)snprintf(address, sizeof address, six ? "[%s]:%u" : "%s:%u", at->host, at->port);
         json_t *object = json_object();
         json_object_set_new(object, "address", json_string(address));
-        json_object_set_new(object, "protocol", json_string("tlv"));
+        json_object_set_new(object, "protocol", json_string(listener_protocol_names[at->protocol]));
         json_object_set_new(object, "ceiling", json_string(job_class_names[at->ceiling]));
         json_array_append_new(listeners, object);
     }

@@ -67,6 +67,17 @@ Test(listen, each_of_several_has_a_port_of_its_own) {
     cr_assert_eq(engine->listeners[1].address.ceiling, CLASS_LOW);
 }
 
+Test(listen, peers_of_ipfs_have_listeners_of_their_own) {
+    (void)snprintf(engine->settings.bitswap_listen, sizeof engine->settings.bitswap_listen,
+                   "127.0.0.1:0");
+    cr_assert_eq(open_on("127.0.0.1:0"), 0, "%s", why);
+    cr_assert_eq(engine->listener_count, 2);
+    cr_assert_eq(engine->listeners[0].address.protocol, LISTENER_TLV);
+    cr_assert_eq(engine->listeners[1].address.protocol, LISTENER_BITSWAP);
+    cr_assert_neq(engine->listeners[1].address.port, 0);
+    close(connected(engine->listeners[1].address.port));
+}
+
 Test(listen, ipv6_loopback_listens_where_the_host_has_it) {
     int probe = socket(AF_INET6, SOCK_STREAM, 0);
     struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};

@@ -42,6 +42,12 @@ Test(serve_flags, listeners_add_up_and_replace_the_default) {
     const char *words[] = {"--tlv", "127.0.0.1:1", "--tlv=0.0.0.0:2,ceiling=low", NULL};
     cr_assert_eq(with(words), CLI_DONE, "%s", why);
     cr_assert_str_eq(conf.settings.tlv_listen, "127.0.0.1:1 0.0.0.0:2,ceiling=low");
+    cr_assert_str_eq(conf.settings.bitswap_listen, "");
+    const char *both[] = {"--bitswap", "[::1]:4001",   "--tlv", "127.0.0.1:3",
+                          "--bitswap", "0.0.0.0:4001", NULL};
+    cr_assert_eq(with(both), CLI_DONE, "%s", why);
+    cr_assert_str_eq(conf.settings.tlv_listen, "127.0.0.1:3");
+    cr_assert_str_eq(conf.settings.bitswap_listen, "[::1]:4001 0.0.0.0:4001");
 }
 
 Test(serve_flags, set_reaches_every_row) {
@@ -60,6 +66,12 @@ Test(serve_flags, what_the_whole_makes_wrong_names_the_flag) {
     const char *words[] = {"--tlv", "nowhere", NULL};
     cr_assert_eq(with(words), CLI_USAGE);
     cr_assert_eq(strncmp(why, "--tlv: ", 7), 0, "%s", why);
+    const char *bitswap[] = {"--bitswap", "nowhere", NULL};
+    cr_assert_eq(with(bitswap), CLI_USAGE);
+    cr_assert_eq(strncmp(why, "--bitswap: ", 11), 0, "%s", why);
+    const char *port[] = {"--bitswap", "127.0.0.1:70000", NULL};
+    cr_assert_eq(with(port), CLI_USAGE);
+    cr_assert_eq(strncmp(why, "--bitswap 127.0.0.1:70000: ", 27), 0, "%s", why);
     const char *segment[] = {"--segment-size", "5MiB", NULL};
     cr_assert_eq(with(segment), CLI_USAGE);
     cr_assert_eq(strncmp(why, "--segment-size: ", 16), 0, "%s", why);
@@ -76,6 +88,11 @@ Test(serve_flags, a_sentence_of_the_engine_gets_its_file_and_line) {
     cr_assert_str_eq(text, "m.conf:2: cores.net: core 1000 is offline");
     serve_place(&conf, "--work-cores: core 9 is offline", text, sizeof text);
     cr_assert_str_eq(text, "--work-cores: core 9 is offline", "a default has no place");
+    cr_assert_eq(conf_read_text(&conf, "bitswap = {\n\n listen = \"127.0.0.1:1\";\n};\n", "m.conf",
+                                why, sizeof why),
+                 0);
+    serve_place(&conf, "bitswap.listen: taken", text, sizeof text);
+    cr_assert_str_eq(text, "m.conf:3: bitswap.listen: taken");
     serve_place(&conf, "no core is left", text, sizeof text);
     cr_assert_str_eq(text, "no core is left");
 }

@@ -107,16 +107,17 @@ static void template(void) {
 /* Two listeners of one address and port: the second could not be bound. */
 static bool listeners_apart(const struct settings *settings, char *why, size_t why_bytes) {
     struct listener_address list[SETTINGS_LISTENERS_MAX];
+    const char *row;
     uint32_t count = 0;
-    if (settings_listeners(settings->tlv_listen, list, &count, why, why_bytes) != 0) {
+    if (settings_listeners(settings, list, &count, &row, why, why_bytes) != 0) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t j = 0; j < i; j++) {
             if (list[i].port == list[j].port && list[i].port != 0 &&
                 strcmp(list[i].host, list[j].host) == 0) {
-                snprintf(why, why_bytes, "tlv.listen: %s port %u is named twice", list[i].host,
-                         list[i].port);
+                snprintf(why, why_bytes, "%s.listen: %s port %u is named twice",
+                         listener_protocol_names[list[i].protocol], list[i].host, list[i].port);
                 return false;
             }
         }

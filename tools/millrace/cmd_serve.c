@@ -92,7 +92,7 @@ const struct cli_command command_serve = {
             "The store directory also holds millrace.pid and admin.sock.",
     .examples = "  millrace serve --store ./run\n"
                 "  millrace serve --config /etc/millrace.conf --set log.level=debug\n"
-                "  millrace serve --store /srv/blocks --tlv 127.0.0.1:7411 --tlv "
-                "0.0.0.0:7412,ceiling=normal\n",
+                "  millrace serve --store /srv/blocks --tlv 127.0.0.1:7411 --bitswap "
+                "0.0.0.0:4001,ceiling=normal\n",
     .run = cmd_serve,
 };

@@ -93,7 +93,9 @@ void manual_reference(FILE *out) {
     for (size_t i = 0; i < settings_rows; i++) {
         const struct option *row = &settings_table[i];
         range_text(row, range, sizeof range);
-        fprintf(out, "| `%s` | `%s` | %s | %s | %s |\n", row->name, row->fallback, range,
+        const char *tick = row->fallback[0] != '\0' ? "`" : "";
+        fprintf(out, "| `%s` | %s%s%s | %s | %s | %s |\n", row->name, tick,
+                tick[0] != '\0' ? row->fallback : "none", tick, range,
                 row->reloadable ? "yes" : "no", row->help);
     }
 }

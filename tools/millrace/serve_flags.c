@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The short names. --tlv and --set are not among them: they may be repeated. */
+/* The short names. Those of listeners and --set are not among them: they may be
+ * repeated. */
 static const struct {
     const char *flag, *row;
 } short_names[] = {
@@ -52,27 +53,37 @@ static bool port_wrong(const char *text) {
            strtoul(text + bytes, NULL, 10) > UINT16_MAX;
 }
 
-/* All --tlv together are one setting: a list. */
-static int set_listeners(const struct cli *cli, struct conf *conf, char *why, size_t why_bytes) {
+/* Flags of which all together are one setting: a list of listeners. */
+static const struct list_flag {
+    const char *name, *flag, *row;
+} list_flags[] = {
+    {"tlv", "--tlv", "tlv.listen"},
+    {"bitswap", "--bitswap", "bitswap.listen"},
+};
+
+static int set_listeners(const struct cli *cli, const struct list_flag *which, struct conf *conf,
+                         char *why, size_t why_bytes) {
     char list[sizeof conf->settings.tlv_listen] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < cli->values_count; i++) {
-        if (strcmp(cli->values[i].flag->name, "tlv") != 0) {
+        if (strcmp(cli->values[i].flag->name, which->name) != 0) {
             continue;
         }
         if (port_wrong(cli->values[i].text)) {
-            snprintf(why, why_bytes, "--tlv %.100s: a port is 1 to 65535", cli->values[i].text);
+            snprintf(why, why_bytes, "%s %.100s: a port is 1 to 65535", which->flag,
+                     cli->values[i].text);
             return CONF_BAD;
         }
         int got = snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? " " : "",
                            cli->values[i].text);
         used += (size_t)got;
         if (used >= sizeof list) {
-            snprintf(why, why_bytes, "--tlv: more listeners than fit into %zu bytes", sizeof list);
+            snprintf(why, why_bytes, "%s: more listeners than fit into %zu bytes", which->flag,
+                     sizeof list);
             return CONF_BAD;
         }
     }
-    return used > 0 ? conf_set(conf, "tlv.listen", list, "--tlv", why, why_bytes) : 0;
+    return used > 0 ? conf_set(conf, which->row, list, which->flag, why, why_bytes) : 0;
 }
 
 int serve_settings(const struct cli *cli, struct conf *conf, char *why, size_t why_bytes) {
@@ -89,10 +100,12 @@ int serve_settings(const struct cli *cli, struct conf *conf, char *why, size_t w
             return CLI_USAGE;
         }
     }
-    if (set_listeners(cli, conf, why, why_bytes) != 0 || conf_check(conf, why, why_bytes) != 0) {
-        return CLI_USAGE;
+    for (size_t i = 0; i < array_count(list_flags); i++) {
+        if (set_listeners(cli, &list_flags[i], conf, why, why_bytes) != 0) {
+            return CLI_USAGE;
+        }
     }
-    return CLI_DONE;
+    return conf_check(conf, why, why_bytes) == 0 ? CLI_DONE : CLI_USAGE;
 }
 
 /* Returns: the setting a sentence begins with, or NULL; *ret_bytes of it, without the colon. */
@@ -110,8 +123,10 @@ static const struct option *row_named(const char *sentence, size_t *ret_bytes) {
             return option_find(settings_table, settings_rows, short_names[i].row);
         }
     }
-    if (strcmp(name, "--tlv") == 0) {
-        return option_find(settings_table, settings_rows, "tlv.listen");
+    for (size_t i = 0; i < array_count(list_flags); i++) {
+        if (strcmp(name, list_flags[i].flag) == 0) {
+            return option_find(settings_table, settings_rows, list_flags[i].row);
+        }
     }
     return option_find(settings_table, settings_rows, name);
 }

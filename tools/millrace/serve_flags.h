@@ -8,19 +8,20 @@
 #include "tools/millrace/cli.h"
 #include "tools/millrace/conf.h"
 
-#define SERVE_FLAGS                                                                           \
-    {"config", 'c', "FILE", "read settings from FILE (see 'millrace config reference')"},     \
-        {"store", 0, "DIR", "directory of the store (default ./run)"},                        \
-        {"segment-size", 0, "SIZE", "size of segment files, when the store is made"},         \
-        {"tlv", 0, "ADDR:PORT", "listen here, [,ceiling=CLASS] may follow; may be repeated"}, \
-        {"memory", 0, "SIZE", "memory for blocks that are read often"},                       \
-        {"net-cores", 0, "LIST", "cores that serve connections (0-3,8 or auto)"},             \
-        {"work-cores", 0, "LIST", "cores that read, write and verify"},                       \
-        {"sched-core", 0, "N", "core of the scheduler"},                                      \
-        {"ctl-core", 0, "N", "core of the control thread"},                                   \
-        {"overcommit", 0, NULL, "allow a core to be named twice"},                            \
-        {"idle", 0, "POLICY", "spin, adaptive or sleep"}, {                                   \
-        "set", 0, "KEY=VALUE", "any setting, as --set net.backlog=1024; may be repeated"      \
+#define SERVE_FLAGS                                                                            \
+    {"config", 'c', "FILE", "read settings from FILE (see 'millrace config reference')"},      \
+        {"store", 0, "DIR", "directory of the store (default ./run)"},                         \
+        {"segment-size", 0, "SIZE", "size of segment files, when the store is made"},          \
+        {"tlv", 0, "ADDR:PORT", "listen here, [,ceiling=CLASS] may follow; may be repeated"},  \
+        {"bitswap", 0, "ADDR:PORT", "let IPFS peers connect here, as --tlv; may be repeated"}, \
+        {"memory", 0, "SIZE", "memory for blocks that are read often"},                        \
+        {"net-cores", 0, "LIST", "cores that serve connections (0-3,8 or auto)"},              \
+        {"work-cores", 0, "LIST", "cores that read, write and verify"},                        \
+        {"sched-core", 0, "N", "core of the scheduler"},                                       \
+        {"ctl-core", 0, "N", "core of the control thread"},                                    \
+        {"overcommit", 0, NULL, "allow a core to be named twice"},                             \
+        {"idle", 0, "POLICY", "spin, adaptive or sleep"}, {                                    \
+        "set", 0, "KEY=VALUE", "any setting, as --set net.backlog=1024; may be repeated"       \
     }
 
 /* serve_settings reads defaults, file and flags. Returns: CLI_DONE, or CLI_USAGE with a sentence in
