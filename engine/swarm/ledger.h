@@ -23,6 +23,10 @@
  * many wants take a bound and say when more is left. No list is ever walked past what is moved or
  * dropped, whatever a peer sends.
  *
+ * Measured (one core, 32-byte digests): add, next and done together 150 ns with up to 256 wants of
+ * one peer, 220 with 1,024, 500 over 8,000 peers of 20; an entry refused at the bound 65 ns; an
+ * arrival 45 ns for each who waits.
+ *
  * Pure: no clock, no I/O; now_ns comes in. Thread: owner. Memory: the caller's, ledger_footprint()
  * bytes aligned to CACHE_PAIR. Files: ledger.c (wants), ledger_index.c (the tables and the treap).
  */
@@ -216,5 +220,6 @@ static inline bool ledger_rescanning(const struct ledger *ledger) {
 }
 uint32_t ledger_rescan(struct ledger *ledger, struct ledger_peer *woken[], uint32_t max);
 /* ledger_expire looks at the next `slots` slots, round and round, and drops what WAITING wants were
- * last named before `before_ns`. Returns: how many. Cost: 2 ns a slot; nothing when none wait. */
+ * last named before `before_ns`. Returns: how many. Cost: 7 ns a slot (memory); nothing when none
+ * wait. */
 uint32_t ledger_expire(struct ledger *ledger, uint64_t before_ns, uint32_t slots);
