@@ -5,6 +5,7 @@
 #include "engine/control.h"
 #include "engine/engine_private.h"
 #include "engine/stat.h"
+#include "engine/swarm/self.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -121,6 +122,8 @@ static json_t *answer(struct engine *engine, const char *line) {
         reply = stat_topology(engine);
     } else if (strcmp(command, "why") == 0) {
         reply = stat_why(engine);
+    } else if (strcmp(command, "id") == 0) {
+        reply = self_json(engine);
     } else if (strcmp(command, "reload") == 0) {
         reply = control_reload(engine, why, sizeof why) == 0 ? json_pack("{s:b}", "reloaded", 1)
                                                              : error_json(why);
@@ -128,7 +131,7 @@ static json_t *answer(struct engine *engine, const char *line) {
         control_drain(engine);
         reply = json_pack("{s:b}", "draining", 1);
     } else {
-        reply = error_json("no such command; there are stat, topo, why, reload, drain");
+        reply = error_json("no such command; there are stat, topo, why, id, reload, drain");
     }
     json_decref(request);
     return reply;

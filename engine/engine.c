@@ -16,7 +16,10 @@
 #include "engine/listen.h"
 #include "engine/net.h"
 #include "engine/park.h"
+#include "engine/swarm/identity.h"
+#include "engine/swarm/self.h"
 #include "engine/work.h"
+#include "proto/libp2p/secure.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -166,6 +169,21 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
                     engine->report.why[0] ? engine->report.why : err_text(r));
 }
 
+/* Who we are: after the store, whose lock keeps another process from making a second key. */
+static int open_identity(struct engine *engine, char *why, size_t why_bytes) {
+    bool made = false;
+    int r = identity_open(engine->settings.store_dir, &engine->self, &made, why, why_bytes);
+    if (r != 0) {
+        return r == IDENTITY_DAMAGED ? ENGINE_DATA : ENGINE_HOST;
+    }
+    if (made) {
+        char id[PEER_ID_TEXT_MAX];
+        peer_id_format(secure_self_id(engine->self), id);
+        log_info("identity made", log_str("id", id));
+    }
+    return 0;
+}
+
 /* ---- tiles ---------------------------------------------------------------------------------- */
 
 static int open_tiles(struct engine *engine, char *why, size_t why_bytes) {
@@ -294,11 +312,15 @@ static int boot(struct engine *engine, char *why, size_t why_bytes) {
         r = open_store(engine, why, why_bytes);
     }
     if (r == 0) {
+        r = open_identity(engine, why, why_bytes);
+    }
+    if (r == 0) {
         r = listen_open(engine, why, why_bytes); /* before threads: a taken port is found at once */
     }
     if (r != 0) {
         return r;
     }
+    self_locate(engine);
     r = mesh_open(&engine->mesh, &engine->layout, (uint32_t)engine->settings.net_jobs_max);
     if (r < 0) {
         return complain(why, why_bytes, ENGINE_HOST, "memory for rings: %s", err_text(r));
@@ -419,5 +441,6 @@ void engine_close(struct engine *engine) {
         core_close(&engine->cores[i]);
     }
     mesh_close(&engine->mesh);
+    secure_self_close(engine->self);
     free(engine);
 }

@@ -10,6 +10,7 @@
 #include "engine/layout.h"
 #include "engine/mesh.h"
 #include "engine/settings.h"
+#include "engine/swarm/self.h"
 #include "store/store.h"
 
 struct listener {
@@ -19,6 +20,7 @@ struct listener {
 };
 
 struct admin;
+struct secure_self;
 
 struct engine {
     struct settings settings;           /* as started */
@@ -36,6 +38,9 @@ struct engine {
     uint32_t keeper_core[LAYOUT_CORES_MAX];  /* keeper index -> core index */
     struct listener listeners[SETTINGS_LISTENERS_MAX];
     uint32_t listener_count;
+    struct secure_self *self;                       /* our key and what follows from it */
+    struct multiaddr addresses[SELF_ADDRESSES_MAX]; /* where peers are told to dial us */
+    uint32_t address_count;
     struct admin *admin;
     uint64_t started_ns;
     uint64_t park_cost_ns;  /* measured at boot: the bound of spinning */

@@ -55,7 +55,8 @@ static_assert(LOG_FORM_AUTO == 0 && LOG_FORM_JOURNAL == 3, "form_words");
 /* clang-format off */
 const struct option settings_table[] = {
     TEXT("store.dir", store_dir, "./run", false, "path",
-         "Directory of the store; it also holds millrace.pid and admin.sock."),
+         "Directory of the store; it also holds the node's identity.key, millrace.pid and "
+         "admin.sock."),
     SIZE("store.segment_size", store_segment_bytes, "0", 0, STORE_SEGMENT_BYTES_MAX, false,
          "bytes",
          "Size of a segment file, a power of two from 4MiB; decided when the store is made, 0 "

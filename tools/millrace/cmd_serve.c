@@ -89,7 +89,7 @@ const struct cli_command command_serve = {
     .summary = "run the daemon until SIGTERM (drains) or a second one (stops hard)",
     .flags = flags,
     .more = "Settings come from defaults, then the file, then flags. SIGHUP reads the file again.\n"
-            "The store directory also holds millrace.pid and admin.sock.",
+            "The store directory also holds identity.key, millrace.pid and admin.sock.",
     .examples = "  millrace serve --store ./run\n"
                 "  millrace serve --config /etc/millrace.conf --set log.level=debug\n"
                 "  millrace serve --store /srv/blocks --tlv 127.0.0.1:7411 --bitswap "
