@@ -79,7 +79,7 @@ void manual_reference(FILE *out) {
         "\"other.conf\"` "
         "takes in a file beside it:\n\n"
         "    store = { dir = \"/srv/blocks\"; memory = \"4GiB\"; };\n"
-        "    tlv = { listen = [\"127.0.0.1:7411\", \"0.0.0.0:7412,ceiling=normal\"]; };\n\n"
+        "    tlv = { listen = [\"127.0.0.1:7411\", \"0.0.0.0:7413,ceiling=normal\"]; };\n\n"
         "Sizes take B, K, M, G, T (powers of 1024, also as KiB, MiB ...), times ns, us, ms, s, m, "
         "h, d. An unknown key,\na bad unit or a value out of range is refused with its file and "
         "line, "
