@@ -7,32 +7,40 @@
 #include "base/err.h"
 #include "base/must.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-#define NONCE_BYTES 12u
 #define BLOCK_BYTES 64u /* of SHA-256, for HMAC */
 
 /* Set at boot by crypto_open and never after; lives as long as the process. */
-static EVP_CIPHER *chacha;
+static EVP_CIPHER *ciphers[CRYPTO_CIPHER_COUNT];
+static const char *const cipher_names[CRYPTO_CIPHER_COUNT] = {
+    [CRYPTO_CHACHA20_POLY1305] = "ChaCha20-Poly1305",
+    [CRYPTO_AES128_GCM] = "AES-128-GCM",
+};
 
 int crypto_open(void) {
-    if (chacha) {
+    if (ciphers[CRYPTO_CIPHER_COUNT - 1]) {
         return 0;
     }
     if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL)) {
         return err_raise(-ENOMEM);
     }
-    chacha = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
-    return chacha ? 0 : err_raise(-ENOMEM);
+    for (uint32_t i = 0; i < CRYPTO_CIPHER_COUNT; i++) {
+        ciphers[i] = EVP_CIPHER_fetch(NULL, cipher_names[i], NULL);
+        if (!ciphers[i]) {
+            return err_raise(-ENOMEM);
+        }
+    }
+    return 0;
 }
 
 void *crypto_take(size_t bytes) {
@@ -154,10 +162,9 @@ bool crypto_sign(EVP_PKEY *key, const uint8_t *message, size_t count,
     return done;
 }
 
-/* ---- ChaCha20-Poly1305 ---- */
+/* ---- AEADs ---- */
 
 bool crypto_aead_init(struct crypto_aead *aead) {
-    must(chacha);
     aead->context = EVP_CIPHER_CTX_new();
     return aead->context;
 }
@@ -167,19 +174,28 @@ void crypto_aead_fini(struct crypto_aead *aead) {
     *aead = (struct crypto_aead){0};
 }
 
-bool crypto_aead_key(struct crypto_aead *aead, const uint8_t key[CRYPTO_KEY_BYTES], bool seals) {
+bool crypto_aead_key(struct crypto_aead *aead, enum crypto_cipher cipher, const uint8_t *key,
+                     const uint8_t *iv, bool seals) {
+    must(ciphers[cipher]);
     aead->nonce = 0;
-    return EVP_CipherInit_ex2(aead->context, chacha, key, NULL, seals, NULL) == 1;
+    aead->tls = iv != NULL;
+    memset(aead->iv, 0, sizeof aead->iv);
+    if (iv) {
+        memcpy(aead->iv, iv, sizeof aead->iv);
+    }
+    return EVP_CipherInit_ex2(aead->context, ciphers[cipher], key, NULL, seals, NULL) == 1;
 }
 
 bool crypto_aead_begin(struct crypto_aead *aead) {
     if (aead->nonce == UINT64_MAX) {
         return false;
     }
-    uint8_t nonce[NONCE_BYTES] = {0};
-    for (uint32_t i = 0; i < 8; i++) {
-        nonce[4 + i] = (uint8_t)(aead->nonce >> (8 * i));
-    }
+    uint8_t nonce[CRYPTO_IV_BYTES];
+    uint64_t order = aead->tls ? htobe64(aead->nonce) : htole64(aead->nonce), tail;
+    memcpy(nonce, aead->iv, sizeof nonce);
+    memcpy(&tail, nonce + 4, sizeof tail);
+    tail ^= order;
+    memcpy(nonce + 4, &tail, sizeof tail);
     aead->nonce++;
     /* -1: the direction stays; no cipher, no key: only the nonce is new. */
     return EVP_CipherInit_ex2(aead->context, NULL, NULL, nonce, -1, NULL) == 1;

@@ -2,7 +2,7 @@
 #pragma once
 
 /* crypto — the primitives the encrypted channel is made of, and the only way to OpenSSL's for it:
- * X25519, Ed25519, ChaCha20-Poly1305, SHA-256 with HMAC and HKDF, random bytes, secret memory.
+ * X25519, Ed25519, two AEADs, SHA-256 with HMAC and HKDF, random bytes, secret memory.
  *
  * Algorithms are fetched once (crypto_open) and kept for the life of the process, so that a record
  * costs no look-up, no lock and no allocation: only its nonce is set. Keys and contexts come from
@@ -10,8 +10,8 @@
  * leaves nothing to be done at exit.
  *
  * Every bool is "it worked": false is a broken libcrypto or no memory, unless said otherwise.
- * Thread: any, one at a time per object. Source: RFC 7748, 8032, 8439, 6234, 2104, 5869; the Noise
- * protocol framework, revision 34, section 4.3 (HKDF), 5.1 (nonces) and 12.3. */
+ * Thread: any, one at a time per object. Source: RFC 7748, 8032, 8439, 6234, 2104, 5869;
+ * RFC 8446, 5.3 and 7.1; the Noise protocol framework, revision 34, 4.3 (HKDF), 5.1 and 12.3. */
 
 #include "base/base.h"
 
@@ -64,18 +64,24 @@ must_check bool crypto_x25519(struct evp_pkey_st *mine, const uint8_t theirs[CRY
 must_check bool crypto_sign(struct evp_pkey_st *key, const uint8_t *message, size_t count,
                             uint8_t ret_signature[CRYPTO_SIGNATURE_BYTES]);
 
-/* ---- ChaCha20-Poly1305 with a counting nonce ---- */
+/* ---- AEADs with a counting nonce ---- */
+
+enum crypto_cipher { CRYPTO_CHACHA20_POLY1305, CRYPTO_AES128_GCM, CRYPTO_CIPHER_COUNT };
+#define CRYPTO_IV_BYTES 12u
 
 struct crypto_aead {
     struct evp_cipher_ctx_st *context;
     uint64_t nonce; /* of the next message; the last value is never used */
+    bool tls;       /* the nonce is TLS's: the counter in network order, over an IV */
+    uint8_t iv[CRYPTO_IV_BYTES];
 };
 
 must_check bool crypto_aead_init(struct crypto_aead *aead); /* zeroed before; takes the context */
 void crypto_aead_fini(struct crypto_aead *aead);            /* also of a zeroed one */
-/* A new key, for one direction; the nonce starts at 0. */
-must_check bool crypto_aead_key(struct crypto_aead *aead, const uint8_t key[CRYPTO_KEY_BYTES],
-                                bool seals);
+/* A new key (16 bytes for AES), for one direction; the nonce starts at 0. iv: TLS's, NULL: Noise's
+ * nonces. An object stays with its first cipher. */
+must_check bool crypto_aead_key(struct crypto_aead *aead, enum crypto_cipher cipher,
+                                const uint8_t *key, const uint8_t *iv, bool seals);
 /* A message: begin, associated data if any, turns, end. A turn seals or opens `count` bytes, in
  * place or from elsewhere; opened bytes must not be used before crypto_aead_open_end says true.
  * begin: false also when the nonces are used up. open_end: false also for a wrong tag. */

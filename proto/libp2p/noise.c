@@ -3,28 +3,18 @@
 
 #include "base/err.h"
 #include "base/must.h"
-#include "proto/libp2p/crypto.h"
 #include "proto/libp2p/noise_hand.h"
+#include "proto/libp2p/records.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define HEAD_BYTES 2u
-#define PART_FIRST 4096u
-#define PART_NEXT  16384u
 
 struct noise {
-    struct crypto_aead seal, open; /* keyed when the handshake is over */
-    struct noise_hand *hand;       /* NULL once it is over */
-    /* the record being read */
-    uint32_t head_count; /* bytes of its length that came alone */
-    uint8_t head[HEAD_BYTES];
-    bool begun;     /* its length is known and bytes of it are missing */
-    uint32_t plain; /* its plaintext; the tag follows */
-    uint32_t taken; /* bytes of plaintext and tag that came */
-    uint8_t *part;  /* taken memory: plaintext not proved yet, or handed out just now */
-    uint32_t part_bytes;
-    uint8_t tag[CRYPTO_TAG_BYTES];
+    struct crypto_aead seal;
+    struct records records;
+    struct noise_hand *hand; /* NULL once both are keyed */
 };
 
 struct noise *noise_open(const struct noise_self *self, bool dialer, const uint8_t *ephemeral) {
@@ -33,27 +23,18 @@ struct noise *noise_open(const struct noise_self *self, bool dialer, const uint8
         return NULL;
     }
     noise->hand = noise_hand_open(self, dialer, ephemeral);
-    if (!noise->hand || !crypto_aead_init(&noise->seal) || !crypto_aead_init(&noise->open)) {
+    if (!noise->hand || !crypto_aead_init(&noise->seal) || !records_init(&noise->records, false)) {
         noise_close(noise, NULL);
         return NULL;
     }
     return noise;
 }
 
-static void part_give(struct noise *noise, const struct secure_memory *memory) {
-    if (noise->part) {
-        memory->give(memory->context, noise->part, noise->part_bytes);
-        noise->part = NULL;
-        noise->part_bytes = 0;
-    }
-}
-
 void noise_close(struct noise *noise, const struct secure_memory *memory) {
     if (noise) {
-        part_give(noise, memory);
+        records_fini(&noise->records, memory);
         noise_hand_close(noise->hand);
         crypto_aead_fini(&noise->seal);
-        crypto_aead_fini(&noise->open);
         crypto_give(noise, sizeof *noise);
     }
 }
@@ -100,7 +81,7 @@ int noise_step(struct noise *noise, const struct peer_id *expected, const uint8_
     if (!noise_hand_done(hand)) {
         return SECURE_MORE;
     }
-    if (!noise_hand_split(hand, &noise->seal, &noise->open)) {
+    if (!noise_hand_split(hand, &noise->seal, &noise->records.open)) {
         return SECURE_BAD;
     }
     noise_hand_peer(hand, ret_peer, ret_muxer_agreed);
@@ -126,145 +107,31 @@ int noise_seal(struct noise *noise, uint8_t *record, uint32_t first, const uint8
     return 0;
 }
 
-/* ---- reading ---- */
-
-/* Makes room for the first `bytes` of plaintext of a record in parts, keeping what is there. */
-static bool part_room(struct noise *noise, const struct secure_memory *memory, uint32_t bytes) {
-    if (bytes <= noise->part_bytes) {
-        return true;
-    }
-    uint32_t room = bytes <= PART_FIRST ? PART_FIRST : bytes <= PART_NEXT ? PART_NEXT : UINT16_MAX;
-    uint8_t *part = memory->take(memory->context, room);
-    if (!part) {
-        return false;
-    }
-    if (noise->begun && noise->taken > 0) {
-        memcpy(part, noise->part, noise->taken < noise->plain ? noise->taken : noise->plain);
-    }
-    part_give(noise, memory);
-    noise->part = part;
-    noise->part_bytes = room;
-    return true;
-}
-
-/* A record of which every byte lies at `in`. */
-static bool open_whole(struct noise *noise, const uint8_t *in, uint32_t plain, uint8_t *out) {
-    return crypto_aead_begin(&noise->open) && crypto_aead_turn(&noise->open, out, in, plain) &&
-           crypto_aead_open_end(&noise->open, in + plain);
-}
-
-/* The next bytes of the record in parts; there is room for their plaintext. */
-static bool open_more(struct noise *noise, const uint8_t *in, uint32_t count) {
-    uint32_t taken = noise->taken;
-    uint32_t plain = taken < noise->plain ? noise->plain - taken : 0;
-    plain = plain < count ? plain : count;
-    if (!crypto_aead_turn(&noise->open, noise->part + taken, in, plain)) {
-        return false;
-    }
-    if (count > plain) {
-        memcpy(noise->tag + taken + plain - noise->plain, in + plain, count - plain);
-    }
-    noise->taken = taken + count;
-    return true;
-}
-
-static uint32_t least(size_t a, uint32_t b) {
-    return a < b ? (uint32_t)a : b;
-}
-
-/* At the length of a record. Returns: 0 when a piece came out, MORE with *at moved (the record has
- * begun, or was an empty one, or its length is not whole), BAD, MEMORY. */
-static int read_head(struct noise *noise, const struct secure_memory *memory, const uint8_t *in,
-                     size_t count, size_t *at, size_t *ret_plain_bytes) {
-    uint32_t missing = HEAD_BYTES - noise->head_count;
-    if (count - *at < missing) {
-        noise->head[noise->head_count] = in[*at]; /* one byte: two would be a whole length */
-        noise->head_count++;
-        (*at)++;
-        return SECURE_MORE;
-    }
-    uint8_t head[HEAD_BYTES] = {noise->head[0], in[*at + missing - 1]};
-    head[0] = missing == HEAD_BYTES ? in[*at] : head[0];
-    uint32_t length = (uint32_t)head[0] << 8 | head[1];
-    if (length < CRYPTO_TAG_BYTES) {
-        return SECURE_BAD;
-    }
-    uint32_t plain = length - CRYPTO_TAG_BYTES;
-    const uint8_t *body = in + *at + missing;
-    size_t there = count - *at - missing;
-    if (there < length) {
-        if (!part_room(noise, memory, least(there, plain))) {
-            return SECURE_MEMORY;
-        }
-        if (!crypto_aead_begin(&noise->open)) {
-            return SECURE_BAD;
-        }
-        noise->begun = true;
-        noise->plain = plain;
-        noise->taken = 0;
-    } else {
-        if (!open_whole(noise, body, plain, memory->scratch)) {
-            return SECURE_BAD;
-        }
-        *at += length;
-        *ret_plain_bytes = plain;
-    }
-    *at += missing;
-    noise->head_count = 0;
-    return there >= length && plain > 0 ? 0 : SECURE_MORE;
-}
-
-/* In a record in parts: the same outcomes. */
-static int read_more(struct noise *noise, const struct secure_memory *memory, const uint8_t *in,
-                     size_t count, size_t *at, size_t *ret_plain_bytes) {
-    uint32_t length = noise->plain + CRYPTO_TAG_BYTES;
-    uint32_t some = least(count - *at, length - noise->taken);
-    if (!part_room(noise, memory, least(noise->taken + some, noise->plain))) {
-        return SECURE_MEMORY;
-    }
-    if (!open_more(noise, in + *at, some)) {
-        return SECURE_BAD;
-    }
-    *at += some;
-    if (noise->taken < length) {
-        return SECURE_MORE;
-    }
-    noise->begun = false;
-    if (!crypto_aead_open_end(&noise->open, noise->tag)) {
-        return SECURE_BAD;
-    }
-    *ret_plain_bytes = noise->plain;
-    return noise->plain > 0 ? 0 : SECURE_MORE;
-}
-
 int noise_read(struct noise *noise, const struct secure_memory *memory, const uint8_t *in,
                size_t count, size_t *ret_used, const uint8_t **ret_plain, size_t *ret_plain_bytes) {
-    size_t at = 0;
-    int r = SECURE_MORE;
-    bool parts = false; /* the piece is of a record in parts */
-    while (r == SECURE_MORE && at < count) {
-        parts = noise->begun;
-        r = parts ? read_more(noise, memory, in, count, &at, ret_plain_bytes)
-                  : read_head(noise, memory, in, count, &at, ret_plain_bytes);
+    size_t at = 0, used = 0, plain_bytes = 0;
+    const uint8_t *plain = NULL;
+    int r;
+    do { /* records without plaintext are nothing to anybody */
+        r = records_read(&noise->records, memory, in + at, count - at, &used, &plain, &plain_bytes);
+        at += used;
+    } while (r == 0 && plain_bytes == 0 && at < count);
+    *ret_used = at;
+    if (r == 0 && plain_bytes == 0) {
+        return SECURE_MORE;
     }
     if (r == 0) {
-        *ret_plain = parts ? noise->part : memory->scratch;
-    } else if (r == SECURE_BAD) {
-        crypto_forget_errors();
+        *ret_plain = plain;
+        *ret_plain_bytes = plain_bytes;
     }
-    /* What the last call handed out is read by now; what this one does must stay. */
-    if (!noise->begun && !(r == 0 && parts)) {
-        part_give(noise, memory);
-    }
-    *ret_used = at;
     return r;
 }
 
 bool noise_in_record(const struct noise *noise) {
-    return noise->begun || noise->head_count > 0;
+    return records_in_record(&noise->records);
 }
 
 void noise_skip_to(struct noise *noise, uint64_t seal_nonce, uint64_t open_nonce) {
     noise->seal.nonce = seal_nonce;
-    noise->open.nonce = open_nonce;
+    noise->records.open.nonce = open_nonce;
 }

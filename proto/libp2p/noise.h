@@ -13,9 +13,7 @@
  * process with the static key; per handshake there are one new key, three X25519 and one
  * verification of a signature.
  *
- * A record opens as its bytes come: whole ones into the shared scratch, ones in parts into memory
- * taken for them (4 KiB, then 16 KiB, then all), and nothing is handed out before its tag was
- * right. Records without plaintext are passed over.
+ * A record is two bytes of length, ciphertext and tag; records without plaintext are passed over.
  * Thread: as secure.h. Source: Noise revision 34; libp2p specs noise/README.md. */
 
 #include "proto/libp2p/secure.h"

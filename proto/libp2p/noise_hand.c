@@ -156,7 +156,7 @@ static bool mix_key(struct noise_hand *hand, struct evp_pkey_st *mine, const uin
 static bool seal_and_hash(struct noise_hand *hand, const uint8_t *plain, size_t count,
                           uint8_t *out) {
     struct crypto_aead *aead = &hand->aead;
-    if (!crypto_aead_key(aead, hand->key, true)) {
+    if (!crypto_aead_key(aead, CRYPTO_CHACHA20_POLY1305, hand->key, NULL, true)) {
         return false;
     }
     aead->nonce = hand->nonce++;
@@ -171,7 +171,7 @@ static bool seal_and_hash(struct noise_hand *hand, const uint8_t *plain, size_t 
 /* count: with the tag. */
 static bool open_and_hash(struct noise_hand *hand, const uint8_t *in, size_t count, uint8_t *out) {
     struct crypto_aead *aead = &hand->aead;
-    if (count < TAG || !crypto_aead_key(aead, hand->key, false)) {
+    if (count < TAG || !crypto_aead_key(aead, CRYPTO_CHACHA20_POLY1305, hand->key, NULL, false)) {
         return false;
     }
     aead->nonce = hand->nonce++;
@@ -320,8 +320,9 @@ bool noise_hand_split(struct noise_hand *hand, struct crypto_aead *seal, struct 
     uint8_t first[KEY], second[KEY];
     must(noise_hand_done(hand));
     crypto_hkdf(hand->chain, (const uint8_t *)"", 0, first, second);
-    bool done = crypto_aead_key(seal, hand->dialer ? first : second, true) &&
-                crypto_aead_key(open, hand->dialer ? second : first, false);
+    const enum crypto_cipher cipher = CRYPTO_CHACHA20_POLY1305;
+    bool done = crypto_aead_key(seal, cipher, hand->dialer ? first : second, NULL, true) &&
+                crypto_aead_key(open, cipher, hand->dialer ? second : first, NULL, false);
     crypto_wipe(first, sizeof first);
     crypto_wipe(second, sizeof second);
     return done;

@@ -6,6 +6,7 @@
 #include "proto/libp2p/crypto.h"
 #include "proto/libp2p/keys.h"
 #include "proto/libp2p/noise.h"
+#include "proto/libp2p/tls.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct secure_self {
     struct peer_id id;
     uint8_t key[KEYS_ED25519_BYTES];
     struct noise_self noise;
+    struct tls_self *tls;
 };
 
 struct secure {
@@ -24,7 +26,8 @@ struct secure {
     bool muxer_agreed;
     struct peer_id peer; /* whom we expect, then whom we found */
     const struct secure_memory *memory;
-    struct noise *noise;
+    struct noise *noise; /* one of the two, by kind */
+    struct tls *tls;
 };
 
 int secure_seed_make(uint8_t seed[SECURE_SEED_BYTES]) {
@@ -56,6 +59,9 @@ int secure_self_open(const uint8_t seed[SECURE_SEED_BYTES], struct secure_self *
     }
     r = noise_self_init(&self->noise, identity, self->key, sizeof self->key, secret);
     crypto_wipe(secret, sizeof secret);
+    if (r == 0) {
+        r = tls_self_open(identity, self->key, sizeof self->key, &self->tls);
+    }
 undo_identity:
     crypto_key_close(identity);
     if (r < 0) {
@@ -70,6 +76,7 @@ undo_identity:
 void secure_self_close(struct secure_self *self) {
     if (self) {
         noise_self_fini(&self->noise);
+        tls_self_close(self->tls);
         crypto_give(self, sizeof *self);
     }
 }
@@ -85,7 +92,7 @@ const uint8_t *secure_self_key(const struct secure_self *self, size_t *ret_bytes
 
 struct secure *secure_open(const struct secure_self *self, enum secure_kind kind, bool dialer,
                            const struct peer_id *expected, const struct secure_memory *memory) {
-    struct secure *secure = kind == SECURE_NOISE ? crypto_take(sizeof *secure) : NULL;
+    struct secure *secure = crypto_take(sizeof *secure);
     if (!secure) {
         return NULL;
     }
@@ -93,8 +100,12 @@ struct secure *secure_open(const struct secure_self *self, enum secure_kind kind
     if (expected) {
         secure->peer = *expected;
     }
-    secure->noise = noise_open(&self->noise, dialer, NULL);
-    if (!secure->noise) {
+    if (kind == SECURE_NOISE) {
+        secure->noise = noise_open(&self->noise, dialer, NULL);
+    } else {
+        secure->tls = tls_open(self->tls, dialer);
+    }
+    if (!secure->noise && !secure->tls) {
         secure_close(secure);
         return NULL;
     }
@@ -104,21 +115,25 @@ struct secure *secure_open(const struct secure_self *self, enum secure_kind kind
 void secure_close(struct secure *secure) {
     if (secure) {
         noise_close(secure->noise, secure->memory);
+        tls_close(secure->tls, secure->memory);
         crypto_give(secure, sizeof *secure);
     }
 }
 
 bool secure_wants_step(const struct secure *secure, const uint8_t *in, size_t count) {
     must(!secure->done);
-    return noise_wants_step(secure->noise, in, count);
+    return secure->noise ? noise_wants_step(secure->noise, in, count)
+                         : tls_wants_step(secure->tls, count);
 }
 
 int secure_step(struct secure *secure, const uint8_t *in, size_t count, size_t *ret_used,
                 uint8_t out[SECURE_HANDSHAKE_OUT_MAX], size_t *ret_out) {
     must(!secure->done);
     struct peer_id found;
-    int r = noise_step(secure->noise, &secure->peer, in, count, ret_used, out, ret_out, &found,
-                       &secure->muxer_agreed);
+    int r = secure->noise ? noise_step(secure->noise, &secure->peer, in, count, ret_used, out,
+                                       ret_out, &found, &secure->muxer_agreed)
+                          : tls_step(secure->tls, &secure->peer, in, count, ret_used, out, ret_out,
+                                     &found, &secure->muxer_agreed);
     if (r == 0) {
         secure->peer = found;
         secure->done = true;
@@ -145,16 +160,20 @@ int secure_seal(struct secure *secure, uint8_t *record, uint32_t first, const ui
     must(secure->done);
     must(first <= SECURE_PLAIN_MAX && body_bytes <= SECURE_PLAIN_MAX - first);
     must(first + body_bytes > 0);
-    return noise_seal(secure->noise, record, first, body, body_bytes, ret_start, ret_bytes);
+    return secure->noise
+               ? noise_seal(secure->noise, record, first, body, body_bytes, ret_start, ret_bytes)
+               : tls_seal(secure->tls, record, first, body, body_bytes, ret_start, ret_bytes);
 }
 
 int secure_read(struct secure *secure, const uint8_t *in, size_t count, size_t *ret_used,
                 const uint8_t **ret_plain, size_t *ret_plain_bytes) {
     must(secure->done);
-    return noise_read(secure->noise, secure->memory, in, count, ret_used, ret_plain,
-                      ret_plain_bytes);
+    return secure->noise ? noise_read(secure->noise, secure->memory, in, count, ret_used, ret_plain,
+                                      ret_plain_bytes)
+                         : tls_read(secure->tls, secure->memory, in, count, ret_used, ret_plain,
+                                    ret_plain_bytes);
 }
 
 bool secure_in_record(const struct secure *secure) {
-    return noise_in_record(secure->noise);
+    return secure->noise ? noise_in_record(secure->noise) : tls_in_record(secure->tls);
 }

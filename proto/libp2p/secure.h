@@ -103,7 +103,7 @@ must_check int secure_seal(struct secure *secure, uint8_t *record, uint32_t firs
 /* Opens what came. Takes up to *ret_used bytes and hands out at most one piece of plaintext, which
  * lives until the next call for this channel or any that shares its scratch. Call again while bytes
  * are left or a piece came out (TLS may hold another). Returns: 0 with a piece; MORE: all bytes
- * taken and nothing whole; BAD, MEMORY, END. */
+ * taken and nothing whole; BAD, MEMORY (bytes counted in *ret_used are taken all the same), END. */
 must_check int secure_read(struct secure *secure, const uint8_t *in, size_t count, size_t *ret_used,
                            const uint8_t **ret_plain, size_t *ret_plain_bytes);
 /* A record has come in part: the peer owes its rest. */

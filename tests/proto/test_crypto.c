@@ -92,10 +92,10 @@ Test(crypto, a_message_in_pieces_is_the_message_in_one) {
     memset(plain, 'p', sizeof plain);
     cr_assert_eq(crypto_open(), 0);
     cr_assert(crypto_aead_init(&aead));
-    cr_assert(crypto_aead_key(&aead, key, true));
+    cr_assert(crypto_aead_key(&aead, CRYPTO_CHACHA20_POLY1305, key, NULL, true));
     seal(&aead, plain, sizeof plain, sizeof plain, whole);
     for (size_t piece = 1; piece < 200; piece += 7) {
-        cr_assert(crypto_aead_key(&aead, key, true));
+        cr_assert(crypto_aead_key(&aead, CRYPTO_CHACHA20_POLY1305, key, NULL, true));
         seal(&aead, plain, sizeof plain, piece, parts);
         cr_assert_arr_eq(whole, parts, sizeof whole);
     }
@@ -107,12 +107,12 @@ Test(crypto, what_was_changed_does_not_open) {
     struct crypto_aead sealer = {0}, opener = {0};
     cr_assert_eq(crypto_open(), 0);
     cr_assert(crypto_aead_init(&sealer) && crypto_aead_init(&opener));
-    cr_assert(crypto_aead_key(&sealer, key, true));
+    cr_assert(crypto_aead_key(&sealer, CRYPTO_CHACHA20_POLY1305, key, NULL, true));
     seal(&sealer, plain, sizeof plain, sizeof plain, sealed);
     for (size_t bit = 0; bit <= 8 * sizeof sealed; bit++) { /* the last round changes nothing */
         bool changed = bit < 8 * sizeof sealed;
         sealed[changed ? bit / 8 : 0] ^= changed ? (uint8_t)(1 << bit % 8) : 0;
-        cr_assert(crypto_aead_key(&opener, key, false));
+        cr_assert(crypto_aead_key(&opener, CRYPTO_CHACHA20_POLY1305, key, NULL, false));
         cr_assert(crypto_aead_begin(&opener));
         cr_assert(crypto_aead_associate(&opener, (const uint8_t *)"about", 5));
         cr_assert(crypto_aead_turn(&opener, opened, sealed, sizeof plain));
@@ -130,7 +130,7 @@ Test(crypto, the_last_nonce_is_never_used) {
     struct crypto_aead aead = {0};
     cr_assert_eq(crypto_open(), 0);
     cr_assert(crypto_aead_init(&aead));
-    cr_assert(crypto_aead_key(&aead, key, true));
+    cr_assert(crypto_aead_key(&aead, CRYPTO_CHACHA20_POLY1305, key, NULL, true));
     aead.nonce = UINT64_MAX - 1;
     cr_assert(crypto_aead_begin(&aead));
     cr_assert_not(crypto_aead_begin(&aead));
