@@ -25,6 +25,17 @@ DAMAGED = {
     "sample-v1-with-zero-len-section.car",
 }
 
+# CARv1 files that are one whole DAG, as Go wrote it.
+WHOLE_DAGS = {
+    "sample-v1.car",
+    "dir-with-dag-cbor-with-links.car",
+    "dir-with-duplicate-files.car",
+    "gateway-raw-block.car",
+    "single-layer-hamt-with-multi-block-files.car",
+    "subdir-with-mixed-block-files.car",
+    "subdir-with-two-single-block-files.car",
+}
+
 
 def mixed_blocks(seed, count):
     source = random.Random(seed)
@@ -256,6 +267,18 @@ class RealFiles(cases.Case):
                 self.assertExit(done, 4)
                 self.assertIn(path.name, done.stderr)
                 self.assertRegex(done.stderr, r"\b(offset|byte) \d+|:\d+")
+
+    def test_a_dag_comes_back_as_the_archive_that_another_program_made_of_it(self):
+        out = self.scratch() / "dag.car"
+        for path in samples():
+            if path.name in WHOLE_DAGS:
+                with self.subTest(path.name):
+                    self.assertExit(self.d.run("import", path), 0)
+                    _, at = content.read_varint(path.read_bytes(), 0)
+                    at = path.read_bytes().index(b"\xd8\x2a\x58", at) + 5
+                    root = content.cid_text(content.read_cid(path.read_bytes(), at))
+                    self.assertExit(self.d.run("export", root, "--dag", "-o", out), 0)
+                    self.assertEqual(out.read_bytes(), path.read_bytes())
 
     def test_an_export_of_all_holds_every_block_that_went_in(self):
         expected = {}

@@ -7,7 +7,8 @@ goes away on purpose: what the daemon must never do, the commands must survive a
 
 Covers tools/millrace/flight.c, tools/millrace/import.c, tools/millrace/walk.c,
 tools/millrace/progress.c, tools/millrace/remote.c, tools/millrace/cmd_import.c,
-tools/millrace/cmd_export.c, tools/millrace/cmd_ls.c and tools/millrace/cmd_verify.c.
+tools/millrace/cmd_export.c, tools/millrace/dag.c, tools/millrace/cmd_ls.c and
+tools/millrace/cmd_verify.c.
 """
 
 import hashlib
@@ -338,6 +339,220 @@ class Export(Case):
         self.hold(blocks)
         out, _ = self.run_(0, "export", "-", "-o", "-", stdin=blocks[2].text.encode() + b"\n")
         self.assertEqual(content.car_blocks(out), [(blocks[2].cid, blocks[2].data)])
+
+
+def node(links, data=b"", version=1):
+    """A dag-pb block."""
+    links = [(block.cid, len(block.data)) for block in links]
+    return content.Block(content.CODEC_DAG_PB, content.dag_pb(links, data), version=version)
+
+
+def cbor_node(links):
+    """A dag-cbor block: a list of links."""
+    tagged = [b"\xd8\x2a\x58" + bytes([len(b.cid) + 1]) + b"\0" + b.cid for b in links]
+    count = b"\x99" + struct.pack(">H", len(links))
+    return content.Block(content.CODEC_DAG_CBOR, count + b"".join(tagged))
+
+
+def json_node(links):
+    """A dag-json block: an object of links, with other things between them."""
+    data = {str(i): [i, {"/": block.text}, {"/": {"bytes": "YQ"}}] for i, block in enumerate(links)}
+    return content.Block(0x0129, json.dumps(data, separators=(",", ":")).encode())
+
+
+def depth_first(root, links):
+    """What an archive of the DAG holds. links: a block's CID to what it links to."""
+    seen, out, waiting = set(), [], [root]
+    while waiting:
+        block = waiting.pop()
+        if block.cid not in seen:
+            seen.add(block.cid)
+            out.append(block)
+            waiting += reversed(links.get(block.cid, []))
+    return out
+
+
+class ExportDag(Case):
+    def setUp(self):
+        super().setUp()
+        self.out = self.folder / "out.car"
+        self.links = {}
+
+    def node(self, links, make=node, **more):
+        block = make(links, **more)
+        self.links[block.cid] = links
+        return block
+
+    def exports(self, root, blocks=None):
+        """The archive is that of the DAG, to the byte."""
+        blocks = blocks or depth_first(root, self.links)
+        self.hold(b for b in blocks if b.mh[0] != content.IDENTITY)
+        self.run_(0, "export", root.text, "--dag", "-o", self.out)
+        self.assertEqual(self.out.read_bytes(), content.car([root], blocks))
+
+    def test_one_block(self):
+        self.exports(raw_block(b"no more than this"))
+        self.exports(node([], b"a leaf of another kind"))
+        self.exports(node([], b"of version 0", version=0))
+        self.exports(raw_block(b""))
+
+    def test_links_are_followed_in_order_and_depth_first(self):
+        a, b, c, d = self.some(4)
+        left, right = self.node([a, b]), self.node([c, d])
+        root = self.node([left, right])
+        self.exports(root, [root, left, a, b, right, c, d])
+
+    def test_each_block_comes_once(self):
+        a, b = self.some(2)
+        inner = self.node([a, b, a])
+        root = self.node([b, inner, inner, a, b, self.node([inner])])
+        self.exports(root)
+        self.assertEqual(len(content.car_blocks(self.out.read_bytes())), 5)
+
+    def test_one_hash_under_two_cids_is_two_blocks(self):
+        block = node([], b"the same")
+        other = content.Block(content.CODEC_DAG_PB, block.data, version=0)
+        raw = content.Block(content.CODEC_RAW, block.data)
+        self.exports(self.node([block, other, raw, block]))
+        self.assertEqual(len(content.car_blocks(self.out.read_bytes())), 4)
+
+    def test_codecs_are_mixed_and_versions_too(self):
+        leaves = self.some(6)
+        cbor = self.node(leaves[:3], make=cbor_node)
+        low = self.node([leaves[3], cbor], version=0)
+        other = self.node([leaves[4], low, cbor, leaves[5]], make=json_node)
+        self.exports(self.node([cbor, other], make=json_node))
+        self.exports(self.node([low, other], make=cbor_node))
+
+    def test_identity_blocks_are_in_the_archive_and_never_asked_for(self):
+        inline = content.Block(content.CODEC_RAW, b"inline", content.IDENTITY)
+        leaf = raw_block(b"a leaf under an inline node")
+        inner = content.dag_pb([(leaf.cid, 1)], b"")
+        inner = content.Block(content.CODEC_DAG_PB, inner, content.IDENTITY)
+        self.links[inner.cid] = [leaf]
+        root = self.node([inline, inner, inline])
+        self.exports(root, [root, inline, inner, leaf])
+        self.exports(inner, [inner, leaf])
+
+    def test_random_dags_though_busy(self):
+        for seed in range(6):
+            source, self.links = random.Random(seed), {}
+            blocks = self.some(50 + seed)
+            for _ in range(150):
+                links = source.choices(blocks, k=source.randrange(12))
+                make = source.choice([node, cbor_node, json_node])
+                blocks.append(self.node(links, make=make))
+            self.server.mood = {"busy_every": 3 + seed}
+            self.exports(self.node(blocks[-30:]))
+        self.assertGreater(self.server.busy, 50)
+
+    def test_a_long_chain_and_a_wide_node(self):
+        block = raw_block(b"the end")
+        for _ in range(1000):
+            block = self.node([block])
+        self.exports(block)
+        leaves = [raw_block(b"%d" % i) for i in range(5000)]
+        self.exports(self.node(leaves))
+
+    def test_more_at_once_than_there_is_room_to_hold(self):
+        """Each level looks ahead at a hundred siblings: what was fetched for the upper ones has to
+        make room for the lower."""
+        block = raw_block(b"bottom")
+        for level in range(6):
+            siblings = [raw_block(b"%d of %d" % (i, level)) for i in range(120)]
+            block = self.node([block, *siblings])
+        self.exports(block)
+
+    def test_more_bytes_at_once_than_are_held(self):
+        def large(number):
+            return raw_block(struct.pack(">I", number) * (BLOCK_MAX // 4))
+
+        lower = self.node([large(i) for i in range(90)])
+        root = self.node([lower, *(large(100 + i) for i in range(80))])
+        self.exports(root)
+
+    def test_what_is_absent_is_named_and_leaves_no_archive(self):
+        a, b, c = self.some(3)
+        root = self.node([a, self.node([b]), c])
+        self.hold([root, a, c])
+        missing = self.links[root.cid][1]
+        _, err = self.run_(3, "export", root.text, "--dag", "-o", self.out)
+        self.assertIn(f"{missing.text}: not found", err)
+        self.assertIn("--on-error continue", err)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_is_absent_or_damaged_is_left_out_when_told(self):
+        a, b, c, d = self.some(4)
+        gone = self.node([b])
+        root = self.node([a, gone, c, gone, d])
+        self.hold([root, a, c, d])
+        _, err = self.run_(
+            3, "export", root.text, "--dag", "-o", self.out, "--on-error", "continue"
+        )
+        self.assertEqual(err.count(f"{gone.text}: not found; left out"), 1)
+        self.assertIn("1 left out: not found", err)
+        self.assertEqual(self.out.read_bytes(), content.car([root], [root, a, c, d]))
+        self.server.mood = {"lie": {c.mh}}
+        _, err = self.run_(
+            4, "export", root.text, "--dag", "-o", self.out, "--on-error", "continue"
+        )
+        self.assertIn(f"{c.text}: the stored block is damaged; left out", err)
+        self.assertEqual(self.out.read_bytes(), content.car([root], [root, a, d]))
+
+    def test_damage_ends_it_with_4(self):
+        a, b = self.some(2)
+        root = self.node([a, b])
+        self.hold([root, a, b])
+        self.server.mood = {"lie": {b.mh}}
+        _, err = self.run_(4, "export", root.text, "--dag", "-o", self.out)
+        self.assertIn(f"{b.text}: the stored block is damaged", err)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_without_its_root_there_is_no_archive_whatever_is_told(self):
+        root = self.some(1)[0]
+        self.run_(3, "export", root.text, "--dag", "-o", self.out, "--on-error", "continue")
+        self.hold([root])
+        self.server.mood = {"lie": {root.mh}}
+        self.run_(4, "export", root.text, "--dag", "-o", self.out, "--on-error", "continue")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_blocks_whose_links_cannot_be_read_are_named(self):
+        leaf = raw_block(b"leaf")
+        bad = content.Block(content.CODEC_DAG_PB, b"\x12\x02\x0a\x00")
+        strange = content.Block(0x78, b"of git")
+        hashed = content.Block(content.CODEC_RAW, b"x")
+        hashed.cid = hashed.cid[:2] + b"\x1e" + hashed.cid[3:]
+        for block, words, kept in (
+            (bad, "not what its codec says", True),
+            (strange, "what a block of its codec links to", True),
+            (hashed, "not a CID", False),
+        ):
+            root = self.node([block, leaf])
+            self.hold([root, block, leaf])
+            _, err = self.run_(4, "export", root.text, "--dag", "-o", self.out)
+            self.assertIn(block.text, err)
+            self.assertIn(words, err)
+            self.run_(4, "export", root.text, "--dag", "-o", self.out, "--on-error", "continue")
+            expected = [root, block, leaf] if kept else [root, leaf]
+            self.assertEqual(self.out.read_bytes(), content.car([root], expected))
+
+    def test_a_lost_connection_ends_it_with_1(self):
+        leaves = self.some(200)
+        root = self.node(leaves)
+        self.hold([root, *leaves])
+        self.server.mood = {"close_after": 50}
+        _, err = self.run_(1, "export", root.text, "--dag", "-o", self.out)
+        self.assertIn("broke off", err)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_it_takes_one_root(self):
+        a, b = self.some(2)
+        for names in ([], [a.text, b.text]):
+            _, err = self.run_(2, "export", "--dag", "-o", self.out, *names)
+            self.assertIn("--dag takes one CID", err)
+        self.hold([a])
+        out, _ = self.run_(0, "export", "--dag", "-", "-o", "-", stdin=a.text.encode() + b"\n")
+        self.assertEqual(out, content.car([a], [a]))
 
 
 class Blocks(Case):

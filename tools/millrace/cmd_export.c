@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "proto/ipld/car.h"
 #include "proto/tlv/tlv.h"
+#include "tools/millrace/dag.h"
 #include "tools/millrace/flight.h"
 #include "tools/millrace/human.h"
 #include "tools/millrace/progress.h"
@@ -38,9 +39,10 @@ struct export {
     FILE *file;
     const char *name;
     uint64_t asked, written; /* sequence numbers */
-    uint64_t blocks, bytes, gone, damaged;
+    uint64_t blocks, bytes, gone, damaged, absent;
     bool go_on; /* --on-error continue: damaged blocks are named and left out */
     bool all;   /* a block that has gone since it was listed is no failure */
+    bool dag;   /* --dag: all that one CID leads to */
     int status;
     struct progress progress;
     struct walk walk;
@@ -48,19 +50,20 @@ struct export {
     struct waiting waiting[FLIGHT_MAX];
 };
 
-static int write_block(struct export *export, const struct waiting *block) {
+static int write_block(struct export *export, const struct mr_cid *name, const void *data,
+                       uint32_t bytes) {
     uint8_t head[CAR_SECTION_HEAD_MAX];
     struct cid cid;
     size_t used = 0;
-    must(cid_read(block->cid.bytes, block->cid.size, &cid, &used) == 0);
-    size_t bytes = car_section_head(&cid, block->bytes, head);
-    if (fwrite(head, 1, bytes, export->file) != bytes ||
-        fwrite(block->data, 1, block->bytes, export->file) != block->bytes) {
+    must(cid_read(name->bytes, name->size, &cid, &used) == 0);
+    size_t head_bytes = car_section_head(&cid, bytes, head);
+    if (fwrite(head, 1, head_bytes, export->file) != head_bytes ||
+        fwrite(data, 1, bytes, export->file) != bytes) {
         export->status = cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name, strerror(errno));
         return EXPORT_STOPPED;
     }
     export->blocks++;
-    export->bytes += block->bytes;
+    export->bytes += bytes;
     return 0;
 }
 
@@ -68,7 +71,7 @@ static int write_block(struct export *export, const struct waiting *block) {
 static int write_ready(struct export *export) {
     for (struct waiting *next = &export->waiting[export->written % FLIGHT_MAX]; next->here;
          next = &export->waiting[export->written % FLIGHT_MAX]) {
-        int r = next->data != NULL ? write_block(export, next) : 0;
+        int r = next->data != NULL ? write_block(export, &next->cid, next->data, next->bytes) : 0;
         free(next->data);
         *next = (struct waiting){.here = false};
         export->written++;
@@ -78,6 +81,12 @@ static int write_ready(struct export *export) {
     }
     progress_show(&export->progress, export->bytes, export->blocks);
     return 0;
+}
+
+static const char damage_text[] = "the stored block is damaged";
+
+static bool is_damage(int result, uint32_t fault) {
+    return result == MR_CORRUPT || (result == MR_REFUSED && fault == TLV_CODE_CORRUPT);
 }
 
 static int on_block(void *context, const struct flight_ask *ask, struct mr_completion *completion) {
@@ -101,9 +110,8 @@ static int on_block(void *context, const struct flight_ask *ask, struct mr_compl
     mr_cid_format(&ask->cid, cid);
     progress_clear(&export->progress);
     int status = remote_status(completion->result, completion->fault);
-    bool damaged = completion->result == MR_CORRUPT ||
-                   (completion->result == MR_REFUSED && completion->fault == TLV_CODE_CORRUPT);
-    const char *what = damaged ? "the stored block is damaged" : mr_result_text(completion->result);
+    bool damaged = is_damage(completion->result, completion->fault);
+    const char *what = damaged ? damage_text : mr_result_text(completion->result);
     if (damaged && export->go_on) {
         (void)cli_fail(export->cli, status, "%s: %s; left out", cid, what);
         export->damaged++;
@@ -153,6 +161,57 @@ static int ask_named(struct export *export, const struct remote_cids *cids) {
     return r;
 }
 
+/* ---- all that one CID leads to ---- */
+
+static int on_dag_block(void *context, const struct mr_cid *cid, const void *data, uint32_t bytes) {
+    struct export *export = context;
+    int r = write_block(export, cid, data, bytes);
+    progress_show(&export->progress, export->bytes, export->blocks);
+    return r;
+}
+
+static const char *trouble_text(const struct dag_trouble *trouble) {
+    switch (trouble->fault) {
+    case DAG_NOT_HAD:
+        return is_damage(trouble->result, trouble->code) ? damage_text
+                                                         : mr_result_text(trouble->result);
+    case DAG_MALFORMED:
+        return "its bytes are not what its codec says: what it links to is not known";
+    case DAG_STRANGE:
+        return "what a block of its codec links to is not known here";
+    case DAG_TOO_WIDE:
+        return "it links to more blocks than an export keeps in mind";
+    }
+    never("a fault that does not exist");
+}
+
+static int on_dag_trouble(void *context, const struct dag_trouble *trouble) {
+    struct export *export = context;
+    char cid[MR_CID_TEXT];
+    mr_cid_format(trouble->cid, cid);
+    progress_clear(&export->progress);
+    int status =
+        trouble->fault == DAG_NOT_HAD ? remote_status(trouble->result, trouble->code) : CLI_DAMAGED;
+    const char *what = trouble_text(trouble);
+    bool passable = status == CLI_ABSENT || status == CLI_DAMAGED;
+    bool root = export->blocks == 0; /* without it there is nothing to go on with */
+    if (passable && !root && export->go_on) {
+        (void)cli_fail(export->cli, status, "%s: %s; left out", cid, what);
+        export->absent += status == CLI_ABSENT;
+        export->damaged += status == CLI_DAMAGED;
+        return 0;
+    }
+    export->status = cli_fail(export->cli, status, "%s: %s%s", cid, what,
+                              passable && !root ? " (--on-error continue leaves it out)" : "");
+    return EXPORT_STOPPED;
+}
+
+static int ask_dag(struct export *export, struct mr_client *client, const struct mr_cid *root) {
+    static struct dag dag;
+    struct dag_calls calls = {on_dag_block, on_dag_trouble, export};
+    return dag_walk(&dag, client, root, &calls);
+}
+
 static int write_header(struct export *export, const struct remote_cids *cids) {
     uint32_t count = cids->count > 0 ? (uint32_t)cids->count : 1;
     size_t room = (size_t)count * (CID_BYTES_MAX + 8) + 64, used = 0;
@@ -188,7 +247,9 @@ static int fetch(struct export *export, struct mr_client *client, const struct r
     if (r != CLI_DONE) {
         return r;
     }
-    r = export->all ? ask_all(export) : ask_named(export, cids);
+    r = export->dag   ? ask_dag(export, client, &cids->cids[0])
+        : export->all ? ask_all(export)
+                      : ask_named(export, cids);
     r = r == 0 ? flight_drain(&export->flight) : r;
     flight_end(&export->flight);
     for (size_t i = 0; i < FLIGHT_MAX; i++) {
@@ -211,6 +272,9 @@ static void conclude(const struct export *export) {
     }
     if (export->damaged > 0) {
         fprintf(stderr, "; %llu left out: damaged", (unsigned long long)export->damaged);
+    }
+    if (export->absent > 0) {
+        fprintf(stderr, "; %llu left out: not found", (unsigned long long)export->absent);
     }
     fprintf(stderr, "\n");
 }
@@ -242,7 +306,10 @@ static int export_to(struct export *export, struct mr_client *client,
     if (status == CLI_DONE) {
         conclude(export);
     }
-    return status == CLI_DONE && export->damaged > 0 ? CLI_DAMAGED : status;
+    if (status == CLI_DONE && export->damaged > 0) {
+        return CLI_DAMAGED;
+    }
+    return status == CLI_DONE && export->absent > 0 ? CLI_ABSENT : status;
 }
 
 static int cmd_export(struct cli *cli) {
@@ -262,7 +329,11 @@ static int cmd_export(struct cli *cli) {
     if (strcmp(export.name, "-") == 0 && isatty(STDOUT_FILENO) == 1) {
         return cli_misuse(cli, "a CAR is no text for a terminal; name a file with -o");
     }
+    export.dag = cli_has(cli, "dag");
     int status = remote_cids_read(cli, &cids);
+    if (status == CLI_DONE && export.dag && cids.count != 1) {
+        status = cli_misuse(cli, "--dag takes one CID, the root");
+    }
     if (status == CLI_DONE) {
         client = remote_open(cli, &status);
     }
@@ -277,6 +348,7 @@ static int cmd_export(struct cli *cli) {
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
     {"output", 'o', "FILE.car", "the archive to write (required); '-' is standard output"},
+    {"dag", 0, NULL, "all that the CID links to, directly or not"},
     {"on-error", 0, "stop|continue", "at a damaged block: end (default), or leave it out"},
     CLI_FLAG_END,
 };
@@ -292,7 +364,13 @@ const struct cli_command command_export = {
         "Blocks are checked against their CIDs; if one is missing or damaged, no archive is left\n"
         "behind. With --on-error continue damaged ones are named and left out, and the exit "
         "status\n"
-        "is 4.",
-    .examples = "  millrace export -o all.car\n  millrace export bafkrei... -o one.car\n",
+        "is 4.\n"
+        "With --dag the archive holds the whole DAG under one CID: each block once, depth first, "
+        "links\n"
+        "in order, byte for byte what 'ipfs dag export' writes. Links are followed in dag-pb,\n"
+        "dag-cbor and dag-json. --on-error continue then leaves out missing blocks too (exit\n"
+        "status 3), and what only they lead to.",
+    .examples = "  millrace export -o all.car\n  millrace export bafkrei... -o one.car\n"
+                "  millrace export --dag bafybei... -o site.car\n",
     .run = cmd_export,
 };
