@@ -135,6 +135,19 @@ void io_send_message(struct io *io, int fd, uint32_t slot, uint32_t generation,
     sqe->user_data = tag(IO_SEND, generation, slot);
 }
 
+void io_connect(struct io *io, int fd, uint32_t slot, uint32_t generation,
+                const struct sockaddr *address, socklen_t address_bytes) {
+    struct io_uring_sqe *sqe = take_sqe(io);
+    io_uring_prep_connect(sqe, fd, address, address_bytes);
+    sqe->user_data = tag(IO_CONNECT, generation, slot);
+}
+
+void io_cancel_connect(struct io *io, uint32_t slot, uint32_t generation) {
+    struct io_uring_sqe *sqe = take_sqe(io);
+    io_uring_prep_cancel64(sqe, tag(IO_CONNECT, generation, slot), 0);
+    sqe->user_data = tag(IO_NOTHING, 0, IO_SLOT_NONE); /* the connect itself says how it ended */
+}
+
 void io_cancel_receive(struct io *io, uint32_t slot, uint32_t generation) {
     struct io_uring_sqe *sqe = take_sqe(io);
     io_uring_prep_cancel64(sqe, tag(IO_RECEIVE, generation, slot), 0);

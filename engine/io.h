@@ -3,8 +3,8 @@
 
 /* io — the one user of io_uring: operations go in, events come out.
  *
- *   prepare (accept, receive, send, cancel, bell, disk) ... -> io_enter (one system call) ->
- * io_reap
+ *   prepare (accept, connect, receive, send, cancel, bell, disk) ... -> io_enter (one system call)
+ * -> io_reap
  *
  * Completions are copied out as struct io_event before anything acts on them, so handlers never
  * recurse. An event carries {op, slot, generation} as its submitter gave them; the encoding lives
@@ -39,6 +39,7 @@ enum io_op {
     IO_ADOPT,   /* slot: listener; result: a descriptor handed over by another core */
     IO_ADOPTED, /* a hand-over failed; slot: the descriptor, generation: the ring it was for */
     IO_TICK,    /* the timer of io_tick ran out */
+    IO_CONNECT, /* slot: of the dialler; result: 0 or -errno */
     IO_DISK,    /* handled inside io_reap: calls disk_op->done */
 };
 
@@ -91,6 +92,11 @@ void io_send(struct io *io, int fd, uint32_t slot, uint32_t generation, const vo
 /* message and its iovecs must stay until the next io_enter. */
 void io_send_message(struct io *io, int fd, uint32_t slot, uint32_t generation,
                      const struct msghdr *message, bool wait_all);
+/* address must stay until the next io_enter. Ends by itself when the kernel gives up (minutes);
+ * before that by io_cancel_connect, with -ECANCELED. */
+void io_connect(struct io *io, int fd, uint32_t slot, uint32_t generation,
+                const struct sockaddr *address, socklen_t address_bytes);
+void io_cancel_connect(struct io *io, uint32_t slot, uint32_t generation);
 void io_cancel_receive(struct io *io, uint32_t slot, uint32_t generation);
 void io_close_fd(struct io *io, int fd);
 /* Wakes the core whose ring is target_fd; it sees IO_BELL. */

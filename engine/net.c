@@ -250,6 +250,8 @@ void net_event(struct net *net, const struct io_event *event) {
         net_conn_wait(net, conn);
         break;
     }
+    case IO_CONNECT:
+        never("nobody dials yet");
     case IO_NOTHING:
     case IO_BELL:
     case IO_TICK:

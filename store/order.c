@@ -72,6 +72,9 @@ static int32_t put_check(const struct keeper *keeper, const struct store_op *op)
     if (hash_check(op->key.code, op->key.digest_bytes) != 0) {
         return STORE_HASH;
     }
+    if (op->hashed) {
+        return 0;
+    }
     uint8_t digest[HASH_DIGEST_MAX];
     int r = hash_compute(op->key.code, op->data, op->bytes, digest, op->key.digest_bytes);
     if (r != 0) {

@@ -153,6 +153,7 @@ struct store_op {
     void *user; /* the caller's */
     struct key key;
     uint8_t kind;        /* enum store_op_kind */
+    bool hashed;         /* PUT: the caller has hashed these very bytes to this key */
     bool no_admit;       /* READ: a scan; do not let it push others out of memory */
     int32_t result;      /* 0, enum store_outcome, -errno */
     const uint8_t *data; /* PUT: the block, valid until done */

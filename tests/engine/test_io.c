@@ -497,6 +497,78 @@ Test(io, more_submissions_than_the_queue_holds_are_flushed_and_counted) {
     cr_assert_eq(read(rig.far, bytes, sizeof bytes), 200);
 }
 
+/* ---- connect */
+
+static int listen_here(struct sockaddr_in *ret_address, int backlog) {
+    socklen_t bytes = sizeof *ret_address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    cr_assert_eq(bind(fd, (struct sockaddr *)ret_address, bytes), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)ret_address, &bytes), 0);
+    if (backlog >= 0) {
+        cr_assert_eq(listen(fd, backlog), 0);
+    }
+    return fd;
+}
+
+static int dial(const struct sockaddr_in *address) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    io_connect(&rig.io, fd, SLOT, GENERATION, (const struct sockaddr *)address, sizeof *address);
+    return fd;
+}
+
+static void is_connect(const struct io_event *event, int32_t result) {
+    is_event(event, IO_CONNECT, result);
+    cr_assert_eq(event->slot, SLOT);
+    cr_assert_eq(event->generation, GENERATION);
+}
+
+Test(io, a_connect_says_when_the_peer_is_there) {
+    struct sockaddr_in address;
+    int listener = listen_here(&address, 1);
+    int fd = dial(&address);
+    gather(1);
+    is_connect(&rig.events[0], 0);
+    cr_assert_eq(write(fd, "x", 1), 1);
+    close(fd);
+    close(listener);
+}
+
+Test(io, a_connect_to_nobody_is_refused) {
+    struct sockaddr_in address;
+    int closed = listen_here(&address, -1);
+    int fd = dial(&address);
+    gather(1);
+    is_connect(&rig.events[0], -ECONNREFUSED);
+    close(fd);
+    close(closed);
+}
+
+/* A backlog that is full leaves the third without an answer: what a dead host looks like. */
+Test(io, a_connect_that_hangs_ends_when_it_is_cancelled) {
+    struct sockaddr_in address;
+    int listener = listen_here(&address, 0);
+    int fds[3];
+    for (int i = 0; i < 2; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(fds[i], (struct sockaddr *)&address, sizeof address);
+    }
+    fds[2] = dial(&address);
+    settle();
+    cr_assert_eq(rig.count, 0);
+    io_cancel_connect(&rig.io, SLOT, GENERATION + 1); /* somebody else's */
+    settle();
+    cr_assert_eq(rig.count, 0);
+    io_cancel_connect(&rig.io, SLOT, GENERATION);
+    gather(1);
+    is_connect(&rig.events[0], -ECANCELED);
+    for (int i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    close(listener);
+}
+
 /* More completions than the queue holds (64 * 8): the kernel keeps the rest, none is lost. */
 Test(io, completions_beyond_their_queue_are_kept) {
     enum { MANY = 2000 };

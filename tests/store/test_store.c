@@ -112,6 +112,17 @@ Test(store, refuses_bytes_that_do_not_hash_to_their_key_and_unknown_hashes) {
     cr_assert_eq(counter_get(&counters()->blocks), 0);
 }
 
+/* That it takes a wrong name shows that it did not hash: whoever says `hashed` answers for it. */
+Test(store, what_its_caller_has_hashed_is_not_hashed_again) {
+    struct store_op op = {.kind = STORE_PUT, .bytes = 100, .hashed = true};
+    op.data = rig_block(1, 100, &op.key);
+    op.key.digest[5] ^= 1;
+    cr_assert_eq(rig_do(&rig, &op), 0);
+    cr_assert_eq(counter_get(&counters()->puts), 1);
+    op.key.code = 0x1e; /* blake3: what could never be verified is still refused */
+    cr_assert_eq(rig_do(&rig, &op), STORE_HASH);
+}
+
 Test(store, a_block_put_twice_is_stored_once) {
     cr_assert_eq(rig_put(&rig, 1, 500), 0);
     cr_assert_eq(rig_put(&rig, 1, 500), 0);
