@@ -28,7 +28,7 @@ enum bitswap_state {
     STATE_BLOCK,  /* a block of `run` bytes is to be announced */
     STATE_DATA,   /* `run` bytes of block */
     STATE_SKIP,   /* `run` bytes to pass over */
-    STATE_DEAD
+    STATE_DEAD    /* bad, for good */
 };
 
 enum bitswap_inside { IN_MESSAGE, IN_LIST, IN_PAYLOAD };
@@ -388,7 +388,7 @@ static int state_take(struct bitswap_reader *reader, struct input *input,
     case STATE_SKIP:
         return skip_take(reader, input);
     case STATE_DEAD:
-        never("a Bitswap reader was used after it found its input bad");
+        return BITSWAP_BAD;
     }
     never("a state that does not exist");
 }

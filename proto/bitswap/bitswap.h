@@ -102,7 +102,7 @@ struct bitswap_reader {
 
 void bitswap_reader_init(struct bitswap_reader *reader);
 /* Yields one event. To be called until MORE, also with count 0: events may follow the last byte.
- * After BAD the reader is done for. Cost: an entry that lies whole in `bytes` is read in place. */
+ * BAD is for good. Cost: an entry that lies whole in `bytes` is read in place. */
 must_check enum bitswap_event bitswap_step(struct bitswap_reader *reader, const uint8_t *bytes,
                                            size_t count, struct bitswap_step *ret_step);
 /* Between messages: a stream may end here. */

@@ -454,6 +454,20 @@ Test(bitswap, length_of_a_message_is_the_shortest_or_bad) {
     message_tells(&message, "bad\n", 0);
 }
 
+Test(bitswap, bad_is_for_good) {
+    struct message message = framed("0000");
+    struct bitswap_reader reader;
+    struct bitswap_step step;
+    bitswap_reader_init(&reader);
+    cr_assert_eq(bitswap_step(&reader, message.bytes, message.count, &step), BITSWAP_BEGIN);
+    cr_assert_eq(bitswap_step(&reader, message.bytes + 1, message.count - 1, &step), BITSWAP_BAD);
+    message = framed("0a00");
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(bitswap_step(&reader, message.bytes, message.count, &step), BITSWAP_BAD);
+        cr_assert_eq(step.used, 0);
+    }
+}
+
 Test(bitswap, what_came_before_the_bad_stands) {
     struct message message = framed("0a28 0a26 0a24" CID "0000");
     message_tells(&message, "begin 44\nwant " NAME " 0\nbad\n", 0);
