@@ -393,13 +393,32 @@ static int state_take(struct bitswap_reader *reader, struct input *input,
     never("a state that does not exist");
 }
 
+/* Is there something to tell that needs no further byte? */
+static bool event_due(const struct bitswap_reader *reader) {
+    if (reader->state == STATE_BLOCK) {
+        return true;
+    }
+    bool between = reader->state == STATE_FIELD && reader->varint_count == 0;
+    bool behind_data = reader->state == STATE_DATA && reader->run == 0;
+    return (between || behind_data) && reader->left == 0 &&
+           (reader->inside != IN_LIST || reader->outer_left == 0);
+}
+
 hot_path enum bitswap_event bitswap_step(struct bitswap_reader *reader, const uint8_t *bytes,
                                          size_t count, struct bitswap_step *ret_step) {
     struct input input = {bytes, bytes + count};
     int event;
+    if (reader->held && count > 0) {
+        reader->held = false;
+        input.at++;
+    }
     do {
         event = state_take(reader, &input, ret_step);
     } while (event == GO_ON);
+    if (input.at == input.end && count > 0 && event != BITSWAP_MORE && event_due(reader)) {
+        reader->held = true;
+        input.at--;
+    }
     ret_step->used = (size_t)(input.at - bytes);
     return (enum bitswap_event)event;
 }

@@ -92,6 +92,7 @@ struct bitswap_reader {
     uint8_t state, inside; /* private to bitswap.c from here on */
     uint8_t varint_count;
     bool full, block_open;
+    bool held; /* the last byte of the step before comes again */
     uint64_t varint;
     uint32_t field;
     uint32_t left, outer_left;
@@ -101,8 +102,10 @@ struct bitswap_reader {
 };
 
 void bitswap_reader_init(struct bitswap_reader *reader);
-/* Yields one event. To be called until MORE, also with count 0: events may follow the last byte.
- * BAD is for good. Cost: an entry that lies whole in `bytes` is read in place. */
+/* Yields one event; MORE once all of `bytes` is taken. An event that needs no more bytes (an END)
+ * is not left standing behind the last one: until it was told, a byte is kept back in `used`. So a
+ * loop until MORE and a loop while bytes are left tell the same. BAD is for good. Cost: an entry
+ * that lies whole in `bytes` is read in place. */
 must_check enum bitswap_event bitswap_step(struct bitswap_reader *reader, const uint8_t *bytes,
                                            size_t count, struct bitswap_step *ret_step);
 /* Between messages: a stream may end here. */

@@ -145,6 +145,29 @@ Test(bitswap, end_comes_with_the_last_byte_and_not_with_the_next_message) {
     cr_assert_str_eq(whole.text + whole.used - 4, "end\n");
 }
 
+/* A loop that looks at the bytes left and not at MORE. */
+Test(bitswap, events_are_all_told_while_bytes_are_left) {
+    struct message message =
+        framed("0a021001 1a0d0a0401551220120568656c6c6f 1a00 1200 12[61] 0a[0a[0a[" CID "]]]");
+    bitswap_story_read(&whole, message.bytes, message.count, message.count, 1);
+    for (size_t piece = 1; piece <= message.count; piece++) {
+        struct bitswap_reader reader;
+        struct bitswap_step step;
+        bitswap_reader_init(&reader);
+        cut = (struct bitswap_story){.used = 0};
+        for (size_t at = 0, end = 0; at < message.count;) {
+            for (end = message.count - end < piece ? message.count : end + piece; at < end;) {
+                enum bitswap_event event =
+                    bitswap_step(&reader, message.bytes + at, end - at, &step);
+                at += step.used;
+                bitswap_say_event(&cut, event, &step);
+            }
+        }
+        cr_assert_str_eq(cut.text, whole.text, "pieces of %zu", piece);
+        cr_assert(bitswap_reader_idle(&reader));
+    }
+}
+
 Test(bitswap, stream_may_end_between_messages_only) {
     struct message message = framed("0a0210001a0d0a0401551220120568656c6c6f");
     for (size_t count = 1; count < message.count; count++) {
