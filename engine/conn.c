@@ -74,22 +74,32 @@ bool conn_output_full(const struct out_pools *pools, const struct conn *conn, ui
            conn->out_nodes >= pools->leased.free_count / 4;
 }
 
+struct out *out_take(struct out_pools *pools, bool large) {
+    struct out *out = pool_get(large ? &pools->large : &pools->small);
+    if (out) {
+        *out = (struct out){.bytes = (const uint8_t *)(out + 1),
+                            .size = large ? OUT_LARGE_BYTES : OUT_SMALL_BYTES};
+    }
+    return out;
+}
+
+void out_append(struct out_pools *pools, struct conn *conn, struct out *out) {
+    must(out->used > 0 && out->size > 0);
+    link_out(pools, conn, out);
+    conn->out_bytes += out->used;
+}
+
+void out_put(struct out_pools *pools, struct out *out) {
+    must(out->size > 0);
+    pool_put(out->size == OUT_LARGE_BYTES ? &pools->large : &pools->small, out);
+}
+
 /* What follows a full chunk is a stream of copies and gets a large one; else a small one does: it
  * holds a reply, or the head of a leased body. */
 static struct out *take_chunk(struct out_pools *pools, const struct conn *conn) {
     bool stream = conn->out_tail && conn->out_tail->size != 0;
-    struct pool *first = stream ? &pools->large : &pools->small;
-    struct pool *second = stream ? &pools->small : &pools->large;
-    struct out *out = pool_get(first);
-    uint32_t size = first == &pools->large ? OUT_LARGE_BYTES : OUT_SMALL_BYTES;
-    if (unlikely(!out)) {
-        out = pool_get(second);
-        size = second == &pools->large ? OUT_LARGE_BYTES : OUT_SMALL_BYTES;
-    }
-    if (out) {
-        *out = (struct out){.bytes = (const uint8_t *)(out + 1), .size = size};
-    }
-    return out;
+    struct out *out = out_take(pools, stream);
+    return likely(out) ? out : out_take(pools, !stream);
 }
 
 uint8_t *conn_room(struct out_pools *pools, struct conn *conn, uint32_t bytes) {
@@ -146,10 +156,8 @@ static void free_out(struct out_pools *pools, struct conn *conn, struct out *out
     if (out->frame) {
         frame_give_back(out->frame);
         pool_put(&pools->leased, out);
-    } else if (out->size == OUT_LARGE_BYTES) {
-        pool_put(&pools->large, out);
     } else {
-        pool_put(&pools->small, out);
+        out_put(pools, out);
     }
 }
 

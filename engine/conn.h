@@ -20,6 +20,7 @@
 #include "rings/job.h"
 
 struct frame;
+struct peer;
 
 enum conn_state { CONN_FREE, CONN_HELLO, CONN_READY, CONN_CLOSING, CONN_STATE_COUNT };
 
@@ -44,7 +45,7 @@ struct out {
 };
 
 #define OUT_SMALL_BYTES 2048u
-#define OUT_LARGE_BYTES 32768u
+#define OUT_LARGE_BYTES 65728u /* holds a sealed record of the longest plaintext (secure.h) */
 #define CONN_INPUT_HELD                                                      \
     4u /* buffers a connection may hold unread before its receive is stopped \
         */
@@ -102,6 +103,8 @@ struct conn {
     uint32_t sending;     /* bytes the kernel was given */
     uint64_t progress_ns; /* last time output moved or was empty; for idling: last byte received */
 
+    struct peer *peer; /* NULL: it speaks TLV */
+
     struct conn *next_waiting, *next_dirty, *next_starved;
     uint32_t input_count; /* buffers held, all of `group` */
     uint16_t input_head, input_tail;
@@ -143,6 +146,12 @@ must_check bool conn_append(struct out_pools *pools, struct conn *conn, const vo
  * it. */
 must_check bool conn_append_frame(struct out_pools *pools, struct conn *conn, struct frame *frame,
                                   const uint8_t *bytes, uint32_t count);
+/* A chunk that its taker fills by itself and then appends (out_append, with what is to be sent in
+ * `bytes` and `used`) or puts back; bytes point at its room, `size` says how much. large: of
+ * OUT_LARGE_BYTES, else of OUT_SMALL_BYTES. Returns: NULL: none of that size is free. */
+struct out *out_take(struct out_pools *pools, bool large);
+void out_append(struct out_pools *pools, struct conn *conn, struct out *out);
+void out_put(struct out_pools *pools, struct out *out);
 /* The kernel took `count` bytes off the front: nodes go back, leases end. */
 void conn_sent(struct out_pools *pools, struct conn *conn, uint32_t count);
 /* Drops all output. Not while a send is out. */

@@ -17,6 +17,7 @@ COUNTER_NAMES(dispatch, DISPATCH_COUNTERS);
 #define COST_PUT_NS          4000u
 #define COST_PUT_BYTE_NS_X16 12u /* 0.75 ns a byte: SHA-256 and the copy into the batch */
 #define COST_VERIFY_NS       20000u
+#define COST_HANDSHAKE_NS    250000u /* a step: three or four operations on curves */
 
 /* Tile i covers the span [i, i+1)/count of the line on which classes lie by their shares. A class
  * is at home on every tile that its span covers by at least half a tile, and, where it covers none
@@ -81,6 +82,8 @@ static uint32_t cost_of(const struct job *job) {
         return COST_DELETE_NS;
     case JOB_VERIFY:
         return COST_VERIFY_NS;
+    case JOB_HANDSHAKE:
+        return COST_HANDSHAKE_NS;
     case JOB_GET:
     case JOB_HAVE:
     case JOB_LIST:

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
+#include "engine/swarm/swarm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@ static struct net_sizes net_sizes(const struct settings *settings, uint32_t net_
         .conns = (uint32_t)(settings->net_connections_max / net_count + 64),
         .jobs = (uint32_t)settings->net_jobs_max + 1, /* and the parser's */
         .small = (uint32_t)max_u64(4096, settings->net_connections_max / net_count + 1024),
-        .large = 1024,
+        .large = 512,
         .leased = 16384,
         .sched = sched_config_default,
     };
@@ -61,6 +62,7 @@ size_t net_footprint(const struct settings *settings, uint32_t net_count) {
     sum = mem_need(sum, sched_footprint(&sizes.sched), CACHE_PAIR);
     sum = mem_need(sum, NET_IOVECS * sizeof(struct iovec), CACHE_PAIR);
     sum = mem_need(sum, NET_MESSAGES * sizeof(struct msghdr), CACHE_PAIR);
+    sum = mem_need(sum, swarm_footprint(settings, net_count), CACHE_PAIR);
     for (uint32_t g = 0; g < IO_GROUPS; g++) {
         sum = mem_need(sum, io_group_footprint(sizes.buffers[g]), PAGE_BYTES);
         sum = mem_need(sum, sizes.buffers[g] * sizeof(struct conn_input), CACHE_PAIR);
@@ -114,7 +116,7 @@ int net_open(struct net *net, struct core *core, const struct settings *settings
     if (acceptor) {
         net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
-    return 0;
+    return err_pass(swarm_open(net, settings, engine->layout.net_count));
 }
 
 void net_apply(struct net *net, const struct settings *settings) {
@@ -219,12 +221,12 @@ static void on_send(struct net *net, const struct io_event *event) {
     conn_sent(&net->outs, conn, (uint32_t)event->result);
     counter_add(&net->counters.bytes_out, (uint64_t)event->result);
     conn->progress_ns = net->core->now_ns;
-    if (conn->out_head) {
+    if (conn->out_head || (conn->peer && swarm_has_output(conn))) {
         net_conn_dirty(net, conn);
     }
     /* Only those that were held back, or are about to end, have anything to do now. */
     if (conn->state == CONN_CLOSING || conn->deferred.head || conn->input_count > 0 ||
-        conn->peer_ended) {
+        conn->peer_ended || conn->peer) {
         net_conn_wait(net, conn);
     }
 }
@@ -274,6 +276,17 @@ static void retry_deferred(struct net *net, struct conn *conn) {
     }
 }
 
+/* A libp2p connection has no half-closed state: a peer that ended is gone. */
+static void serve_peer(struct net *net, struct conn *conn) {
+    swarm_resume(net->swarm, conn);
+    if (conn->state != CONN_CLOSING) {
+        net_parse(net, conn);
+    }
+    if (conn->peer_ended && conn->input_count == 0 && conn->state != CONN_CLOSING) {
+        net_conn_end(net, conn, CONN_END_PEER);
+    }
+}
+
 /* Those that were held back look again. */
 static void serve_waiting(struct net *net) {
     struct conn *conn = net->waiting_head;
@@ -284,6 +297,8 @@ static void serve_waiting(struct net *net) {
         conn->waiting = false;
         if (conn->state == CONN_CLOSING) {
             net_conn_try_free(net, conn);
+        } else if (conn->peer) {
+            serve_peer(net, conn);
         } else {
             retry_deferred(net, conn);
             if (!conn->deferred.head) {
@@ -335,7 +350,8 @@ static bool run_light(struct net *net) {
         if (spent_ns >= (contended ? quantum_ns : 4 * quantum_ns)) {
             return true;
         }
-        uint32_t count = sched_pick(net->light, picks, NET_LIGHT_GROUP, 0, net->core->now_ns);
+        uint64_t left_ns = (contended ? quantum_ns : 4 * quantum_ns) - spent_ns;
+        uint32_t count = sched_pick(net->light, picks, NET_LIGHT_GROUP, left_ns, net->core->now_ns);
         must(count > 0);
         for (uint32_t i = 0; i < count; i++) {
             spent_ns += picks[i].cost_ns;
@@ -347,11 +363,12 @@ static bool run_light(struct net *net) {
 
 bool net_poll(struct net *net) {
     serve_waiting(net);
+    bool backlog = swarm_poll(net->swarm);
     if (net->direct_count > 0) {
         net_answer_direct(net);
     }
     net->direct_ns = 0;
-    bool backlog = run_light(net);
+    backlog |= run_light(net);
     backlog |= net_flush_heavy(net);
     serve_starved(net);
     return backlog;
@@ -398,6 +415,9 @@ uint32_t net_collect(struct net *net) {
 }
 
 bool net_has_input(const struct net *net) {
+    if (swarm_has_input(net->swarm)) {
+        return true;
+    }
     if (net->unwritten) {
         return false; /* nothing is collected before it is written, and sends make room for it */
     }
@@ -454,6 +474,9 @@ bool net_flush(struct net *net) {
     while (conn) {
         struct conn *next = conn->next_dirty;
         conn->dirty = false;
+        if (conn->peer && !conn->send_out && conn->state != CONN_CLOSING) {
+            swarm_flush(net->swarm, conn);
+        }
         if (conn->out_head && !conn->send_out && !send_output(net, conn)) {
             net_conn_dirty(net, conn);
             left = true;
@@ -493,7 +516,11 @@ static bool upload_late(const struct net *net, const struct conn *conn) {
 static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
     uint64_t quiet = net->core->now_ns - conn->progress_ns;
     uint64_t stall = pressed ? NS_PER_S : net->settings->net_stall_timeout_ns;
-    if (conn->state == CONN_CLOSING) {
+    uint32_t end = conn->peer && conn->state != CONN_CLOSING ? swarm_sweep(net->swarm, conn)
+                                                             : (uint32_t)CONN_END_COUNT;
+    if (end != CONN_END_COUNT) {
+        net_conn_end(net, conn, (enum conn_end)end);
+    } else if (conn->state == CONN_CLOSING) {
         if (quiet > NS_PER_S) {
             (void)shutdown(conn->fd, SHUT_RDWR); /* it was given time for our last words */
             conn->peer_ended = true;
@@ -504,7 +531,7 @@ static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
     } else if (net->draining && !conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
                conn->input_count == 0) {
         net_conn_end(net, conn, CONN_END_DRAIN);
-    } else if (!conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
+    } else if (!conn->peer && !conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
                net->settings->net_idle_timeout_ns != 0 &&
                quiet > net->settings->net_idle_timeout_ns) {
         net_conn_end(net, conn, CONN_END_IDLE);
@@ -537,6 +564,7 @@ void net_tick(struct net *net) {
             }
         }
     }
+    swarm_tick(net->swarm);
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         counter_set(&net->queued[c], sched_backlog_of(net->light, (enum job_class)c));
     }

@@ -29,6 +29,8 @@
 #include "engine/settings.h"
 #include "store/store.h"
 
+struct swarm;
+
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -94,6 +96,7 @@ struct net {
     struct pool batches;
     struct out_pools outs;
     struct sched *light;
+    struct swarm *swarm; /* its libp2p peers */
     struct conn_input *inputs[IO_GROUPS];
     struct conn *waiting_head, *waiting_tail;
     struct conn *dirty;
@@ -172,6 +175,11 @@ bool net_drained(const struct net *net);
 /* net_request.c */
 void net_parse(struct net *net, struct conn *conn);
 void net_job_give(struct net *net, struct job *job);
+/* A job of this connection and class, filled but for its kind and what that needs. Returns: NULL:
+ * the class has none left. */
+struct job *net_job_take(struct net *net, struct conn *conn, enum job_class class);
+/* Counts a finished request and gives its job back. */
+void net_finish(struct net *net, struct job *job, uint64_t replied_ns);
 void net_push_heavy(struct net *net, struct job *job);
 void net_push_light(struct net *net, struct job *job);
 void net_body_free(struct net *net, struct job *job);

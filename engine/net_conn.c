@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
+#include "engine/swarm/swarm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,32 +65,27 @@ static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint
     return (uint16_t)(mixed >> 48);
 }
 
-static void refuse(struct net *net, int fd) {
-    uint8_t frame[TLV_REPLY_MAX];
-    size_t used = tlv_fault(frame, 0, TLV_CODE_TOO_MANY_CONNECTIONS, NULL);
-    (void)send(fd, frame, used,
-               MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy: its loss changes nothing */
+static bool is_bitswap(const struct net *net, uint32_t listener) {
+    return net->engine->listeners[listener].address.protocol == LISTENER_BITSWAP;
+}
+
+static void refuse(struct net *net, int fd, uint32_t listener) {
+    if (!is_bitswap(net, listener)) { /* a libp2p peer would not understand a word of it */
+        uint8_t frame[TLV_REPLY_MAX];
+        size_t used = tlv_fault(frame, 0, TLV_CODE_TOO_MANY_CONNECTIONS, NULL);
+        (void)send(fd, frame, used,
+                   MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy: its loss changes nothing */
+    }
     close(fd);
     counter_add(&net->counters.refused_connections, 1);
     /* Counted as closed so that the acceptor's balance stays true. */
     atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed);
 }
 
-/* Without a word: a peer of another protocol would not understand it. */
-static void refuse_silently(struct net *net, int fd) {
-    close(fd);
-    counter_add(&net->counters.refused_connections, 1);
-    atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed); /* as in refuse() */
-}
-
 void net_conn_open(struct net *net, int fd, uint32_t listener) {
-    if (net->engine->listeners[listener].address.protocol == LISTENER_BITSWAP) {
-        refuse_silently(net, fd);
-        return;
-    }
     struct conn *conn = net->draining ? NULL : pool_get(&net->conns);
     if (!conn) {
-        refuse(net, fd);
+        refuse(net, fd, listener);
         return;
     }
     uint32_t slot = pool_index(&net->conns, conn);
@@ -106,7 +102,16 @@ void net_conn_open(struct net *net, int fd, uint32_t listener) {
     conn->flow = flow_of(&peer, slot, net->flow_salt);
     conn->input_head = conn->input_tail = CONN_NO_BUFFER;
     conn->progress_ns = net->core->now_ns;
-    tlv_reader_init(&conn->reader);
+    if (is_bitswap(net, listener)) {
+        if (!swarm_accept(net->swarm, conn)) {
+            conn_drop_output(&net->outs, conn);
+            pool_put(&net->conns, conn);
+            refuse(net, fd, listener);
+            return;
+        }
+    } else {
+        tlv_reader_init(&conn->reader);
+    }
     conn_goto(conn, CONN_HELLO);
     counter_add(&net->counters.accepts, 1);
     counter_add(&net->counters.connections, 1);
@@ -228,6 +233,9 @@ static bool linger(struct net *net, struct conn *conn) {
 
 /* Frees a closing connection once nothing names it. */
 void net_conn_try_free(struct net *net, struct conn *conn) {
+    if (conn->peer) {
+        swarm_let_go(net->swarm, conn);
+    }
     while (conn->deferred.head) {
         struct job *job = job_chain_pop(&conn->deferred);
         if (job->kind == JOB_HAVE) {
@@ -241,6 +249,9 @@ void net_conn_try_free(struct net *net, struct conn *conn) {
     if (conn->jobs > 0 || conn->send_out || conn->cancel_out || conn->dirty || conn->starved ||
         linger(net, conn) || conn->receive_out) {
         return;
+    }
+    if (conn->peer) {
+        swarm_free(net->swarm, conn);
     }
     io_close_fd(&net->core->io, conn->fd);
     conn->fd = -1;
@@ -299,7 +310,7 @@ void net_on_accept(struct net *net, const struct io_event *event) {
         target = full ? net->core->index : target;
         net->assigned[target]++;
         if (full) { /* pools are a little larger, since cores never have exactly the same number */
-            refuse(net, event->result);
+            refuse(net, event->result, event->slot);
         } else if (target == net->core->index) {
             net_conn_open(net, event->result, event->slot);
         } else {

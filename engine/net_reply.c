@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "engine/helper.h"
+#include "engine/swarm/swarm.h"
 
 #include <string.h>
 
@@ -43,8 +44,7 @@ void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_c
     }
 }
 
-/* Counts a finished request and gives its job back. */
-static void finish(struct net *net, struct job *job, uint64_t replied_ns) {
+void net_finish(struct net *net, struct job *job, uint64_t replied_ns) {
     enum job_class class = (enum job_class)job->class;
     const uint64_t *target_ns = sched_config_default.target_ns;
     uint64_t took = replied_ns - job->arrived_ns;
@@ -215,6 +215,7 @@ static bool write_ok(struct net *net, struct conn *conn, struct job *job) {
     case JOB_STAT:
         return write_document(net, conn, job);
     case JOB_HAVE:
+    case JOB_HANDSHAKE:
     case JOB_KIND_COUNT:
         break;
     }
@@ -240,6 +241,7 @@ static void drop_data(struct net *net, struct job *job) {
         break;
     case JOB_DELETE:
     case JOB_VERIFY:
+    case JOB_HANDSHAKE:
     case JOB_KIND_COUNT:
         break;
     }
@@ -255,8 +257,26 @@ static void defer(struct net *net, struct conn *conn, struct job *job) {
     }
 }
 
+/* A finished job of a libp2p peer. */
+static void peer_reply(struct net *net, struct conn *conn, struct job *job, uint32_t work,
+                       uint64_t now_ns) {
+    keep_trace(&net->last_heavy, job, work, now_ns);
+    if (conn->state == CONN_CLOSING) {
+        swarm_drop(net->swarm, job);
+        job->status = JOB_CANCELED;
+        net_finish(net, job, now_ns);
+    } else {
+        swarm_home(net->swarm, job, now_ns);
+    }
+    net_conn_wait(net, conn);
+}
+
 bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns) {
     struct conn *conn = pool_at(&net->conns, job->conn);
+    if (conn->peer) {
+        peer_reply(net, conn, job, work, now_ns);
+        return true;
+    }
     bool got = job->kind == JOB_GET && job->status == JOB_OK;
     if (unlikely(got && conn->state != CONN_CLOSING && net_output_full(net, conn))) {
         frame_give_back(job->data); /* a slow peer keeps its place in line, not a frame */
@@ -280,7 +300,7 @@ bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns)
         net_conn_dirty(net, conn);
     }
     keep_trace(&net->last_heavy, job, work, now_ns);
-    finish(net, job, now_ns);
+    net_finish(net, job, now_ns);
     net_conn_wait(net, conn); /* it may go on reading, or be closed at last */
     return true;
 }
@@ -357,12 +377,17 @@ static void answer_simple(struct net *net, struct conn *conn, struct job *job) {
     net_body_free(net, job);
     net_conn_dirty(net, conn);
     counter_add(&net->counters.light, 1);
-    finish(net, job, net->core->now_ns);
+    net_finish(net, job, net->core->now_ns);
 }
 
 /* A GET whose look-up is done. */
 static void answer_get(struct net *net, struct job *job, struct find *find, uint64_t replied_ns) {
     struct conn *conn = pool_at(&net->conns, job->conn);
+    if (conn->peer) {
+        counter_add(&net->counters.light, find->state != FIND_DISK);
+        swarm_answer(net->swarm, job, find, replied_ns);
+        return;
+    }
     bool written = true;
     switch (find->state) {
     case FIND_FRAME:
@@ -396,7 +421,7 @@ static void answer_get(struct net *net, struct job *job, struct find *find, uint
     }
     net_conn_dirty(net, conn);
     counter_add(&net->counters.light, 1);
-    finish(net, job, replied_ns);
+    net_finish(net, job, replied_ns);
 }
 
 /* Looks GETs up together and answers them. */
@@ -429,12 +454,16 @@ static bool still_wanted(struct net *net, struct conn *conn, struct job *job) {
         if (job->kind == JOB_HAVE) {
             net_body_free(net, job);
         }
-        finish(net, job, net->core->now_ns);
+        net_finish(net, job, net->core->now_ns);
         net_conn_wait(net, conn);
         return false;
     }
     if (unlikely(conn->deferred.head || net_output_full(net, conn))) {
-        defer(net, conn, job);
+        if (conn->peer) {
+            swarm_postpone(net->swarm, job, false);
+        } else {
+            defer(net, conn, job);
+        }
         return false;
     }
     return true;
@@ -452,7 +481,11 @@ void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count
         }
         if (unlikely(picks[i].fate != SCHED_RUN)) {
             job->status = picks[i].fate == SCHED_SHED ? JOB_BUSY : JOB_EXPIRED;
-            answer_simple(net, conn, job);
+            if (conn->peer) {
+                swarm_postpone(net->swarm, job, true); /* overload is silence: its wants wait */
+            } else {
+                answer_simple(net, conn, job);
+            }
         } else if (job->kind == JOB_HAVE) {
             answer_simple(net, conn, job);
         } else {

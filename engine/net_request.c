@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "base/must.h"
+#include "engine/swarm/swarm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -46,6 +47,33 @@ static void job_begin(struct net *net, struct conn *conn, struct job *job, enum 
     }
     conn->jobs++;
     job->class = (uint8_t) class;
+}
+
+static void clear_job(const struct net *net, const struct conn *conn, struct job *job) {
+    job->next = NULL;
+    job->arrived_ns = net->core->now_ns;
+    job->data = NULL;
+    job->queued_ns = 0;
+    job->started_ns = 0;
+    job->finished_ns = 0;
+    job->conn = conn->slot;
+    job->data_bytes = 0;
+    job->arg = 0;
+    job->flow = conn->flow;
+    job->deadline_ms = 0;
+    job->net = (uint8_t)net->core->index;
+    job->status = JOB_OK;
+}
+
+struct job *net_job_take(struct net *net, struct conn *conn, enum job_class class) {
+    if (!class_may_take(net, class)) {
+        counter_add(&net->counters.no_jobs, 1);
+        return NULL;
+    }
+    struct job *job = net->spare_job;
+    clear_job(net, conn, job);
+    job_begin(net, conn, job, class);
+    return job;
 }
 
 void net_job_give(struct net *net, struct job *job) {
@@ -191,9 +219,16 @@ bool net_flush_heavy(struct net *net) {
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+static uint32_t light_cost_ns(const struct net *net, const struct job *job) {
+    const struct conn *conn = pool_at(&net->conns, job->conn);
+    if (job->kind == JOB_HAVE) {
+        return COST_HAVE_NS + COST_HAVE_KEY_NS * job->arg;
+    }
+    return conn->peer ? swarm_cost_ns(conn) : COST_GET_NS;
+}
+
 static void push_policy(struct net *net, struct job *job) {
-    uint32_t cost =
-        job->kind == JOB_HAVE ? COST_HAVE_NS + COST_HAVE_KEY_NS * job->arg : COST_GET_NS;
+    uint32_t cost = light_cost_ns(net, job);
     bool queued = sched_push(net->light, job, cost, net->core->now_ns);
     must(queued); /* the policy has room for every job of this tile */
 }
@@ -219,7 +254,8 @@ void net_push_light(struct net *net, struct job *job) {
         return;
     }
     net->direct[net->direct_count++] = job;
-    net->direct_ns += COST_DIRECT_NS;
+    const struct conn *conn = pool_at(&net->conns, job->conn);
+    net->direct_ns += conn->peer ? swarm_cost_ns(conn) : COST_DIRECT_NS;
     if (net->direct_count == NET_LIGHT_GROUP) {
         net_answer_direct(net);
     }
@@ -255,20 +291,9 @@ static void on_hello(struct net *net, struct conn *conn, const struct tlv_reques
 
 static void fill_job(const struct net *net, const struct conn *conn, struct job *job,
                      const struct tlv_request *request) {
-    job->next = NULL;
-    job->arrived_ns = net->core->now_ns;
-    job->data = NULL;
-    job->queued_ns = 0;
-    job->started_ns = 0;
-    job->finished_ns = 0;
-    job->conn = conn->slot;
+    clear_job(net, conn, job);
     job->id = request->id;
-    job->data_bytes = 0;
-    job->arg = 0;
-    job->flow = conn->flow;
     job->deadline_ms = request->deadline_ms;
-    job->net = (uint8_t)net->core->index;
-    job->status = JOB_OK;
 }
 
 /* The key cannot be stored here; a hash function we do not have is refused by its name. */
@@ -491,8 +516,10 @@ void net_parse(struct net *net, struct conn *conn) {
         uint16_t buffer = conn->input_head;
         struct conn_input *input = &net->inputs[group][buffer];
         uint32_t used = 0;
-        bool all = read_bytes(net, conn, io_buffer(&net->core->io, group, buffer) + input->offset,
-                              (uint32_t)(input->bytes - input->offset), &used);
+        uint32_t count = (uint32_t)(input->bytes - input->offset);
+        const uint8_t *bytes = io_buffer(&net->core->io, group, buffer) + input->offset;
+        bool all = conn->peer ? swarm_read(net->swarm, conn, bytes, count, &used)
+                              : read_bytes(net, conn, bytes, count, &used);
         input->offset = (uint16_t)(input->offset + used);
         if (!all) {
             break;
@@ -505,7 +532,7 @@ void net_parse(struct net *net, struct conn *conn) {
         return; /* net_conn_end gave its input back */
     }
     if (conn->input_count > 0) {
-        if (may_read(net, conn)) {
+        if (!conn->peer && may_read(net, conn)) {
             net_conn_stall(
                 net, conn); /* for a job or output memory; else its next send brings it back */
         }

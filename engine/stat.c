@@ -5,10 +5,10 @@
 #include "base/clock.h"
 #include "base/hist.h"
 #include "build_info.h"
-#include "engine/crypto_heap.h"
 #include "engine/dispatch.h"
 #include "engine/engine_private.h"
 #include "engine/net.h"
+#include "engine/swarm/swarm.h"
 #include "engine/work.h"
 
 #include <pthread.h>
@@ -167,6 +167,12 @@ static json_t *core_json(const struct engine *engine, const struct core *core) {
                                     net_counter_count);
         put(net, "jobs_max", core->net->jobs_max);
         json_object_set_new(object, "net", net);
+        json_object_set_new(object, "swarm",
+                            counters_json((const counter_t *)&core->net->swarm->counters,
+                                          swarm_counter_info, swarm_counter_count));
+        json_object_set_new(object, "ledger",
+                            counters_json((const counter_t *)&core->net->swarm->ledger.counters,
+                                          ledger_counter_info, ledger_counter_count));
     }
     if (core->work) {
         json_t *work = counters_json((const counter_t *)&core->work->counters, work_counter_info,
@@ -294,7 +300,6 @@ json_t *stat_json(struct engine *engine) {
                         json_real((double)(clock_ns() - engine->started_ns) / (double)NS_PER_S));
     json_object_set_new(root, "state", json_string(state_name(engine)));
     json_object_set_new(root, "heap_watched", json_boolean(engine->counts_heap));
-    put(root, "crypto_heap_bytes", crypto_heap_used());
     json_object_set_new(root, "store", store_json(engine));
     json_t *cores = json_array();
     for (uint32_t i = 0; i <= engine->layout.count; i++) {

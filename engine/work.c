@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
+#include "engine/net.h"
+#include "engine/swarm/arrivals.h"
+#include "engine/swarm/swarm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,7 +15,8 @@
 COUNTER_NAMES(work, WORK_COUNTERS);
 
 size_t work_footprint(void) {
-    return mem_need(0, pool_footprint(sizeof(struct store_op), WORK_OPS_MAX), CACHE_PAIR);
+    size_t sum = mem_need(0, pool_footprint(sizeof(struct store_op), WORK_OPS_MAX), CACHE_PAIR);
+    return mem_need(sum, sizeof(struct arrivals), CACHE_PAIR);
 }
 
 void work_open(struct work *work, struct core *core, uint32_t keeper_index) {
@@ -24,6 +28,8 @@ void work_open(struct work *work, struct core *core, uint32_t keeper_index) {
     size_t bytes = pool_footprint(sizeof(struct store_op), WORK_OPS_MAX);
     pool_init(&work->ops, mem_carve(&core->region, bytes, CACHE_PAIR), sizeof(struct store_op),
               WORK_OPS_MAX);
+    work->arrivals = mem_carve(&core->region, sizeof(struct arrivals), CACHE_PAIR);
+    arrivals_init(work->arrivals);
 }
 
 /* ---- home ----------------------------------------------------------------------------------- */
@@ -80,6 +86,22 @@ static void set_status(struct job *job, const struct store_op *op) {
     }
 }
 
+/* Tiles with peers that wait for a block are told once for all that came in this turn. */
+static void tell_arrivals(struct work *work) {
+    if (!work->arrived) {
+        return;
+    }
+    work->arrived = false;
+    const struct engine *engine = work->core->engine;
+    wake_fence(); /* pairs with the fence of a sleeper's bell: see engine/swarm/arrivals.h */
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        const struct net *net = engine->cores[i].net;
+        if (net && atomic_load_explicit(&net->swarm->waiting, memory_order_relaxed) > 0) {
+            core_tell(work->core, i);
+        }
+    }
+}
+
 static void take_finished(struct work *work) {
     struct store_op *op = keeper_done(work->keeper);
     if (!op) {
@@ -89,6 +111,10 @@ static void take_finished(struct work *work) {
     while (op) {
         struct job *job = op->user;
         set_status(job, op);
+        if (op->kind == STORE_PUT && op->result == 0) {
+            arrivals_push(work->arrivals, &op->key);
+            work->arrived = true;
+        }
         pool_put(&work->ops, op);
         send_home(work, job, now);
         counter_add(&work->served[job->class], 1);
@@ -112,10 +138,23 @@ static uint8_t op_kind(const struct job *job) {
     case JOB_HAVE:
     case JOB_LIST:
     case JOB_STAT:
+    case JOB_HANDSHAKE:
     case JOB_KIND_COUNT:
         break;
     }
     never("no such job is heavy");
+}
+
+/* Runs a step of a handshake, here and now. */
+static uint64_t shake_hands(struct work *work, struct job *job, uint64_t now_ns) {
+    handshake_run(job->data);
+    uint64_t done_ns = clock_ns();
+    job->status = JOB_OK;
+    counter_add(&work->counters.handshakes, 1);
+    counter_add(&work->served[job->class], 1);
+    counter_add(&work->service_ns[job->class], done_ns - now_ns);
+    send_home(work, job, done_ns);
+    return done_ns > now_ns ? done_ns - now_ns : 0;
 }
 
 /* Returns: the estimated cost of what was begun, ns. */
@@ -126,6 +165,9 @@ static uint64_t begin(struct work *work, struct job *job, uint64_t now_ns) {
         job->status = JOB_EXPIRED;
         send_home(work, job, now_ns);
         return 0;
+    }
+    if (job->kind == JOB_HANDSHAKE) {
+        return shake_hands(work, job, now_ns);
     }
     struct store_op *op = pool_get(&work->ops);
     must(op != NULL); /* begin_some saw one free */
@@ -194,6 +236,7 @@ bool work_poll(struct work *work) {
     take_finished(work);
     backlog |= work->container && work->ops.free_count > 0;
     flush_home(work);
+    tell_arrivals(work);
     tell_keepers(work);
     counter_set(&work->counters.in_flight, pool_used(&work->ops));
     return backlog;

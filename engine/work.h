@@ -16,6 +16,8 @@
 #include "engine/mesh.h"
 #include "store/store.h"
 
+struct arrivals;
+
 #define WORK_OPS_MAX 2048u
 #define WORK_TURN_NS (200 * NS_PER_US)
 
@@ -24,6 +26,7 @@
     X(batches, "batches", "taken")                                \
     X(finished, "jobs", "sent home")                              \
     X(in_flight, "jobs", "in the store now")                      \
+    X(handshakes, "steps", "of handshakes done")                  \
     X(expired, "jobs", "whose deadline passed before they began") \
     X(long_turns, "turns", "cut short by estimated cost")
 COUNTER_STRUCT(work, WORK_COUNTERS);
@@ -35,12 +38,14 @@ struct work {
     struct store *store;
     struct keeper *keeper;
     uint32_t keeper_index;
+    struct arrivals *arrivals; /* keys of blocks that were put: written here, read by net tiles */
     /* owner only */
     struct pool ops;     /* struct store_op */
     struct batch *batch; /* being begun; its chain of containers goes home whole */
     struct batch *container;
     uint32_t next; /* job of `container` to begin next */
     struct job_chain home[LAYOUT_CORES_MAX];
+    bool arrived; /* a block was put in this turn */
     /* written here, read elsewhere */
     struct work_counters counters;
     counter_t served[CLASS_COUNT]; /* jobs finished, for the scheduler's estimate of service time */

@@ -29,6 +29,11 @@ struct bell {
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
 
+/* For a waker that asks before it rings whether anybody is interested: publish, wake_fence, read
+ * the sleeper's word. */
+static inline void wake_fence(void) {
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with bell_arm */
+}
 static inline void bell_arm(struct bell *bell) {
     atomic_store_explicit(&bell->asleep, 1, memory_order_relaxed); /* ordered by the fence below */
     atomic_thread_fence(memory_order_seq_cst);                     /* pairs with bell_must_ring */

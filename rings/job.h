@@ -22,13 +22,14 @@ enum job_class { CLASS_CRITICAL, CLASS_HIGH, CLASS_NORMAL, CLASS_LOW, CLASS_COUN
 extern const char *const job_class_names[CLASS_COUNT]; /* "critical", "high", "normal", "low" */
 
 enum job_kind {
-    JOB_GET,    /* key -> frame lease and range */
-    JOB_HAVE,   /* data: keys as multihashes, count in `arg` */
-    JOB_PUT,    /* key, data: the block, codec in `arg` */
-    JOB_DELETE, /* key */
-    JOB_LIST,   /* at most `arg` keys after the cursor in the key's bytes -> data: helper_page */
-    JOB_VERIFY, /* re-read from disk and check the hash: key */
-    JOB_STAT,   /* the numbers of the daemon, as JSON -> data: helper_page */
+    JOB_GET,       /* key -> frame lease and range */
+    JOB_HAVE,      /* data: keys as multihashes, count in `arg` */
+    JOB_PUT,       /* key, data: the block, codec in `arg` */
+    JOB_DELETE,    /* key */
+    JOB_LIST,      /* at most `arg` keys after the cursor in the key's bytes -> data: helper_page */
+    JOB_VERIFY,    /* re-read from disk and check the hash: key */
+    JOB_STAT,      /* the numbers of the daemon, as JSON -> data: helper_page */
+    JOB_HANDSHAKE, /* data: a struct handshake, one step of it */
     JOB_KIND_COUNT,
 };
 
