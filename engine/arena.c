@@ -12,13 +12,15 @@
 
 #if HAVE_JEMALLOC
 #include <jemalloc/jemalloc.h>
+#else
+#include <malloc.h>
 #endif
 
 struct arena {
     uint8_t *base;
     size_t bytes;
     _Atomic size_t cut; /* extents begin below this offset; jemalloc may call from its purge too */
-    _Atomic uint64_t used; /* owner writes, anyone reads */
+    _Atomic uint64_t used; /* owner writes, anyone reads; shared: anyone writes */
     unsigned index;        /* jemalloc's */
 #if HAVE_JEMALLOC
     extent_hooks_t hooks;
@@ -108,7 +110,39 @@ static void body_give(struct arena *arena, void *memory, size_t bytes) {
     dallocx(memory, MALLOCX_TCACHE_NONE);
 }
 
+static int shared_flags(const struct arena *arena) {
+    return (int)MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE;
+}
+static void *shared_take(struct arena *arena, size_t bytes) {
+    return mallocx(bytes, shared_flags(arena));
+}
+static void *shared_again(struct arena *arena, void *old, size_t bytes) {
+    return rallocx(old, bytes, shared_flags(arena));
+}
+static void shared_give(void *memory) {
+    dallocx(memory, MALLOCX_TCACHE_NONE);
+}
+static size_t shared_size(void *memory) {
+    return sallocx(memory, 0);
+}
+
 #else
+
+static bool shared_fits(const struct arena *arena, size_t bytes) {
+    return bytes <= arena->bytes && arena_used(arena) <= arena->bytes - bytes;
+}
+static void *shared_take(struct arena *arena, size_t bytes) {
+    return shared_fits(arena, bytes) ? malloc(bytes) : NULL;
+}
+static void *shared_again(struct arena *arena, void *old, size_t bytes) {
+    return shared_fits(arena, bytes) ? realloc(old, bytes) : NULL;
+}
+static void shared_give(void *memory) {
+    free(memory);
+}
+static size_t shared_size(void *memory) {
+    return malloc_usable_size(memory);
+}
 
 static int arena_create(struct arena *arena) {
     (void)arena;
@@ -176,6 +210,36 @@ void arena_give(struct arena *arena, void *memory, size_t bytes) {
     must(arena_used(arena) >= bytes);
     atomic_store_explicit(&arena->used, arena_used(arena) - bytes, memory_order_relaxed);
     body_give(arena, memory, bytes);
+}
+
+/* Relaxed, here and below: nothing but the number itself follows from it. */
+static void shared_count(struct arena *arena, size_t more, size_t less) {
+    atomic_fetch_add_explicit(&arena->used, (uint64_t)more - less, memory_order_relaxed);
+}
+
+void *arena_shared_take(struct arena *arena, size_t bytes) {
+    void *memory = shared_take(arena, bytes ? bytes : 1);
+    if (memory) {
+        shared_count(arena, shared_size(memory), 0);
+    }
+    return memory;
+}
+
+void *arena_shared_again(struct arena *arena, void *old, size_t bytes) {
+    if (!old) {
+        return arena_shared_take(arena, bytes);
+    }
+    size_t before = shared_size(old);
+    void *memory = shared_again(arena, old, bytes ? bytes : 1);
+    if (memory) {
+        shared_count(arena, shared_size(memory), before);
+    }
+    return memory;
+}
+
+void arena_shared_give(struct arena *arena, void *memory) {
+    shared_count(arena, 0, shared_size(memory));
+    shared_give(memory);
 }
 
 /* Relaxed: a number for people and budgets, it orders nothing. */

@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "engine/admin.h"
 #include "engine/control.h"
+#include "engine/crypto_heap.h"
 #include "engine/dispatch.h"
 #include "engine/engine_private.h"
 #include "engine/heap.h"
@@ -292,7 +293,11 @@ static void say_hello(const struct engine *engine) {
 
 /* The order of boot; what fails is undone by engine_close, which accepts a half-built engine. */
 static int boot(struct engine *engine, char *why, size_t why_bytes) {
-    int r = layout_host_read(&engine->host);
+    int r = crypto_heap_open();
+    if (r < 0) {
+        return complain(why, why_bytes, ENGINE_HOST, "memory for libcrypto: %s", err_text(r));
+    }
+    r = layout_host_read(&engine->host);
     if (r < 0) {
         return complain(why, why_bytes, ENGINE_HOST, "reading the machine's CPUs: %s", err_text(r));
     }

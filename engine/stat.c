@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hist.h"
 #include "build_info.h"
+#include "engine/crypto_heap.h"
 #include "engine/dispatch.h"
 #include "engine/engine_private.h"
 #include "engine/net.h"
@@ -300,6 +301,7 @@ json_t *stat_json(struct engine *engine) {
                         json_real((double)(clock_ns() - engine->started_ns) / (double)NS_PER_S));
     json_object_set_new(root, "state", json_string(state_name(engine)));
     json_object_set_new(root, "heap_watched", json_boolean(engine->counts_heap));
+    put(root, "crypto_heap_bytes", crypto_heap_used());
     json_object_set_new(root, "store", store_json(engine));
     json_t *cores = json_array();
     for (uint32_t i = 0; i <= engine->layout.count; i++) {

@@ -44,7 +44,7 @@ Test(records, of_tls_open_however_they_are_cut) {
     for (uint32_t bytes = 0; bytes <= 16640 - 16; bytes = bytes * 3 + 1) {
         for (size_t piece = 1; piece < 20000; piece = piece * 4 + 1) {
             size_t count = sealed(bytes, nonce++), used = 0, made = 0;
-            const uint8_t *out = NULL;
+            const uint8_t *out = plain;
             int r = SECURE_MORE;
             for (size_t at = 0; at < count; at += used) {
                 size_t some = piece < count - at ? piece : count - at;

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "build_info.h"
+#include "engine/crypto_heap.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -110,9 +111,12 @@ static int dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    int r = hash_open();
+    int r = crypto_heap_open(); /* the daemon's, before the first use of libcrypto */
+    if (r == 0) {
+        r = hash_open();
+    }
     if (r != 0) {
-        fprintf(stderr, "millrace: the hash functions are not there: %s\n", strerror(-r));
+        fprintf(stderr, "millrace: the cryptographic library is not there: %s\n", strerror(-r));
         return CLI_FAILED;
     }
     r = dispatch(argc, argv);
