@@ -10,11 +10,10 @@
 
 #include <string.h>
 
-#define HAVE_AS_BLOCK_BYTES                                               \
-    1024u /* a want-have of a block this small is answered with the block \
-           */
-#define RESUME_WINDOW 4096u
-#define PAUSE_NS      (20 * NS_PER_MS)
+/* A want-have of a block this small is answered with the block. */
+#define HAVE_AS_BLOCK_BYTES 1024u
+#define RESUME_WINDOW       4096u
+#define PAUSE_NS            (20 * NS_PER_MS)
 
 /* ---- wants come in -------------------------------------------------------------------------- */
 
