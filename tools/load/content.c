@@ -92,6 +92,12 @@ void content_copy(const struct content *content, uint64_t index, uint8_t *out) {
     }
 }
 
+uint64_t content_find(const struct content *content, const uint8_t *bytes) {
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return draw_unmix(word) ^ content->seed;
+}
+
 bool content_equal(const struct content *content, uint64_t index, uint32_t offset,
                    const uint8_t *bytes, size_t count) {
     if (offset > content->bytes || count > content->bytes - offset) {

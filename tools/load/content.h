@@ -45,6 +45,10 @@ uint32_t content_stamp(const struct content *content, uint64_t index, uint8_t *o
 const uint8_t *content_tail(const struct content *content, uint64_t index);
 void content_copy(const struct content *content, uint64_t index, uint8_t *out);
 
+/* content_find reads from the first CONTENT_BYTES_MIN bytes of a block which one it is; the answer
+ * is below `keys` only for blocks of the content, and then only its own bytes lead there. */
+uint64_t content_find(const struct content *content, const uint8_t *bytes);
+
 /* content_equal says whether these are the bytes of the block from `offset` on. */
 bool content_equal(const struct content *content, uint64_t index, uint32_t offset,
                    const uint8_t *bytes, size_t count);

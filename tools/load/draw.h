@@ -18,6 +18,14 @@ static inline uint64_t draw_mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/* What draw_mix was given: shifts undone by repeating them, factors by their inverses. */
+static inline uint64_t draw_unmix(uint64_t y) {
+    y = (y ^ (y >> 31) ^ (y >> 62)) * UINT64_C(0x319642b2d24d8ec3);
+    y = (y ^ (y >> 27) ^ (y >> 54)) * UINT64_C(0x96de1b173f119089);
+    y = y ^ (y >> 30) ^ (y >> 60);
+    return y - UINT64_C(0x9e3779b97f4a7c15);
+}
+
 struct draw {
     uint64_t state;
 };

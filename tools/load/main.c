@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "tools/load/bitswap/swarm_plan.h"
 #include "tools/load/options.h"
 #include "tools/load/report.h"
 
@@ -106,6 +107,12 @@ static int load(const struct plan *plan) {
 int main(int count, char *words[]) {
     static struct plan plan;
     char why[400];
+    if (count > 1 && strcmp(words[1], "bitswap") == 0) {
+        return swarm_main(count - 1, words + 1);
+    }
+    if (count > 1 && strcmp(words[1], "sink") == 0) {
+        return sink_main(count - 1, words + 1);
+    }
     switch (options_read(count - 1, words + 1, &plan, why, sizeof why)) {
     case 0:
         return load(&plan);

@@ -58,6 +58,9 @@ void options_help(void) {
     for (uint32_t i = 0; wire_at(i) != NULL; i++) {
         printf("  %-10s %s\n", wire_at(i)->name, wire_at(i)->about);
     }
+    printf("  %-10s %s\n  %-10s %s\n", "bitswap",
+           "libp2p peers that want blocks, and attacks: millrace-load bitswap --help", "sink",
+           "a server that takes bytes and says nothing: millrace-load sink PORT");
     printf("\noptions\n");
     for (size_t i = 0; i < array_count(rows); i++) {
         char left[48];

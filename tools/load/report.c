@@ -112,6 +112,10 @@ void report_table(const struct plan *plan, const struct result *result) {
         }
         printf("\n");
     }
+    for (uint32_t i = 0; i < result->extra_count; i++) {
+        printf("%s%s %" PRIu64 "%s", i > 0 ? " · " : "", result->extras[i].name,
+               result->extras[i].count, i + 1 == result->extra_count ? "\n" : "");
+    }
     if (result->fault[0] != '\0') {
         printf("first fault: %s\n", result->fault);
     }
@@ -156,6 +160,10 @@ char *report_json(const struct plan *plan, const struct result *result) {
     json_object_set_new(out, "cpu_seconds", json_real(result->cpu_seconds));
     if (result->server_cpu_seconds >= 0) {
         json_object_set_new(out, "server_cpu_seconds", json_real(result->server_cpu_seconds));
+    }
+    for (uint32_t i = 0; i < result->extra_count; i++) {
+        json_object_set_new(out, result->extras[i].name,
+                            json_integer((json_int_t)result->extras[i].count));
     }
     if (plan->classed) {
         json_t *classes = json_object();

@@ -4,16 +4,15 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "tools/load/machine.h"
 #include "tools/load/report.h"
 #include "tools/load/worker.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 struct crew {
@@ -23,57 +22,6 @@ struct crew {
     pthread_barrier_t barrier;
     uint64_t start_ns;
 };
-
-/* ---- the machine ------------------------------------------------------------------------------
- */
-
-static int files_allow(uint32_t conns, char *why, size_t why_bytes) {
-    struct rlimit limit;
-    uint64_t need = (uint64_t)conns + 64 + PLAN_THREADS_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need) {
-        return 0;
-    }
-    if (limit.rlim_max < need) {
-        struct rlimit higher = {need, need}; /* root may */
-        if (setrlimit(RLIMIT_NOFILE, &higher) == 0) {
-            return 0;
-        }
-        snprintf(why, why_bytes,
-                 "%u connections need %" PRIu64 " open files, and only %" PRIu64
-                 " are allowed: raise the hard limit (ulimit -Hn)",
-                 conns, need, (uint64_t)limit.rlim_max);
-        return err_raise(-EMFILE);
-    }
-    limit.rlim_cur = need;
-    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : err_raise(-errno);
-}
-
-/* CPU time of all threads of a process, in seconds; below 0 where it cannot be read. */
-static double process_cpu(int pid) {
-    char path[300];
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
-    DIR *tasks = pid > 0 ? opendir(path) : NULL;
-    if (tasks == NULL) {
-        return -1;
-    }
-    double seconds = 0;
-    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
-        if (task->d_name[0] == '.') {
-            continue;
-        }
-        snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, task->d_name);
-        FILE *file = fopen(path, "r");
-        uint64_t ns = 0;
-        if (file != NULL && fscanf(file, "%" SCNu64, &ns) == 1) {
-            seconds += (double)ns / (double)NS_PER_S;
-        }
-        if (file != NULL) {
-            fclose(file);
-        }
-    }
-    closedir(tasks);
-    return seconds;
-}
 
 static void sleep_until(uint64_t ns) {
     struct timespec until = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
@@ -201,7 +149,7 @@ static void watch(const struct crew *crew, struct result *result) {
     uint64_t step_ns = (to_ns - from_ns) / 60;
     step_ns = step_ns < NS_PER_S / 10 ? NS_PER_S / 10 : step_ns;
     sleep_until(from_ns);
-    double server_cpu = process_cpu(plan->server_pid);
+    double server_cpu = machine_cpu(plan->server_pid);
     struct tally older = {0};
     uint64_t then_ns = clock_ns(), shown_ns = then_ns;
     for (uint64_t next_ns = from_ns; next_ns < to_ns;) {
@@ -213,7 +161,7 @@ static void watch(const struct crew *crew, struct result *result) {
             shown_ns += NS_PER_S;
         }
     }
-    double server_cpu_end = process_cpu(plan->server_pid);
+    double server_cpu_end = machine_cpu(plan->server_pid);
     result->server_cpu_seconds =
         server_cpu < 0 || server_cpu_end < 0 ? -1 : server_cpu_end - server_cpu;
     result->seconds = plan->seconds;
@@ -233,7 +181,7 @@ int run_plan(const struct plan *plan, const struct content *content, struct resu
              char *why, size_t why_bytes) {
     struct crew crew = {.plan = plan, .content = content};
     memset(ret_result, 0, sizeof *ret_result);
-    int r = files_allow(plan->conns, why, why_bytes);
+    int r = machine_files(plan->conns + PLAN_THREADS_MAX, why, why_bytes);
     if (r != 0) {
         return err_pass(r);
     }

@@ -14,6 +14,13 @@ struct sample {
     uint64_t p50_ns, p99_ns;
 };
 
+/* A count that one protocol alone has. */
+struct extra {
+    const char *name; /* of its key in JSON */
+    uint64_t count;
+};
+#define RUN_EXTRAS_MAX 16u
+
 struct result {
     struct tally classes[TALLY_CLASSES];
     struct tally total;
@@ -22,6 +29,8 @@ struct result {
     double cpu_seconds;        /* of the generator */
     double server_cpu_seconds; /* --server-pid; below 0: not known */
     char fault[160];           /* the first refusal or break; empty: none */
+    uint32_t extra_count;
+    struct extra extras[RUN_EXTRAS_MAX];
     uint32_t sample_count;
     struct sample samples[RUN_SAMPLES_MAX];
 };
