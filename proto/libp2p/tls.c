@@ -36,14 +36,26 @@ struct tls {
     uint8_t open_secret[SECRET];
 };
 
-struct tls *tls_open(const struct tls_self *self, bool dialer) {
+static struct tls *tls_new(bool dialer) {
     struct tls *tls = crypto_take(sizeof *tls);
     if (!tls) {
         return NULL;
     }
     tls->dialer = dialer;
+    if (!crypto_aead_init(&tls->seal) || !records_init(&tls->records, true)) {
+        tls_close(tls, NULL);
+        return NULL;
+    }
+    return tls;
+}
+
+struct tls *tls_open(const struct tls_self *self, bool dialer) {
+    struct tls *tls = tls_new(dialer);
+    if (!tls) {
+        return NULL;
+    }
     tls->hand = tls_hand_open(self, dialer);
-    if (!tls->hand || !crypto_aead_init(&tls->seal) || !records_init(&tls->records, true)) {
+    if (!tls->hand) {
         tls_close(tls, NULL);
         return NULL;
     }
@@ -93,6 +105,23 @@ static bool key_update(struct tls *tls, uint8_t secret[SECRET], bool seals) {
     return key_from(seals ? &tls->seal : &tls->records.open, tls->cipher, secret, seals);
 }
 
+static bool key_both(struct tls *tls, const struct tls_result *result) {
+    tls->cipher = result->cipher;
+    memcpy(tls->seal_secret, tls->dialer ? result->dialer_secret : result->listener_secret, SECRET);
+    memcpy(tls->open_secret, tls->dialer ? result->listener_secret : result->dialer_secret, SECRET);
+    return key_from(&tls->seal, tls->cipher, tls->seal_secret, true) &&
+           key_from(&tls->records.open, tls->cipher, tls->open_secret, false);
+}
+
+struct tls *tls_open_agreed(const struct tls_result *result, bool dialer) {
+    struct tls *tls = tls_new(dialer);
+    if (tls && !key_both(tls, result)) {
+        tls_close(tls, NULL);
+        return NULL;
+    }
+    return tls;
+}
+
 bool tls_wants_step(const struct tls *tls, size_t count) {
     return tls_hand_wants_step(tls->hand, count);
 }
@@ -109,13 +138,10 @@ int tls_step(struct tls *tls, const struct peer_id *expected, const uint8_t *in,
     tls_hand_result(tls->hand, &result);
     tls_hand_close(tls->hand);
     tls->hand = NULL;
-    tls->cipher = result.cipher;
-    memcpy(tls->seal_secret, tls->dialer ? result.dialer_secret : result.listener_secret, SECRET);
-    memcpy(tls->open_secret, tls->dialer ? result.listener_secret : result.dialer_secret, SECRET);
+    bool keyed = key_both(tls, &result);
     crypto_wipe(result.dialer_secret, SECRET);
     crypto_wipe(result.listener_secret, SECRET);
-    if (!key_from(&tls->seal, tls->cipher, tls->seal_secret, true) ||
-        !key_from(&tls->records.open, tls->cipher, tls->open_secret, false)) {
+    if (!keyed) {
         return SECURE_BAD;
     }
     *ret_peer = result.peer;
@@ -127,7 +153,7 @@ int tls_step(struct tls *tls, const struct peer_id *expected, const uint8_t *in,
 
 /* One record, whose content is to begin at `at`: the first `here` bytes lie there already, `count`
  * more come from `from`. */
-static bool seal_record(struct tls *tls, enum content type, uint8_t *at, uint32_t here,
+static bool seal_record(struct tls *tls, uint8_t type, uint8_t *at, uint32_t here,
                         const uint8_t *from, uint32_t count) {
     struct crypto_aead *aead = &tls->seal;
     uint32_t content = here + count, length = content + 1 + TAG;
@@ -136,13 +162,21 @@ static bool seal_record(struct tls *tls, enum content type, uint8_t *at, uint32_
     head[1] = head[2] = 3;
     head[3] = (uint8_t)(length >> 8);
     head[4] = (uint8_t)length;
-    at[content] = (uint8_t)type;
+    at[content] = type;
     here += count == 0; /* then the type is sealed with the rest */
     return crypto_aead_begin(aead) && crypto_aead_associate(aead, head, HEAD) &&
            crypto_aead_turn(aead, at, at, here) &&
            (count == 0 || (crypto_aead_turn(aead, at + here, from, count) &&
                            crypto_aead_turn(aead, at + content, at + content, 1))) &&
            crypto_aead_seal_end(aead, at + content + 1);
+}
+
+bool tls_seal_as(struct tls *tls, uint8_t type, uint8_t *at, uint32_t count, uint32_t zeros) {
+    memset(at + count + 1, 0, zeros);
+    at[count] = type;
+    /* The last zero, or the type itself, is what seal_record adds. */
+    return zeros > 0 ? seal_record(tls, 0, at, count + zeros, NULL, 0)
+                     : seal_record(tls, type, at, count, NULL, 0);
 }
 
 /* A change of our keys, right before the head that lies before `plain`. */
@@ -261,4 +295,9 @@ int tls_read(struct tls *tls, const struct secure_memory *memory, const uint8_t 
 
 bool tls_in_record(const struct tls *tls) {
     return records_in_record(&tls->records);
+}
+
+void tls_skip_to(struct tls *tls, uint64_t seal_number, uint64_t open_number) {
+    tls->seal.nonce = seal_number;
+    tls->records.open.nonce = open_number;
 }

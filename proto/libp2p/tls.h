@@ -34,3 +34,12 @@ must_check int tls_read(struct tls *tls, const struct secure_memory *memory, con
                         size_t count, size_t *ret_used, const uint8_t **ret_plain,
                         size_t *ret_plain_bytes);
 bool tls_in_record(const struct tls *tls);
+
+/* For tests: a channel behind a handshake that had this result. */
+must_check struct tls *tls_open_agreed(const struct tls_result *result, bool dialer);
+/* For tests: seals `count` bytes at `at` (five before it and 17 + zeros behind it are free) as a
+ * record of any inner type, with that many zeros behind the type. */
+must_check bool tls_seal_as(struct tls *tls, uint8_t type, uint8_t *at, uint32_t count,
+                            uint32_t zeros);
+/* For tests: the next records' numbers. */
+void tls_skip_to(struct tls *tls, uint64_t seal_number, uint64_t open_number);

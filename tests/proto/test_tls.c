@@ -6,6 +6,7 @@
 #include "proto/libp2p/keys.h"
 #include "proto/libp2p/tls_cert.h"
 #include "proto/libp2p/tls_hand.h"
+#include "tests/proto/hex.h"
 #include "tests/proto/secure_rig.h"
 
 #include <criterion/criterion.h>
@@ -367,6 +368,54 @@ Test(tls, a_dialer_offers_no_server_name) {
     agreed(&pair);
     cr_assert_null(SSL_get_servername(pair.ssl, TLSEXT_NAMETYPE_host_name));
     pair_close(&pair);
+}
+
+/* RFC 8448, section 3: what the client sends first, and how it looks on its way. */
+Test(tls, a_record_is_that_of_rfc_8448) {
+    struct tls_result result = {.cipher = CRYPTO_AES128_GCM};
+    uint8_t want[72];
+    uint32_t start = 0, bytes = 0;
+    cr_assert_eq(crypto_open(), 0);
+    hex_read("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5",
+             result.dialer_secret);
+    hex_read(
+        "1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a"
+        "20441e2b62974e1f5a6292a2977014bd1e3deae63aeebb21694915e4",
+        want);
+    struct tls *tls = tls_open_agreed(&result, true);
+    cr_assert(tls);
+    for (uint8_t i = 0; i < 50; i++) {
+        record[SECURE_HEAD + i] = i;
+    }
+    cr_assert_eq(tls_seal(tls, record, 50, NULL, 0, &start, &bytes), 0);
+    cr_assert_eq(bytes, sizeof want);
+    cr_assert_arr_eq(record + start, want, sizeof want);
+    tls_close(tls, NULL);
+}
+
+Test(tls, keys_are_changed_unasked_after_2_to_the_24_records) {
+    const struct tls_result result = {.dialer_secret = {1}, .listener_secret = {2}};
+    struct rig_memory memory;
+    uint32_t start = 0, bytes = 0;
+    cr_assert_eq(crypto_open(), 0);
+    rig_memory_init(&memory);
+    struct tls *dialer = tls_open_agreed(&result, true);
+    struct tls *listener = tls_open_agreed(&result, false);
+    tls_skip_to(dialer, (1 << 24) - 1, 0);
+    tls_skip_to(listener, 0, (1 << 24) - 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint8_t *plain = NULL;
+        size_t used = 0, made = 0;
+        memcpy(record + SECURE_HEAD, "hello", 5);
+        cr_assert_eq(tls_seal(dialer, record, 5, NULL, 0, &start, &bytes), 0);
+        cr_assert_eq(bytes, 27 + (i == 1 ? 27 : 0));
+        cr_assert_eq(
+            tls_read(listener, &memory.memory, record + start, bytes, &used, &plain, &made), 0);
+        cr_assert_arr_eq(plain, "hello", 5);
+    }
+    tls_close(dialer, NULL);
+    tls_close(listener, NULL);
+    rig_memory_fini(&memory);
 }
 
 Test(tls, noise_of_any_kind_is_bad) {
