@@ -137,8 +137,10 @@ Test(ledger, what_is_absent_waits_is_told_once_and_comes_back_on_arrival) {
     struct ledger_peer *woken[4];
     struct bitswap_want want = want_of(1, 5);
     want.send_dont_have = true;
+    cr_assert_eq(add(rig, 0, 9, -1), 0); /* slot 0, so that the want's slot is not */
     cr_assert_eq(ledger_add(&rig->ledger, rig->peers, &want, CLASS_NORMAL, 1), 0);
     cr_assert_eq(absent(rig, 0), LEDGER_TELL);
+    cr_assert(cancel(rig, 0, 9));
     cr_assert_eq(rig->peers->waiting, 1);
     ledger_rescan_begin(&rig->ledger);
     cr_assert_eq(ledger_rescan(&rig->ledger, woken, 4), 1);
