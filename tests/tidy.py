@@ -46,7 +46,7 @@ LIBRARIES = {
         "proto/libp2p/tls_hand.",
     ),
     "blake2": ("base/hash.",),
-    "xxhash": ("base/", "store/", "engine/swarm/ledger_index."),
+    "xxhash": ("base/", "store/", "engine/swarm/"),
     "zstd": ("store/",),
     "hwloc": ("engine/",),
     "seccomp": ("engine/",),
