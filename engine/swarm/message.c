@@ -51,7 +51,7 @@ struct stream *message_stream(struct peer *peer, uint32_t bytes) {
     for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
         uint32_t slot = (peer->reply_next + i) % PEER_REPLIES_MAX;
         struct stream *stream = peer->replies[slot];
-        if (stream && stream->total == 0 && stream->sent > 0 &&
+        if (stream && stream->total == 0 && stream->sent > 0 && !peer->js &&
             stream->sent + bytes > STREAM_SENT_MAX && stream != peer->message.stream) {
             retire(peer, slot);
             stream = NULL;

@@ -455,4 +455,7 @@ void peer_owed(struct peer *peer) {
     if (peer->state == PEER_OPEN && !write_owed(peer)) {
         counter_add(&peer->swarm->counters.no_output, 1);
     }
+    if (peer->state == PEER_OPEN && peer->finishing) {
+        stream_reap_finished(peer);
+    }
 }

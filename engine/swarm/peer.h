@@ -65,6 +65,7 @@ struct peer {
     uint32_t early_used, early_at, early_room;
     struct yamux yamux;
     struct stream *streams;
+    bool finishing; /* some are over but for a FIN of ours that is not written yet */
 
     /* budget of streams opened and identify served: a bucket each, filled at the tick */
     uint32_t opens_left, identifies_left;

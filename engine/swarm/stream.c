@@ -127,6 +127,16 @@ void stream_reap(struct stream *stream) {
     if (yamux_over(&stream->yamux)) {
         yamux_unlink(&stream->peer->yamux, &stream->yamux);
         stream_gone(stream);
+    } else if (stream->yamux.peer_done && stream->yamux.self_done) {
+        stream->peer->finishing = true; /* over once its FIN is written */
+    }
+}
+
+void stream_reap_finished(struct peer *peer) {
+    peer->finishing = false;
+    for (struct stream *stream = peer->streams, *next; stream; stream = next) {
+        next = stream->next;
+        stream_reap(stream);
     }
 }
 
@@ -443,7 +453,7 @@ void stream_data(struct stream *stream, const uint8_t *bytes, uint32_t count) {
     uint32_t used = 0;
     if (stream->role == STREAM_SELECT) {
         used = select_theirs(stream, bytes, count, &gone);
-    } else if (stream->selecting) {
+    } else if (stream->selecting && stream->role != STREAM_CLOSING) {
         used = select_ours(stream, bytes, count, &gone);
     }
     bytes += used;

@@ -77,8 +77,9 @@ void stream_gone(struct stream *stream);
 /* Resets it, or ends the connection where even that is too much. */
 void stream_reset(struct stream *stream);
 void stream_finish(struct stream *stream);
-/* Unlinks and frees those that are over. */
+/* Unlinks and frees it if it is over; else, once what it owes is written, reap_finished does. */
 void stream_reap(struct stream *stream);
+void stream_reap_finished(struct peer *peer);
 /* Frees the memory, without a word to yamux. */
 void stream_free(struct stream *stream);
 /* The protocol that a stream of ours proposes. */
