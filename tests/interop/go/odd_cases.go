@@ -144,7 +144,7 @@ func oddRefusedFirst(p *oddPeer) error {
 	if err != nil {
 		return err
 	}
-	unknown := []protocol.ID{"/nobody/speaks/this", "/nor/this/1.0.0", bitswap120}
+	unknown := []protocol.ID{"/nonexistent/1.0.0", "/nowhere/spoken/1.0.0", bitswap120}
 	chosen, err := multistream.SelectOneOf(unknown, s)
 	if err != nil {
 		return err
