@@ -7,6 +7,7 @@
 #include "build_info.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -110,17 +111,55 @@ static void body_give(struct arena *arena, void *memory, size_t bytes) {
     dallocx(memory, MALLOCX_TCACHE_NONE);
 }
 
-static int shared_flags(const struct arena *arena) {
-    return (int)MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE;
+/* libcrypto takes and gives thousands of small pieces a handshake: each thread keeps a cache of
+ * them, apart from the one for the general heap. It goes back when the thread ends; what other
+ * destructors of that thread still give back goes around it. */
+enum cache_state { CACHE_NEW, CACHE_OPEN, CACHE_NONE };
+static _Thread_local struct {
+    enum cache_state state;
+    unsigned index;
+} cache;
+static pthread_key_t cache_key;
+static pthread_once_t cache_once = PTHREAD_ONCE_INIT;
+static bool cache_keyed;
+
+static void cache_close(void *mark) {
+    (void)mark;
+    cache.state = CACHE_NONE;
+    (void)mallctl("tcache.destroy", NULL, NULL, &cache.index, sizeof cache.index);
+}
+
+static void cache_key_make(void) {
+    cache_keyed = pthread_key_create(&cache_key, cache_close) == 0;
+}
+
+static cold_path void cache_open(void) {
+    size_t length = sizeof cache.index;
+    cache.state = CACHE_NONE;
+    (void)pthread_once(&cache_once, cache_key_make);
+    if (cache_keyed && mallctl("tcache.create", &cache.index, &length, NULL, 0) == 0) {
+        if (pthread_setspecific(cache_key, &cache) == 0) { /* anything but NULL */
+            cache.state = CACHE_OPEN;
+        } else {
+            cache_close(NULL);
+        }
+    }
+}
+
+static int cache_flag(void) {
+    if (unlikely(cache.state == CACHE_NEW)) {
+        cache_open();
+    }
+    return cache.state == CACHE_OPEN ? (int)MALLOCX_TCACHE(cache.index) : MALLOCX_TCACHE_NONE;
 }
 static void *shared_take(struct arena *arena, size_t bytes) {
-    return mallocx(bytes, shared_flags(arena));
+    return mallocx(bytes, (int)MALLOCX_ARENA(arena->index) | cache_flag());
 }
 static void *shared_again(struct arena *arena, void *old, size_t bytes) {
-    return rallocx(old, bytes, shared_flags(arena));
+    return rallocx(old, bytes, (int)MALLOCX_ARENA(arena->index) | cache_flag());
 }
 static void shared_give(void *memory) {
-    dallocx(memory, MALLOCX_TCACHE_NONE);
+    dallocx(memory, cache_flag());
 }
 static size_t shared_size(void *memory) {
     return sallocx(memory, 0);

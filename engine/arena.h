@@ -24,9 +24,9 @@ void arena_close(struct arena *arena);
 void *arena_take(struct arena *arena, size_t bytes, size_t align);
 void arena_give(struct arena *arena, void *memory, size_t bytes);
 /* The same for an arena that every thread uses, and whose users do not say how much they give back
- * (libcrypto): a lock of jemalloc's and one atomic add instead of the owner's counter. again: as
- * realloc, old may be NULL; NULL leaves the old as it was. An arena is used in one of the two ways.
- * Thread: any. */
+ * (libcrypto): a cache of each thread, and one atomic add instead of the owner's counter. again: as
+ * realloc, old may be NULL; NULL leaves the old as it was. An arena is used in one of the two ways,
+ * and a shared one is never closed. Thread: any. */
 void *arena_shared_take(struct arena *arena, size_t bytes);
 void *arena_shared_again(struct arena *arena, void *old, size_t bytes);
 void arena_shared_give(struct arena *arena, void *memory);
