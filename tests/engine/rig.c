@@ -126,130 +126,131 @@ uint64_t rig_net_counter(struct rig *rig, const char *name) {
     return sum;
 }
 
-/* ---- a peer */
+/* ---- a caller */
 
-struct peer peer_open(struct rig *rig) {
-    struct peer peer = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .room = 1 << 16};
+struct caller caller_open(struct rig *rig) {
+    struct caller caller = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .room = 1 << 16};
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                   .sin_port = htons(rig->engine->listeners[0].address.port)};
-    cr_assert_eq(connect(peer.fd, (struct sockaddr *)&address, sizeof address), 0);
-    peer.bytes = malloc(peer.room);
-    return peer;
+    cr_assert_eq(connect(caller.fd, (struct sockaddr *)&address, sizeof address), 0);
+    caller.bytes = malloc(caller.room);
+    return caller;
 }
 
-void peer_close(struct peer *peer) {
-    close(peer->fd);
-    free(peer->bytes);
-    free(peer->body);
-    *peer = (struct peer){.fd = -1};
+void caller_close(struct caller *caller) {
+    close(caller->fd);
+    free(caller->bytes);
+    free(caller->body);
+    *caller = (struct caller){.fd = -1};
 }
 
-void peer_send(struct peer *peer, const void *bytes, size_t count) {
+void caller_send(struct caller *caller, const void *bytes, size_t count) {
     size_t sent = 0;
     while (sent < count) {
-        ssize_t n = send(peer->fd, (const uint8_t *)bytes + sent, count - sent, MSG_NOSIGNAL);
+        ssize_t n = send(caller->fd, (const uint8_t *)bytes + sent, count - sent, MSG_NOSIGNAL);
         cr_assert_gt(n, 0, "send: %s", strerror(errno));
         sent += (size_t)n;
     }
 }
 
-void peer_ask(struct peer *peer, const struct tlv_request *request, const struct key *key) {
+void caller_ask(struct caller *caller, const struct tlv_request *request, const struct key *key) {
     uint8_t frame[TLV_REQUEST_MAX];
-    peer_send(peer, frame, tlv_request_write(request, key, frame));
+    caller_send(caller, frame, tlv_request_write(request, key, frame));
 }
 
-void peer_put(struct peer *peer, uint32_t id, const struct block *block) {
+void caller_put(struct caller *caller, uint32_t id, const struct block *block) {
     struct tlv_request request = {.type = TLV_PUT,
                                   .id = id,
                                   .class = TLV_CLASS_DEFAULT,
                                   .codec = 0x55,
                                   .body_bytes = block->count};
-    peer_ask(peer, &request, &block->key);
-    peer_send(peer, block->bytes, block->count);
+    caller_ask(caller, &request, &block->key);
+    caller_send(caller, block->bytes, block->count);
 }
 
-void peer_get(struct peer *peer, uint32_t id, const struct key *key) {
+void caller_get(struct caller *caller, uint32_t id, const struct key *key) {
     struct tlv_request request = {.type = TLV_GET, .id = id, .class = TLV_CLASS_DEFAULT};
-    peer_ask(peer, &request, key);
+    caller_ask(caller, &request, key);
 }
 
-struct tlv_reply peer_hello(struct peer *peer, uint8_t class) {
+struct tlv_reply caller_hello(struct caller *caller, uint8_t class) {
     struct tlv_request request = {
         .type = TLV_HELLO, .id = 1, .class = class, .version = TLV_VERSION};
-    peer_ask(peer, &request, NULL);
-    return peer_expect(peer, TLV_WELCOME, 1);
+    caller_ask(caller, &request, NULL);
+    return caller_expect(caller, TLV_WELCOME, 1);
 }
 
 /* Returns: false at the connection's end. */
-static bool receive_more(struct peer *peer) {
-    struct pollfd waiting = {.fd = peer->fd, .events = POLLIN};
+static bool receive_more(struct caller *caller) {
+    struct pollfd waiting = {.fd = caller->fd, .events = POLLIN};
     cr_assert_eq(poll(&waiting, 1, (int)(PATIENCE_NS / NS_PER_MS)), 1, "no reply came");
-    if (peer->used == peer->room) {
-        peer->room *= 2;
-        peer->bytes = realloc(peer->bytes, peer->room);
+    if (caller->used == caller->room) {
+        caller->room *= 2;
+        caller->bytes = realloc(caller->bytes, caller->room);
     }
-    ssize_t n = recv(peer->fd, peer->bytes + peer->used, peer->room - peer->used, 0);
+    ssize_t n = recv(caller->fd, caller->bytes + caller->used, caller->room - caller->used, 0);
     if (n <= 0) {
         return false;
     }
-    peer->used += (size_t)n;
+    caller->used += (size_t)n;
     return true;
 }
 
-bool peer_try_reply(struct peer *peer, struct tlv_reply *ret_reply) {
+bool caller_try_reply(struct caller *caller, struct tlv_reply *ret_reply) {
     size_t used = 0;
     enum tlv_code code;
     int r;
-    while ((r = tlv_reply_read(peer->bytes, peer->used, ret_reply, &used, &code)) == TLV_SHORT) {
-        if (!receive_more(peer)) {
-            cr_assert_eq(peer->used, 0, "the connection ended inside a reply");
+    while ((r = tlv_reply_read(caller->bytes, caller->used, ret_reply, &used, &code)) ==
+           TLV_SHORT) {
+        if (!receive_more(caller)) {
+            cr_assert_eq(caller->used, 0, "the connection ended inside a reply");
             return false;
         }
     }
     cr_assert_eq(r, 0, "no reply: %s", tlv_code_text(code));
-    while (peer->used < used + ret_reply->body_bytes) {
-        cr_assert(receive_more(peer), "the connection ended inside a body");
+    while (caller->used < used + ret_reply->body_bytes) {
+        cr_assert(receive_more(caller), "the connection ended inside a body");
     }
-    peer->body_bytes = ret_reply->body_bytes;
-    peer->body = realloc(peer->body, peer->body_bytes + 1);
-    memcpy(peer->body, peer->bytes + used, peer->body_bytes);
-    used += peer->body_bytes;
-    memmove(peer->bytes, peer->bytes + used, peer->used - used);
-    peer->used -= used;
+    caller->body_bytes = ret_reply->body_bytes;
+    caller->body = realloc(caller->body, caller->body_bytes + 1);
+    memcpy(caller->body, caller->bytes + used, caller->body_bytes);
+    used += caller->body_bytes;
+    memmove(caller->bytes, caller->bytes + used, caller->used - used);
+    caller->used -= used;
     return true;
 }
 
-struct tlv_reply peer_reply(struct peer *peer) {
+struct tlv_reply caller_reply(struct caller *caller) {
     struct tlv_reply reply;
-    cr_assert(peer_try_reply(peer, &reply), "the connection ended");
+    cr_assert(caller_try_reply(caller, &reply), "the connection ended");
     return reply;
 }
 
-struct tlv_reply peer_expect(struct peer *peer, uint8_t type, uint32_t id) {
-    struct tlv_reply reply = peer_reply(peer);
+struct tlv_reply caller_expect(struct caller *caller, uint8_t type, uint32_t id) {
+    struct tlv_reply reply = caller_reply(caller);
     cr_assert_eq(reply.type, type, "type 0x%02x (%s), not 0x%02x", reply.type,
                  reply.type == TLV_FAULT ? reply.text : "", type);
     cr_assert_eq(reply.id, id, "id %u, not %u", reply.id, id);
     return reply;
 }
 
-void peer_expect_fault(struct peer *peer, uint32_t id, enum tlv_code code) {
-    struct tlv_reply reply = peer_expect(peer, TLV_FAULT, id);
+void caller_expect_fault(struct caller *caller, uint32_t id, enum tlv_code code) {
+    struct tlv_reply reply = caller_expect(caller, TLV_FAULT, id);
     cr_assert_eq(reply.code, code, "code %u (%s), not %u", reply.code, reply.text, code);
 }
 
-void peer_expect_value(struct peer *peer, uint32_t id, const struct block *block) {
-    struct tlv_reply reply = peer_expect(peer, TLV_VALUE, id);
+void caller_expect_value(struct caller *caller, uint32_t id, const struct block *block) {
+    struct tlv_reply reply = caller_expect(caller, TLV_VALUE, id);
     cr_assert_eq(reply.total, block->count);
     cr_assert_eq(reply.offset, 0);
-    cr_assert_eq(peer->body_bytes, block->count);
-    cr_assert(block->count == 0 || memcmp(peer->body, block->bytes, block->count) == 0);
+    cr_assert_eq(caller->body_bytes, block->count);
+    cr_assert(block->count == 0 || memcmp(caller->body, block->bytes, block->count) == 0);
 }
 
-void peer_expect_end(struct peer *peer) {
+void caller_expect_end(struct caller *caller) {
     struct tlv_reply reply;
-    cr_assert_not(peer_try_reply(peer, &reply), "a reply 0x%02x came", reply.type);
+    cr_assert_not(caller_try_reply(caller, &reply), "a reply 0x%02x came", reply.type);
 }
 
 /* ---- blocks */

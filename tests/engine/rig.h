@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* rig — a whole engine in a directory of its own, and peers that talk to it over loopback.
+/* rig — a whole engine in a directory of its own, and callers that talk to it over loopback.
  *
  * rig_open fills settings with small defaults (one core, port 0), lets the test change them, opens
  * the engine and runs it on a thread; rig_close drains it and returns what engine_run returned.
@@ -39,9 +39,9 @@ json_t *rig_ask(struct rig *rig, const char *command);
 /* The sum of a counter of all net tiles, by name. */
 uint64_t rig_net_counter(struct rig *rig, const char *name);
 
-/* ---- a peer */
+/* ---- a caller */
 
-struct peer {
+struct caller {
     int fd;
     uint8_t *bytes; /* received, not yet read */
     size_t used;
@@ -56,23 +56,23 @@ struct block {
     uint32_t count;
 };
 
-struct peer peer_open(struct rig *rig);
-void peer_close(struct peer *peer);
-void peer_send(struct peer *peer, const void *bytes, size_t count);
+struct caller caller_open(struct rig *rig);
+void caller_close(struct caller *caller);
+void caller_send(struct caller *caller, const void *bytes, size_t count);
 /* A request without or with a body. */
-void peer_ask(struct peer *peer, const struct tlv_request *request, const struct key *key);
-void peer_put(struct peer *peer, uint32_t id, const struct block *block);
-void peer_get(struct peer *peer, uint32_t id, const struct key *key);
+void caller_ask(struct caller *caller, const struct tlv_request *request, const struct key *key);
+void caller_put(struct caller *caller, uint32_t id, const struct block *block);
+void caller_get(struct caller *caller, uint32_t id, const struct key *key);
 /* HELLO of a class and its WELCOME. */
-struct tlv_reply peer_hello(struct peer *peer, uint8_t class);
+struct tlv_reply caller_hello(struct caller *caller, uint8_t class);
 /* Returns: false when the server has ended the connection instead. */
-bool peer_try_reply(struct peer *peer, struct tlv_reply *ret_reply);
-struct tlv_reply peer_reply(struct peer *peer);
+bool caller_try_reply(struct caller *caller, struct tlv_reply *ret_reply);
+struct tlv_reply caller_reply(struct caller *caller);
 /* The next reply, which must be this. */
-struct tlv_reply peer_expect(struct peer *peer, uint8_t type, uint32_t id);
-void peer_expect_fault(struct peer *peer, uint32_t id, enum tlv_code code);
-void peer_expect_value(struct peer *peer, uint32_t id, const struct block *block);
-void peer_expect_end(struct peer *peer);
+struct tlv_reply caller_expect(struct caller *caller, uint8_t type, uint32_t id);
+void caller_expect_fault(struct caller *caller, uint32_t id, enum tlv_code code);
+void caller_expect_value(struct caller *caller, uint32_t id, const struct block *block);
+void caller_expect_end(struct caller *caller);
 
 /* Its bytes follow from the seed. */
 struct block block_make(uint32_t seed, uint32_t count);

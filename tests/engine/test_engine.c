@@ -38,14 +38,14 @@ static void has(const json_t *object, const char *const names[], size_t count, c
     } while (0)
 
 /* One heavy request, one light one. */
-static void some_traffic(struct peer *peer) {
+static void some_traffic(struct caller *caller) {
     struct block block = block_make(1, 100);
-    (void)peer_hello(peer, CLASS_HIGH);
-    peer_put(peer, 2, &block);
-    (void)peer_expect(peer, TLV_DONE, 2);
+    (void)caller_hello(caller, CLASS_HIGH);
+    caller_put(caller, 2, &block);
+    (void)caller_expect(caller, TLV_DONE, 2);
     for (uint32_t i = 0; i < 5; i++) {
-        peer_get(peer, 3, &block.key);
-        peer_expect_value(peer, 3, &block);
+        caller_get(caller, 3, &block.key);
+        caller_expect_value(caller, 3, &block);
     }
     block_free(&block);
 }
@@ -60,8 +60,8 @@ static json_int_t number(const json_t *object, const char *name) {
 
 Test(engine, stat_has_every_documented_name) {
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    some_traffic(&peer);
+    struct caller caller = caller_open(&rig);
+    some_traffic(&caller);
     json_t *stat = rig_ask(&rig, "stat");
     HAS(stat, "stat", "version", "build", "pid", "uptime_s", "state", "store", "cores", "rings",
         "classes", "paths", "batches", "memory");
@@ -102,24 +102,24 @@ Test(engine, stat_has_every_documented_name) {
         "closed_cost", "closed_age");
     HAS(json_object_get(stat, "memory"), "memory", "rss_bytes", "frames_bytes");
     json_decref(stat);
-    peer_close(&peer);
+    caller_close(&caller);
     cr_assert_eq(rig_close(&rig), 0);
 }
 
 /* The promise of the sealed allocator: what tiles do takes nothing from the general heap. */
 Test(engine, tiles_take_nothing_from_the_heap) {
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    some_traffic(&peer);
+    struct caller caller = caller_open(&rig);
+    some_traffic(&caller);
     struct block block = block_make(2, 50000);
     for (uint32_t i = 0; i < 50; i++) {
-        peer_put(&peer, i, &block);
-        (void)peer_expect(&peer, TLV_DONE, i);
-        peer_get(&peer, i, &block.key);
-        peer_expect_value(&peer, i, &block);
+        caller_put(&caller, i, &block);
+        (void)caller_expect(&caller, TLV_DONE, i);
+        caller_get(&caller, i, &block.key);
+        caller_expect_value(&caller, i, &block);
         struct tlv_request remove = {.type = TLV_DELETE, .id = i, .class = TLV_CLASS_DEFAULT};
-        peer_ask(&peer, &remove, &block.key);
-        (void)peer_expect(&peer, TLV_DONE, i);
+        caller_ask(&caller, &remove, &block.key);
+        (void)caller_expect(&caller, TLV_DONE, i);
     }
     uint64_t give_up = clock_ns() + PATIENCE_NS;
     uint64_t turns = 0;
@@ -133,7 +133,7 @@ Test(engine, tiles_take_nothing_from_the_heap) {
     } while (turns < 1 && clock_ns() < give_up);
     json_decref(stat);
     block_free(&block);
-    peer_close(&peer);
+    caller_close(&caller);
     cr_assert_eq(rig_close(&rig), 0);
 }
 
@@ -181,11 +181,11 @@ Test(engine, why_shows_the_way_of_a_light_and_of_a_heavy_request) {
     static const char *const heavy[] = {"net 0",  "class ring", "sched 0",
                                         "work 0", "done ring",  "net 0"};
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    some_traffic(&peer);
+    struct caller caller = caller_open(&rig);
+    some_traffic(&caller);
     struct block block = block_make(5, 100);
-    peer_put(&peer, 9, &block); /* the last heavy one */
-    (void)peer_expect(&peer, TLV_DONE, 9);
+    caller_put(&caller, 9, &block); /* the last heavy one */
+    (void)caller_expect(&caller, TLV_DONE, 9);
     json_t *why = rig_ask(&rig, "why");
     HAS(why, "why", "last_light", "last_heavy", "limits", "limiting");
     check_trace(json_object_get(why, "last_light"), "get", light, array_count(light));
@@ -198,7 +198,7 @@ Test(engine, why_shows_the_way_of_a_light_and_of_a_heavy_request) {
     cr_assert_gt(strlen(json_string_value(json_object_get(why, "limiting"))), 5);
     json_decref(why);
     block_free(&block);
-    peer_close(&peer);
+    caller_close(&caller);
     cr_assert_eq(rig_close(&rig), 0);
 }
 
@@ -285,14 +285,14 @@ Test(engine, admin_drops_whoever_is_silent_and_serves_the_next) {
 
 Test(engine, drain_over_the_admin_socket_ends_with_zero) {
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    some_traffic(&peer);
+    struct caller caller = caller_open(&rig);
+    some_traffic(&caller);
     json_t *reply = rig_ask(&rig, "drain");
     cr_assert(json_is_true(json_object_get(reply, "draining")));
     json_decref(reply);
-    peer_expect_end(&peer); /* quiet connections are ended */
+    caller_expect_end(&caller); /* quiet connections are ended */
     cr_assert_eq(rig_wait(&rig), 0);
-    peer_close(&peer);
+    caller_close(&caller);
 }
 
 /* ---- signals; each test is a process of its own */
@@ -300,23 +300,23 @@ Test(engine, drain_over_the_admin_socket_ends_with_zero) {
 Test(engine, sigterm_drains_and_answers_what_came) {
     enum { ASKED = 100 };
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    (void)peer_hello(&peer, CLASS_NORMAL);
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_NORMAL);
     struct block block = block_make(1, 100000);
     for (uint32_t i = 0; i < ASKED; i++) {
-        peer_put(&peer, i, &block);
+        caller_put(&caller, i, &block);
     }
-    (void)peer_reply(&peer); /* they are under way */
+    (void)caller_reply(&caller); /* they are under way */
     cr_assert_eq(kill(getpid(), SIGTERM), 0);
     uint32_t answered = 1;
     struct tlv_reply reply;
-    while (peer_try_reply(&peer, &reply)) {
+    while (caller_try_reply(&caller, &reply)) {
         cr_assert_eq(reply.type, TLV_DONE);
         answered++;
     }
     cr_assert_eq(rig_wait(&rig), 0);
     cr_assert_gt(answered, 1);
-    peer_close(&peer);
+    caller_close(&caller);
     block_free(&block);
 }
 
@@ -330,14 +330,14 @@ Test(engine, two_signals_in_one_read_are_two) {
 Test(engine, what_was_acknowledged_is_there_after_a_restart) {
     enum { BLOCKS = 30 };
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
+    struct caller caller = caller_open(&rig);
     struct block blocks[BLOCKS];
     for (uint32_t i = 0; i < BLOCKS; i++) {
         blocks[i] = block_make(i, 1000 * i + 1);
-        peer_put(&peer, i, &blocks[i]);
-        (void)peer_expect(&peer, TLV_DONE, i);
+        caller_put(&caller, i, &blocks[i]);
+        (void)caller_expect(&caller, TLV_DONE, i);
     }
-    peer_close(&peer);
+    caller_close(&caller);
     control_drain(rig.engine);
     cr_assert_eq(pthread_join(rig.thread, NULL), 0);
     cr_assert_eq(rig.result, 0);
@@ -346,13 +346,13 @@ Test(engine, what_was_acknowledged_is_there_after_a_restart) {
     rig_run(&rig);
     cr_assert(rig.engine->report.clean);
     cr_assert_eq(rig.engine->report.blocks, BLOCKS);
-    peer = peer_open(&rig);
+    caller = caller_open(&rig);
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        peer_get(&peer, i, &blocks[i].key);
-        peer_expect_value(&peer, i, &blocks[i]);
+        caller_get(&caller, i, &blocks[i].key);
+        caller_expect_value(&caller, i, &blocks[i]);
         block_free(&blocks[i]);
     }
-    peer_close(&peer);
+    caller_close(&caller);
     cr_assert_eq(rig_close(&rig), 0);
 }
 
@@ -403,8 +403,8 @@ Test(engine, reload_without_a_configuration_says_so) {
 Test(engine, reload_reaches_the_net_tiles) {
     rig.hooks.reload = read_again;
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    (void)peer_hello(&peer, CLASS_NORMAL);
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_NORMAL);
     for (int i = 0; i < 3; i++) { /* more than the two copies that take turns */
         next_settings = rig.settings;
         next_settings.sched_quantum_ns = (uint64_t)(100 + i) * NS_PER_US;
@@ -416,8 +416,8 @@ Test(engine, reload_reaches_the_net_tiles) {
     }
     next_settings.net_idle_timeout_ns = 200 * NS_PER_MS;
     cr_assert_eq(kill(getpid(), SIGHUP), 0);
-    peer_expect_end(&peer); /* what was for ever idle before is now too long */
-    peer_close(&peer);
+    caller_expect_end(&caller); /* what was for ever idle before is now too long */
+    caller_close(&caller);
     cr_assert_eq(rig_close(&rig), 0);
 }
 
@@ -429,23 +429,23 @@ static void serves_on(const char *net, const char *work, const char *sched) {
     (void)snprintf(rig.settings.cores_sched, sizeof rig.settings.cores_sched, "%s", sched);
     rig.settings.sched_shed = false; /* more cores than CPUs: delays say nothing of overload */
     rig_run(&rig);
-    struct peer peers[6];
-    for (uint32_t i = 0; i < array_count(peers); i++) { /* spread over the net cores */
-        peers[i] = peer_open(&rig);
-        (void)peer_hello(&peers[i], (uint8_t)(i % CLASS_COUNT));
+    struct caller callers[6];
+    for (uint32_t i = 0; i < array_count(callers); i++) { /* spread over the net cores */
+        callers[i] = caller_open(&rig);
+        (void)caller_hello(&callers[i], (uint8_t)(i % CLASS_COUNT));
     }
     for (uint32_t i = 0; i < 60; i++) {
         struct block block = block_make(i, 500 * i);
-        peer_put(&peers[i % 6], i, &block);
-        (void)peer_expect(&peers[i % 6], TLV_DONE, i);
+        caller_put(&callers[i % 6], i, &block);
+        (void)caller_expect(&callers[i % 6], TLV_DONE, i);
         for (uint32_t again = 0; again < 3; again++) { /* by another one */
-            peer_get(&peers[(i + again) % 6], i, &block.key);
-            peer_expect_value(&peers[(i + again) % 6], i, &block);
+            caller_get(&callers[(i + again) % 6], i, &block.key);
+            caller_expect_value(&callers[(i + again) % 6], i, &block);
         }
         block_free(&block);
     }
-    for (uint32_t i = 0; i < array_count(peers); i++) {
-        peer_close(&peers[i]);
+    for (uint32_t i = 0; i < array_count(callers); i++) {
+        caller_close(&callers[i]);
     }
     cr_assert_eq(rig_close(&rig), 0);
 }
@@ -507,9 +507,10 @@ Test(engine, whoever_connects_while_it_opens_is_answered) {
     rig_run(&rig);
     cr_assert_eq(pthread_join(storm.thread, NULL), 0);
     for (size_t i = 0; i < array_count(storm.fds); i++) {
-        struct peer peer = {.fd = storm.fds[i], .bytes = malloc(1 << 16), .room = 1 << 16};
-        (void)peer_hello(&peer, CLASS_NORMAL); /* its WELCOME comes, or the test's patience ends */
-        peer_close(&peer);
+        struct caller caller = {.fd = storm.fds[i], .bytes = malloc(1 << 16), .room = 1 << 16};
+        (void)caller_hello(&caller,
+                           CLASS_NORMAL); /* its WELCOME comes, or the test's patience ends */
+        caller_close(&caller);
     }
     cr_assert_eq(rig_close(&rig), 0);
 }

@@ -30,17 +30,17 @@ static struct tlv_request request_of(uint8_t type, uint32_t id) {
     return (struct tlv_request){.type = type, .id = id, .class = TLV_CLASS_DEFAULT};
 }
 
-static void store(struct peer *peer, uint32_t id, const struct block *block) {
-    peer_put(peer, id, block);
-    (void)peer_expect(peer, TLV_DONE, id);
+static void store(struct caller *caller, uint32_t id, const struct block *block) {
+    caller_put(caller, id, block);
+    (void)caller_expect(caller, TLV_DONE, id);
 }
 
 /* In memory from here on: reads answer light. */
-static void warm(struct peer *peer, const struct block *block) {
-    store(peer, 1, block);
+static void warm(struct caller *caller, const struct block *block) {
+    store(caller, 1, block);
     for (int i = 0; i < 3; i++) {
-        peer_get(peer, 2, &block->key);
-        peer_expect_value(peer, 2, block);
+        caller_get(caller, 2, &block->key);
+        caller_expect_value(caller, 2, block);
     }
 }
 
@@ -97,35 +97,35 @@ static void fill_split(struct stream *stream, const struct block *put, const str
 }
 
 /* Replies may come in any order; each request has exactly one, and the right one. */
-static void expect_split(struct peer *peer, const struct block *stored) {
+static void expect_split(struct caller *caller, const struct block *stored) {
     static const uint8_t types[SPLIT_LAST] = {0,         TLV_PONG, TLV_DONE,     TLV_VALUE,
                                               TLV_HAVES, TLV_DONE, TLV_NOT_FOUND};
     uint32_t seen = 0;
     for (int i = SPLIT_PING; i < SPLIT_LAST; i++) {
-        struct tlv_reply reply = peer_reply(peer);
+        struct tlv_reply reply = caller_reply(caller);
         cr_assert(reply.id >= SPLIT_PING && reply.id < SPLIT_LAST, "id %u", reply.id);
         cr_assert_eq(seen & 1u << reply.id, 0, "id %u twice", reply.id);
         seen |= 1u << reply.id;
         cr_assert_eq(reply.type, types[reply.id], "id %u: 0x%02x %s", reply.id, reply.type,
                      reply.type == TLV_FAULT ? reply.text : "");
         if (reply.id == SPLIT_GET) {
-            cr_assert_eq(memcmp(peer->body, stored->bytes, stored->count), 0);
+            cr_assert_eq(memcmp(caller->body, stored->bytes, stored->count), 0);
         } else if (reply.id == SPLIT_HAVE) {
-            cr_assert_eq(peer->body_bytes, 2);
-            cr_assert_eq(peer->body[0], 1);
-            cr_assert_eq(peer->body[1], 0);
+            cr_assert_eq(caller->body_bytes, 2);
+            cr_assert_eq(caller->body[0], 1);
+            cr_assert_eq(caller->body[1], 0);
         }
     }
 }
 
 /* Waits until the server has read what was sent so far, so that the cut is really one. */
-static void until_read(struct peer *peer) {
+static void until_read(struct caller *caller) {
     uint64_t give_up = clock_ns() + PATIENCE_NS;
     int left = 1;
     while (left > 0) {
         /* TIOCOUTQ: bytes the other side has not acknowledged; then its queue is asked by PING of
          * nobody: on loopback acknowledged bytes are in the other socket at once. */
-        cr_assert_eq(ioctl(peer->fd, TIOCOUTQ, &left), 0);
+        cr_assert_eq(ioctl(caller->fd, TIOCOUTQ, &left), 0);
         cr_assert_lt(clock_ns(), give_up);
     }
 }
@@ -135,21 +135,21 @@ Test(net, a_stream_cut_at_every_byte_gets_the_same_replies) {
     rig_run(&rig);
     struct block put = block_make(1, 40), stored = block_make(2, 60), empty = block_make(3, 0),
                  absent = block_make(4, 10);
-    struct peer peer = peer_open(&rig);
-    (void)peer_hello(&peer, CLASS_CRITICAL);
-    warm(&peer, &stored);
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_CRITICAL);
+    warm(&caller, &stored);
     fill_split(&stream, &put, &stored, &empty, &absent);
     for (size_t cut = 1; cut < stream.used; cut++) {
-        peer_send(&peer, stream.bytes, cut);
-        until_read(&peer);
-        peer_send(&peer, stream.bytes + cut, stream.used - cut);
-        expect_split(&peer, &stored);
+        caller_send(&caller, stream.bytes, cut);
+        until_read(&caller);
+        caller_send(&caller, stream.bytes + cut, stream.used - cut);
+        expect_split(&caller, &stored);
     }
     for (size_t at = 0; at < stream.used; at++) { /* and at all of them at once */
-        peer_send(&peer, stream.bytes + at, 1);
+        caller_send(&caller, stream.bytes + at, 1);
     }
-    expect_split(&peer, &stored);
-    peer_close(&peer);
+    expect_split(&caller, &stored);
+    caller_close(&caller);
 }
 
 /* The first frames come without HELLO, by one-shot receives: cuts there meet other code. */
@@ -158,17 +158,17 @@ Test(net, a_new_connection_may_be_cut_anywhere_too) {
     rig_run(&rig);
     struct block put = block_make(1, 40), stored = block_make(2, 60), empty = block_make(3, 0),
                  absent = block_make(4, 10);
-    struct peer first = peer_open(&rig);
+    struct caller first = caller_open(&rig);
     warm(&first, &stored);
-    peer_close(&first);
+    caller_close(&first);
     fill_split(&stream, &put, &stored, &empty, &absent);
     for (size_t cut = 1; cut < stream.used; cut += 3) {
-        struct peer peer = peer_open(&rig);
-        peer_send(&peer, stream.bytes, cut);
-        until_read(&peer);
-        peer_send(&peer, stream.bytes + cut, stream.used - cut);
-        expect_split(&peer, &stored);
-        peer_close(&peer);
+        struct caller caller = caller_open(&rig);
+        caller_send(&caller, stream.bytes, cut);
+        until_read(&caller);
+        caller_send(&caller, stream.bytes + cut, stream.used - cut);
+        expect_split(&caller, &stored);
+        caller_close(&caller);
     }
 }
 
@@ -177,14 +177,14 @@ Test(net, a_half_closed_client_still_gets_its_replies) {
     rig_run(&rig);
     struct block put = block_make(1, 40), stored = block_make(2, 60), empty = block_make(3, 0),
                  absent = block_make(4, 10);
-    struct peer peer = peer_open(&rig);
-    warm(&peer, &stored);
+    struct caller caller = caller_open(&rig);
+    warm(&caller, &stored);
     fill_split(&stream, &put, &stored, &empty, &absent);
-    peer_send(&peer, stream.bytes, stream.used);
-    cr_assert_eq(shutdown(peer.fd, SHUT_WR), 0);
-    expect_split(&peer, &stored);
-    peer_expect_end(&peer);
-    peer_close(&peer);
+    caller_send(&caller, stream.bytes, stream.used);
+    cr_assert_eq(shutdown(caller.fd, SHUT_WR), 0);
+    expect_split(&caller, &stored);
+    caller_expect_end(&caller);
+    caller_close(&caller);
     until_counter("end_peer", 1);
 }
 
@@ -192,12 +192,12 @@ Test(net, a_client_that_leaves_inside_a_body_leaves_nothing_behind) {
     rig_run(&rig);
     struct block block = block_make(1, 100000);
     for (uint32_t i = 0; i < 20; i++) {
-        struct peer peer = peer_open(&rig);
+        struct caller caller = caller_open(&rig);
         struct tlv_request put = request_of(TLV_PUT, i);
         put.body_bytes = block.count;
-        peer_ask(&peer, &put, &block.key);
-        peer_send(&peer, block.bytes, 5000 * i);
-        peer_close(&peer);
+        caller_ask(&caller, &put, &block.key);
+        caller_send(&caller, block.bytes, 5000 * i);
+        caller_close(&caller);
     }
     until_counter("closes", 20);
     cr_assert_eq(rig_net_counter(&rig, "connections"), 0);
@@ -211,19 +211,19 @@ Test(net, a_client_that_leaves_inside_a_body_leaves_nothing_behind) {
 Test(net, a_slow_upload_is_neither_shed_nor_expired) {
     rig_run(&rig);
     struct block block = block_make(1, 3000);
-    struct peer peer = peer_open(&rig);
-    (void)peer_hello(&peer, CLASS_CRITICAL); /* shed from 20 ms on */
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_CRITICAL); /* shed from 20 ms on */
     for (uint32_t i = 0; i < 10; i++) {
         struct tlv_request put = request_of(TLV_PUT, i);
         put.body_bytes = block.count;
         put.deadline_ms = i % 2 ? 60 : 0;
-        peer_ask(&peer, &put, &block.key);
+        caller_ask(&caller, &put, &block.key);
         (void)poll(NULL, 0, 80);
-        peer_send(&peer, block.bytes, block.count);
-        (void)peer_expect(&peer, TLV_DONE, i);
+        caller_send(&caller, block.bytes, block.count);
+        (void)caller_expect(&caller, TLV_DONE, i);
     }
     block_free(&block);
-    peer_close(&peer);
+    caller_close(&caller);
 }
 
 /* ---- limits */
@@ -232,8 +232,8 @@ Test(net, requests_beyond_the_credits_are_busy_and_the_others_are_answered) {
     enum { ASKED = 200 };
     rig.settings.net_credits = 8;
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    cr_assert_eq(peer_hello(&peer, CLASS_CRITICAL).credits, 8);
+    struct caller caller = caller_open(&rig);
+    cr_assert_eq(caller_hello(&caller, CLASS_CRITICAL).credits, 8);
     static struct stream stream;
     struct block block = block_make(1, 20);
     for (uint32_t i = 0; i < ASKED; i++) { /* heavy: they stay unanswered while more are read */
@@ -242,10 +242,10 @@ Test(net, requests_beyond_the_credits_are_busy_and_the_others_are_answered) {
         add_request(&stream, &request, &block.key);
         add_bytes(&stream, block.bytes, block.count);
     }
-    peer_send(&peer, stream.bytes, stream.used);
+    caller_send(&caller, stream.bytes, stream.used);
     uint32_t done = 0, busy = 0;
     for (uint32_t i = 0; i < ASKED; i++) {
-        struct tlv_reply reply = peer_reply(&peer);
+        struct tlv_reply reply = caller_reply(&caller);
         done += reply.type == TLV_DONE;
         busy += reply.type == TLV_BUSY;
         if (reply.type == TLV_BUSY) {
@@ -257,22 +257,22 @@ Test(net, requests_beyond_the_credits_are_busy_and_the_others_are_answered) {
     cr_assert_geq(done, 8);
     cr_assert_gt(busy, 0);
     cr_assert_eq(rig_net_counter(&rig, "over_credits"), busy);
-    store(&peer, 7, &block); /* and then there are credits again */
-    peer_close(&peer);
+    store(&caller, 7, &block); /* and then there are credits again */
+    caller_close(&caller);
 }
 
 Test(net, a_request_may_lower_its_class_and_not_raise_it) {
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    (void)peer_hello(&peer, CLASS_NORMAL);
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_NORMAL);
     struct block block = block_make(1, 100);
-    warm(&peer, &block);
+    warm(&caller, &block);
     struct tlv_request get = request_of(TLV_GET, 5);
     static const uint8_t asked[] = {CLASS_LOW, CLASS_CRITICAL, CLASS_NORMAL, TLV_CLASS_DEFAULT};
     for (size_t i = 0; i < array_count(asked); i++) {
         get.class = asked[i];
-        peer_ask(&peer, &get, &block.key);
-        peer_expect_value(&peer, 5, &block);
+        caller_ask(&caller, &get, &block.key);
+        caller_expect_value(&caller, 5, &block);
     }
     json_t *stat = rig_ask(&rig, "stat");
     json_t *class;
@@ -289,31 +289,31 @@ Test(net, a_request_may_lower_its_class_and_not_raise_it) {
         }
     }
     json_decref(stat);
-    peer_close(&peer);
+    caller_close(&caller);
 }
 
 Test(net, more_connections_than_the_limit_are_turned_away_in_words) {
     rig.settings.net_connections_max = 10;
     rig_run(&rig);
-    struct peer peers[10];
-    for (uint32_t i = 0; i < array_count(peers); i++) {
-        peers[i] = peer_open(&rig);
-        (void)peer_hello(&peers[i], CLASS_NORMAL);
+    struct caller callers[10];
+    for (uint32_t i = 0; i < array_count(callers); i++) {
+        callers[i] = caller_open(&rig);
+        (void)caller_hello(&callers[i], CLASS_NORMAL);
     }
     for (uint32_t i = 0; i < 5; i++) {
-        struct peer more = peer_open(&rig);
-        peer_expect_fault(&more, 0, TLV_CODE_TOO_MANY_CONNECTIONS);
-        peer_expect_end(&more);
-        peer_close(&more);
+        struct caller more = caller_open(&rig);
+        caller_expect_fault(&more, 0, TLV_CODE_TOO_MANY_CONNECTIONS);
+        caller_expect_end(&more);
+        caller_close(&more);
     }
     cr_assert_eq(rig_net_counter(&rig, "refused_connections"), 5);
-    peer_close(&peers[0]);
+    caller_close(&callers[0]);
     until_counter("closes", 1);
-    struct peer again = peer_open(&rig); /* a place is free again */
-    (void)peer_hello(&again, CLASS_NORMAL);
-    peer_close(&again);
-    for (uint32_t i = 1; i < array_count(peers); i++) {
-        peer_close(&peers[i]);
+    struct caller again = caller_open(&rig); /* a place is free again */
+    (void)caller_hello(&again, CLASS_NORMAL);
+    caller_close(&again);
+    for (uint32_t i = 1; i < array_count(callers); i++) {
+        caller_close(&callers[i]);
     }
 }
 
@@ -322,24 +322,24 @@ Test(net, bodies_beyond_upload_memory_are_busy) {
     rig.settings.net_body_bytes_max = 8 * MiB; /* 1 MiB for each class, 4 MiB for whoever comes */
     rig_run(&rig);
     struct block block = block_make(1, 2 * MiB);
-    struct peer holders[2], peer = peer_open(&rig);
+    struct caller holders[2], caller = caller_open(&rig);
     for (uint32_t i = 0; i < 2; i++) { /* announced, not sent: their memory is taken */
-        holders[i] = peer_open(&rig);
+        holders[i] = caller_open(&rig);
         struct tlv_request put = request_of(TLV_PUT, 1);
         put.body_bytes = block.count;
-        peer_ask(&holders[i], &put, &block.key);
+        caller_ask(&holders[i], &put, &block.key);
     }
     until_counter("requests", 2);
-    peer_put(&peer, 9, &block);
-    (void)peer_expect(&peer, TLV_BUSY, 9);
+    caller_put(&caller, 9, &block);
+    (void)caller_expect(&caller, TLV_BUSY, 9);
     cr_assert_eq(rig_net_counter(&rig, "no_body_memory"), 1);
     for (uint32_t i = 0; i < 2; i++) {
-        peer_close(&holders[i]);
+        caller_close(&holders[i]);
     }
     until_counter("closes", 2);
-    store(&peer, 10, &block);
+    store(&caller, 10, &block);
     block_free(&block);
-    peer_close(&peer);
+    caller_close(&caller);
 }
 
 /* Who takes no replies costs at most net.output_max, is cut off, and slows nobody. */
@@ -348,12 +348,12 @@ Test(net, a_slow_reader_is_bounded_and_cut_off) {
     rig.settings.net_stall_timeout_ns = 500 * NS_PER_MS;
     rig_run(&rig);
     struct block block = block_make(1, 100000);
-    struct peer other = peer_open(&rig);
+    struct caller other = caller_open(&rig);
     warm(&other, &block);
-    struct peer slow = peer_open(&rig);
+    struct caller slow = caller_open(&rig);
     int small = 4096;
     (void)setsockopt(slow.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    (void)peer_hello(&slow, CLASS_CRITICAL);
+    (void)caller_hello(&slow, CLASS_CRITICAL);
     uint32_t asked = 0;
     uint64_t give_up = clock_ns() + PATIENCE_NS;
     uint8_t frame[TLV_REQUEST_MAX];
@@ -367,8 +367,8 @@ Test(net, a_slow_reader_is_bounded_and_cut_off) {
         ended = n < 0 && errno != EAGAIN;
         const struct net *net = rig.engine->cores[0].net;
         cr_assert_leq(pool_used(&net->outs.leased), 16, "256 KiB are three blocks");
-        peer_get(&other, 4, &block.key);
-        peer_expect_value(&other, 4, &block); /* the others are served meanwhile */
+        caller_get(&other, 4, &block.key);
+        caller_expect_value(&other, 4, &block); /* the others are served meanwhile */
         cr_assert_lt(clock_ns(), give_up, "it was never cut off");
         if (n > 0 && n < (ssize_t)bytes) {
             break; /* half a request fits: no more may be sent without breaking the stream */
@@ -377,52 +377,52 @@ Test(net, a_slow_reader_is_bounded_and_cut_off) {
     until_counter("stalled_closes", 1);
     until_counter("closes", 1);
     cr_assert_gt(asked, 4);
-    peer_get(&other, 5, &block.key);
-    peer_expect_value(&other, 5, &block);
-    peer_close(&slow);
-    peer_close(&other);
+    caller_get(&other, 5, &block.key);
+    caller_expect_value(&other, 5, &block);
+    caller_close(&slow);
+    caller_close(&other);
     block_free(&block);
 }
 
 Test(net, an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not) {
     rig.settings.net_idle_timeout_ns = 300 * NS_PER_MS;
     rig_run(&rig);
-    struct peer idle = peer_open(&rig), busy = peer_open(&rig);
+    struct caller idle = caller_open(&rig), busy = caller_open(&rig);
     struct pollfd end = {.fd = idle.fd, .events = POLLIN};
     uint64_t give_up = clock_ns() + PATIENCE_NS;
     struct tlv_request ping = request_of(TLV_PING, 2);
     while (poll(&end, 1, 50) == 0) {
-        peer_ask(&busy, &ping, NULL);
-        (void)peer_expect(&busy, TLV_PONG, 2);
+        caller_ask(&busy, &ping, NULL);
+        (void)caller_expect(&busy, TLV_PONG, 2);
         cr_assert_lt(clock_ns(), give_up);
     }
-    peer_expect_end(&idle);
+    caller_expect_end(&idle);
     cr_assert_eq(rig_net_counter(&rig, "idle_closes"), 1);
-    peer_close(&idle);
-    peer_close(&busy);
+    caller_close(&idle);
+    caller_close(&busy);
 }
 
 /* Expired jobs are dropped before work is spent: the queue in front makes them late. */
 Test(net, a_request_past_its_deadline_is_expired) {
     enum { AHEAD = 60, LATE = 30 };
     rig_run(&rig);
-    struct peer peer = peer_open(&rig);
-    (void)peer_hello(&peer, CLASS_CRITICAL);
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_CRITICAL);
     struct block block = block_make(1, MiB);
     for (uint32_t i = 0; i < AHEAD; i++) { /* a millisecond of hashing each */
         struct tlv_request verify = request_of(TLV_PUT, 1000 + i);
         verify.body_bytes = block.count;
-        peer_ask(&peer, &verify, &block.key);
-        peer_send(&peer, block.bytes, block.count);
+        caller_ask(&caller, &verify, &block.key);
+        caller_send(&caller, block.bytes, block.count);
         for (uint32_t late = 0; i == AHEAD - 1 && late < LATE; late++) {
             struct tlv_request remove = request_of(TLV_DELETE, late);
             remove.deadline_ms = 1;
-            peer_ask(&peer, &remove, &block.key);
+            caller_ask(&caller, &remove, &block.key);
         }
     }
     uint32_t expired = 0, answered = 0;
     for (uint32_t i = 0; i < AHEAD + LATE; i++) {
-        struct tlv_reply reply = peer_reply(&peer);
+        struct tlv_reply reply = caller_reply(&caller);
         answered++;
         if (reply.type == TLV_FAULT && reply.id < LATE) {
             cr_assert_eq(reply.code, TLV_CODE_EXPIRED, "%s", reply.text);
@@ -432,7 +432,7 @@ Test(net, a_request_past_its_deadline_is_expired) {
     cr_assert_eq(answered, AHEAD + LATE, "each has a reply, expired or not");
     cr_log_info("%u of %u expired", expired, LATE);
     block_free(&block);
-    peer_close(&peer);
+    caller_close(&caller);
 }
 
 /* ---- many */
@@ -440,23 +440,23 @@ Test(net, a_request_past_its_deadline_is_expired) {
 Test(net, connections_come_and_go_without_leaving_anything) {
     rig_run(&rig);
     struct block block = block_make(1, 3000);
-    struct peer first = peer_open(&rig);
+    struct caller first = caller_open(&rig);
     warm(&first, &block);
     for (uint32_t round = 0; round < 300; round++) {
-        struct peer peer = peer_open(&rig);
-        peer_get(&peer, round, &block.key);
+        struct caller caller = caller_open(&rig);
+        caller_get(&caller, round, &block.key);
         if (round % 3 == 0) {
-            peer_expect_value(&peer, round, &block);
+            caller_expect_value(&caller, round, &block);
         } else if (round % 3 == 1) {
             struct linger hard = {.l_onoff = 1};
-            (void)setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+            (void)setsockopt(caller.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
         }
-        peer_close(&peer);
+        caller_close(&caller);
     }
     until_counter("closes", 300);
     cr_assert_eq(rig_net_counter(&rig, "connections"), 1);
-    peer_get(&first, 5, &block.key);
-    peer_expect_value(&first, 5, &block);
-    peer_close(&first);
+    caller_get(&first, 5, &block.key);
+    caller_expect_value(&first, 5, &block);
+    caller_close(&first);
     block_free(&block);
 }
