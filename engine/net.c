@@ -487,6 +487,7 @@ bool net_flush(struct net *net) {
         conn = next;
     }
     io_publish_buffers(&net->core->io);
+    swarm_publish(net->swarm);
     return left || net->wake;
 }
 

@@ -211,6 +211,11 @@ must_check int ledger_absent(struct ledger *ledger, struct ledger_want *want);
  * forms). Returns: how many; `max`: call again with the same key, in this turn or another. */
 uint32_t ledger_arrived(struct ledger *ledger, const struct key *key, struct ledger_peer *woken[],
                         uint32_t max);
+/* Blocks came that nobody waited for and ledger_arrived was not told of: a look-up that is under
+ * way may have missed one of them. */
+static inline void ledger_passed_over(struct ledger *ledger) {
+    ledger->missed_at = ++ledger->sequence;
+}
 /* ledger_rescan_begin, when word of arrivals may have been lost: from then on ledger_rescan queues
  * every WAITING want again, so that it is looked up. One call looks at up to `max` slots and writes
  * up to as many peers to woken[]. Returns: how many peers. */

@@ -45,14 +45,18 @@ static struct stream *open_reply(struct peer *peer, uint32_t slot) {
     return stream;
 }
 
+static bool is_spent(const struct stream *stream, uint32_t bytes) {
+    return stream->sent > 0 && !stream->peer->js && stream->sent + bytes > STREAM_SENT_MAX;
+}
+
 struct stream *message_stream(struct peer *peer, uint32_t bytes) {
     bool large = bytes > MESSAGE_SMALL_MAX;
     uint32_t free_slot = PEER_REPLIES_MAX;
     for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
         uint32_t slot = (peer->reply_next + i) % PEER_REPLIES_MAX;
         struct stream *stream = peer->replies[slot];
-        if (stream && stream->total == 0 && stream->sent > 0 && !peer->js &&
-            stream->sent + bytes > STREAM_SENT_MAX && stream != peer->message.stream) {
+        if (stream && stream->total == 0 && stream != peer->message.stream &&
+            (is_spent(stream, bytes) || stream->spoken != peer->spoken)) {
             retire(peer, slot);
             stream = NULL;
         }
@@ -215,6 +219,7 @@ uint32_t message_large(struct stream *stream, struct ledger_want *want, const ui
     if (!propose(stream)) {
         return 0;
     }
+    message_end(peer); /* one open on this very stream takes of its window */
     while (want->offset < bytes) {
         uint8_t head[LARGE_HEAD_MAX];
         uint32_t head_bytes = want->offset == 0 ? large_head(stream, want, bytes, head) : 0;

@@ -346,7 +346,9 @@ void peer_opened(struct peer *peer) {
     peer->conn->requests = 1; /* it is no stranger any more: its class's buffers from here on */
     swarm_proven(swarm, peer);
     yamux_init(&peer->yamux, peer->dialer, PEER_STREAMS_MAX, WINDOW_MAX);
-    (void)yamux_ping(&peer->yamux);
+    if (yamux_ping(&peer->yamux)) {
+        peer->pinged_ns = swarm->net->core->now_ns;
+    }
     struct stream *stream = stream_open(peer, STREAM_IDENTIFY_OUT);
     if (stream && !stream_write(stream, NULL, 0)) {
         stream_reset(stream);
@@ -383,10 +385,14 @@ static bool read_records(struct peer *peer, const uint8_t *bytes, uint32_t count
         int r = secure_read(peer->secure, bytes + at, count - at, &used, &plain, &plain_bytes);
         at += (uint32_t)used;
         if (r == 0) {
+            peer->part_ns = 0;
             acted += (uint32_t)plain_bytes;
             peer_plain(peer, plain, plain_bytes);
         } else if (r == SECURE_MORE) {
             more = false;
+            if (peer->part_ns == 0 && secure_in_record(peer->secure)) {
+                peer->part_ns = swarm->net->core->now_ns;
+            }
         } else if (r == SECURE_MEMORY) {
             counter_add(&swarm->counters.no_record_memory, 1);
             net_conn_stall(swarm->net, peer->conn);
@@ -417,7 +423,9 @@ static bool read_early(struct peer *peer) {
 
 bool peer_read(struct peer *peer, const uint8_t *bytes, uint32_t count, uint32_t *ret_used) {
     uint32_t at = 0;
-    peer->heard_ns = peer->swarm->net->core->now_ns;
+    if (count > 0) { /* else it is looked at again */
+        peer->heard_ns = peer->swarm->net->core->now_ns;
+    }
     if (peer->state == PEER_SECURITY) {
         at = read_security(peer, bytes, count);
         if (peer->state == PEER_HANDSHAKE) {

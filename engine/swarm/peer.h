@@ -54,6 +54,7 @@ struct peer {
     uint64_t heard_ns;  /* last byte from it */
     uint64_t useful_ns; /* last Bitswap message, either way */
     uint64_t pinged_ns; /* 0: no keep-alive ping is out */
+    uint64_t part_ns;   /* a record has been coming since; 0: none is in part */
     uint64_t pause_ns;  /* its wants wait until then */
     struct peer *shaking_next, *shaking_prev;
 

@@ -106,8 +106,11 @@ static void resume_large(struct peer *peer) {
 
 /* Is a want to be looked up that could be answered? */
 static bool may_serve(const struct peer *peer) {
-    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING &&
-           peer->swarm->net->core->now_ns >= peer->pause_ns && !output_full(peer);
+    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING && !output_full(peer);
+}
+
+static bool paused(const struct peer *peer) {
+    return peer->swarm->net->core->now_ns < peer->pause_ns;
 }
 
 void serve_poll(struct peer *peer) {
@@ -115,10 +118,14 @@ void serve_poll(struct peer *peer) {
     if (peer->polling || !may_serve(peer)) {
         return;
     }
+    if (unlikely(paused(peer))) {
+        net_conn_stall(swarm->net, peer->conn); /* nothing else would bring it back in time */
+        return;
+    }
     peer->polling = true;
     peer->blocked = false;
     resume_large(peer);
-    while (may_serve(peer) && !peer->blocked && jobs_room(peer) > 0) {
+    while (may_serve(peer) && !paused(peer) && !peer->blocked && jobs_room(peer) > 0) {
         struct ledger_want *want = ledger_next(&swarm->ledger, &peer->ledger);
         if (!want) {
             break;
@@ -209,7 +216,9 @@ static void answer_large(struct peer *peer, struct ledger_want *want, struct str
         stream->total = bytes;
     }
     stream->job_out = false;
-    (void)message_large(stream, want, body, bytes);
+    if (message_large(stream, want, body, bytes) == 0) {
+        peer->blocked = true; /* no output memory: asking again at once would not make some */
+    }
     if (peer->state != PEER_OPEN) {
         return;
     }
@@ -263,7 +272,7 @@ void swarm_answer(struct swarm *swarm, struct job *job, struct find *find, uint6
             answer_frame(peer, want, job, find->frame);
             break;
         case FIND_DISK:
-            if (!want->have) {
+            if ((!want->have && !want->canceled) || stream_of(peer, job)) { /* begun: to be ended */
                 net_push_heavy(swarm->net, job); /* comes home with a frame */
                 return;
             }

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "engine/arena.h"
 #include "engine/net.h"
+#include "engine/swarm/message.h"
 #include "engine/swarm/peer.h"
 #include "engine/swarm/record.h"
 #include "engine/swarm/serve.h"
@@ -258,6 +259,14 @@ static bool serve_identify(struct stream *stream) {
     return true;
 }
 
+/* From here on replies are in this protocol; what is begun in another is ended first. */
+static void speak(struct peer *peer, uint32_t spoken) {
+    if (peer->spoken != spoken) {
+        message_end(peer);
+        peer->spoken = (uint8_t)spoken;
+    }
+}
+
 static void take_info(struct stream *stream) {
     struct peer *peer = stream->peer;
     const struct identify_info *info = &stream->identify.info;
@@ -265,9 +274,11 @@ static void take_info(struct stream *stream) {
         peer->speaks = info->speaks;
         static const uint32_t bits[BITSWAP_PROTOCOLS] = {SPEAKS_BITSWAP_120, SPEAKS_BITSWAP_110,
                                                          SPEAKS_BITSWAP_100, SPEAKS_BITSWAP};
+        uint32_t best = peer->spoken;
         for (uint32_t i = BITSWAP_PROTOCOLS; i-- > 0;) {
-            peer->spoken = (info->speaks & bits[i]) ? (uint8_t)i : peer->spoken;
+            best = (info->speaks & bits[i]) ? i : best;
         }
+        speak(peer, best);
     }
     if (info->agent[0] != '\0') {
         memcpy(peer->agent, info->agent, sizeof peer->agent);
@@ -374,7 +385,7 @@ static bool choose(struct stream *stream, const char *name, bool *ret_failed) {
                 stream->role = STREAM_BITSWAP_IN;
                 stream->spoken = (uint8_t)i;
                 if (!stream->peer->identified) { /* until it says what else it speaks */
-                    stream->peer->spoken = (uint8_t)i;
+                    speak(stream->peer, i);
                 }
                 bitswap_reader_init(&stream->bitswap);
                 *ret_failed = !write_token(stream, name);
@@ -433,7 +444,7 @@ static uint32_t select_ours(struct stream *stream, const uint8_t *bytes, uint32_
             struct peer *peer = stream->peer;
             if (stream->role == STREAM_REPLY && peer->spoken == stream->spoken &&
                 peer->spoken + 1u < BITSWAP_PROTOCOLS) {
-                peer->spoken++; /* an older one may be what it has */
+                speak(peer, peer->spoken + 1u); /* an older one may be what it has */
             }
             stream_reset(stream);
             *ret_gone = true;

@@ -33,6 +33,7 @@ COUNTER_NAMES(swarm, SWARM_COUNTERS);
 #define IDENTIFIES_A_SWEEP    4u
 #define KEEPALIVE_NS          (30 * NS_PER_S)
 #define KEEPALIVE_PATIENCE_NS (20 * NS_PER_S)
+#define GREETING_CHUNKS       4u
 #define REPLY_IDLE_NS         (5 * NS_PER_S) /* js peers reset a silent stream after 10 s */
 #define STREAM_IDLE_NS        (60 * NS_PER_S)
 
@@ -151,7 +152,8 @@ bool swarm_accept(struct swarm *swarm, struct conn *conn) {
         peer_end(swarm->shaking_head, CONN_END_ERROR);
         shaking_remove(swarm, swarm->shaking_head);
     }
-    struct peer *peer = pool_get(&swarm->peers);
+    bool greets = out_pools_free(&swarm->net->outs) >= GREETING_CHUNKS;
+    struct peer *peer = greets ? pool_get(&swarm->peers) : NULL;
     if (!peer) {
         counter_add(&swarm->counters.no_peer, 1);
         return false;
@@ -167,11 +169,8 @@ bool swarm_accept(struct swarm *swarm, struct conn *conn) {
     ledger_peer_init(&swarm->ledger, &peer->ledger);
     conn->peer = peer;
     shaking_add(swarm, peer);
-    if (!peer_greet(peer)) {
-        swarm_let_go(swarm, conn);
-        swarm_free(swarm, conn);
-        return false;
-    }
+    bool greeted = peer_greet(peer);
+    must(greeted); /* there is room: a connection not begun yet could not be ended */
     return true;
 }
 
@@ -359,7 +358,11 @@ bool swarm_poll(struct swarm *swarm) {
             continue;
         }
         if (counter_get(&swarm->ledger.counters.waiting) == 0 && !swarm->arriving) {
-            swarm->arrivals_seen[i] = arrivals_head(engine->cores[i].work->arrivals);
+            uint64_t head = arrivals_head(engine->cores[i].work->arrivals);
+            if (head != swarm->arrivals_seen[i]) {
+                swarm->arrivals_seen[i] = head;
+                ledger_passed_over(&swarm->ledger);
+            }
             continue;
         }
         while (taken < ARRIVALS_A_TURN && take_arrival(swarm, i)) {
@@ -370,10 +373,13 @@ bool swarm_poll(struct swarm *swarm) {
         struct ledger_peer *woken[WOKEN_A_TURN];
         wake(woken, ledger_rescan(&swarm->ledger, woken, WOKEN_A_TURN));
     }
+    return taken == ARRIVALS_A_TURN || swarm->arriving || ledger_rescanning(&swarm->ledger);
+}
+
+void swarm_publish(struct swarm *swarm) {
     /* Release is enough: the fence that counts is the bell's. */
     atomic_store_explicit(&swarm->waiting, (uint32_t)counter_get(&swarm->ledger.counters.waiting),
                           memory_order_release);
-    return taken == ARRIVALS_A_TURN || swarm->arriving || ledger_rescanning(&swarm->ledger);
 }
 
 bool swarm_has_input(const struct swarm *swarm) {
@@ -433,7 +439,8 @@ static void sweep_streams(struct peer *peer, uint64_t now_ns) {
 
 /* A peer that was silent is pinged; one that does not answer is gone. */
 static uint32_t keep_alive(struct peer *peer, uint64_t now_ns) {
-    if (peer->pinged_ns != 0 && now_ns - peer->pinged_ns > KEEPALIVE_PATIENCE_NS) {
+    if (peer->pinged_ns != 0 && now_ns - peer->pinged_ns > KEEPALIVE_PATIENCE_NS &&
+        now_ns - peer->heard_ns > KEEPALIVE_PATIENCE_NS) {
         counter_add(&peer->swarm->counters.keepalive_closes, 1);
         return CONN_END_STALLED;
     }
@@ -443,6 +450,15 @@ static uint32_t keep_alive(struct peer *peer, uint64_t now_ns) {
         net_conn_dirty(peer->swarm->net, peer->conn);
     }
     return CONN_END_COUNT;
+}
+
+/* A record of which we have taken all that came must be whole soon, however it trickles: its memory
+ * is the others' too. */
+static bool record_late(struct peer *peer, uint64_t now_ns) {
+    if (!peer->conn->receive_out) {
+        peer->part_ns = peer->part_ns ? now_ns : 0; /* we do not listen: no fault of its own */
+    }
+    return peer->part_ns != 0 && now_ns - peer->part_ns > KEEPALIVE_PATIENCE_NS;
 }
 
 static bool is_idle(const struct peer *peer, uint64_t now_ns) {
@@ -461,7 +477,7 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     }
     peer->opens_left = min_u32(peer->opens_left + OPENS_A_SWEEP, OPENS_MAX);
     peer->identifies_left = min_u32(peer->identifies_left + IDENTIFIES_A_SWEEP, IDENTIFIES_MAX);
-    if (secure_in_record(peer->secure) && now_ns - peer->heard_ns > KEEPALIVE_PATIENCE_NS) {
+    if (record_late(peer, now_ns)) {
         return CONN_END_STALLED;
     }
     sweep_streams(peer, now_ns);

@@ -155,6 +155,8 @@ uint32_t swarm_identify(const struct swarm *swarm, const struct conn *conn,
 
 /* Once a turn: blocks that arrived. Returns: whether more is left. */
 bool swarm_poll(struct swarm *swarm);
+/* The last word of a turn: whether its peers wait for blocks, for the work tiles to read. */
+void swarm_publish(struct swarm *swarm);
 bool swarm_has_input(const struct swarm *swarm);
 /* The lazy tick, of the tile and of one connection. sweep returns enum conn_end to end it with, or
  * CONN_END_COUNT. */
