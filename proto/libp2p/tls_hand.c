@@ -211,7 +211,7 @@ void tls_self_close(struct tls_self *self) {
 struct tls_hand *tls_hand_open(const struct tls_self *self, bool dialer) {
     struct tls_hand *hand = crypto_take(sizeof *hand);
     SSL *ssl = hand ? SSL_new(self->context) : NULL;
-    BIO *bio = ssl ? BIO_new(self->method) : NULL;
+    BIO *bio = ssl && SSL_set_app_data(ssl, hand) ? BIO_new(self->method) : NULL;
     if (!bio) {
         SSL_free(ssl);
         crypto_give(hand, hand ? sizeof *hand : 0);
@@ -221,7 +221,6 @@ struct tls_hand *tls_hand_open(const struct tls_self *self, bool dialer) {
     BIO_set_data(bio, hand);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio); /* the one reference serves both directions */
-    SSL_set_app_data(ssl, hand);
     if (dialer) {
         SSL_set_connect_state(ssl);
     } else {
