@@ -350,7 +350,7 @@ static const struct attack attacks[] = {
      .push = push_absent},
     {"absent-storm", "want blocks that nobody has, 1,000 a message, as fast as it goes", 20, 0,
      .push = push_absent_storm},
-    {"drip", "a message of 4 MiB, byte by byte", 50, NS_PER_MS, .push = push_drip},
+    {"drip", "a message of 4 MiB, byte by byte", 50, 10 * NS_PER_MS, .push = push_drip},
     {"want-flood", "messages of as many wants as 4 MiB hold", 4, 0, .push = push_wants},
     {"cancel-flood", "messages of 10,000 cancels of what was never wanted", 10, 0,
      .push = push_cancels},

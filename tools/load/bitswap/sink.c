@@ -2,6 +2,7 @@
 #include "tools/load/bitswap/peer.h"
 #include "tools/load/bitswap/swarm_plan.h"
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "tools/load/machine.h"
@@ -15,18 +16,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A server that agrees to everything, reads everything and gives nothing: what attackers are aimed
- * at when the honest client's calm figures are taken, so that they cost the machine what they cost
- * it otherwise. It ends with its standard input. */
+/* What attackers are aimed at when the honest client's calm figures are taken, so that they cost
+ * the machine what they cost it otherwise, and the sink next to nothing. It shakes hands; from then
+ * on, or once the peer breaks the rules, bytes are dropped as they come. The peer's first stream is
+ * given a window nobody fills. It ends with its standard input. */
 
 #define EVENTS_MAX   256
 #define INBOX_BYTES  (256u * 1024u)
 #define GUESTS_MAX   16384u
 #define LISTEN_QUEUE 4096
+#define WINDOW_BYTES (UINT32_C(1) << 30)
+#define WINDOW_READS 3u /* its stream is open by then */
 
 struct guest {
     struct peer peer;
     struct bytes unsent;
+    uint32_t reads; /* since it was READY */
     int fd;
 };
 
@@ -127,12 +132,26 @@ static void guest_come(struct sink *sink) {
     guest_write(sink, guest);
 }
 
+static void guest_read(struct sink *sink, struct guest *guest, size_t count) {
+    struct peer *peer = &guest->peer;
+    if (peer->state < PEER_READY) {
+        peer_feed(peer, sink->inbox, count);
+        return;
+    }
+    if (peer->state == PEER_READY && ++guest->reads <= WINDOW_READS) {
+        uint8_t frame[YAMUX_HEAD_BYTES] = {0, 1};
+        put_be32(frame + 4, 1); /* its first stream */
+        put_be32(frame + 8, WINDOW_BYTES);
+        peer_raw(peer, frame, sizeof frame);
+    }
+}
+
 static void guest_turn(struct sink *sink, struct guest *guest) {
     ssize_t got = recv(guest->fd, sink->inbox, INBOX_BYTES, 0);
     if (got > 0) {
-        peer_feed(&guest->peer, sink->inbox, (size_t)got);
+        guest_read(sink, guest, (size_t)got);
     }
-    if (got == 0 || (got < 0 && errno != EAGAIN) || guest->peer.state == PEER_DEAD) {
+    if (got == 0 || (got < 0 && errno != EAGAIN)) {
         peer_fini(&guest->peer);
         bytes_free(&guest->unsent);
         close(guest->fd);
@@ -146,8 +165,8 @@ int sink_main(int count, char *const words[]) {
     static struct sink sink;
     if (count > 2 || (count == 2 && words[1][0] == '-')) {
         printf("usage: millrace-load sink [PORT]\n\n"
-               "Speaks libp2p as far as the muxer, reads everything and answers no want; prints\n"
-               "where it listens, and ends with its standard input.\n");
+               "Shakes hands with libp2p peers and drops what they send; prints where it listens,\n"
+               "and ends with its standard input.\n");
         return count > 2 ? 2 : 0;
     }
     int r = sink_open(&sink, count == 2 ? words[1] : "0");
