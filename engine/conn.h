@@ -73,6 +73,7 @@ struct conn {
     uint8_t state;    /* enum conn_state */
     uint8_t end;      /* enum conn_end, once CLOSING */
     bool receive_out; /* true exactly while the kernel holds a receive */
+    bool many;        /* the receive takes buffers until it is canceled */
     bool send_out;    /* true exactly while the kernel holds a send */
     bool cancel_out;  /* true exactly while the kernel holds a cancel */
     bool peer_ended;  /* no more input will come; answer what came */

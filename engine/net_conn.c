@@ -134,8 +134,10 @@ void net_conn_starve(struct net *net, struct conn *conn) {
 void net_conn_arm(struct net *net, struct conn *conn) {
     must(conn->input_count == 0 && !conn->receive_out);
     /* One buffer each while others wait for one, and while its class is not known yet. */
-    bool multishot = conn->state == CONN_READY && !net->starved[conn->group];
+    bool multishot = conn->state == CONN_READY && !net->starved[conn->group] &&
+                     !(conn->peer && swarm_is_tiresome(conn));
     conn->receive_out = true;
+    conn->many = multishot;
     io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
                conn->group, multishot);
 }
@@ -225,6 +227,7 @@ static bool linger(struct net *net, struct conn *conn) {
     }
     if (!conn->receive_out && !conn->starved) {
         conn->receive_out = true;
+        conn->many = false;
         io_receive(&net->core->io, conn->fd, conn->slot, pool_generation(&net->conns, conn->slot),
                    conn->group, false);
     }

@@ -14,6 +14,7 @@
 #define EARLY_BYTES   (8 * MiB) /* of all handshakes in progress on this tile */
 #define OWED_BYTES    1024u
 #define OUTPUT_CHUNKS 4u            /* large ones that must be free before a record is opened */
+#define WASTED_BYTES  256u          /* of payload for nobody: a unit */
 #define TURN_BYTES    (128u * 1024) /* plaintext acted on before others get their turn */
 #define WINDOW_MAX    (16u * 1024 * 1024)
 
@@ -283,6 +284,9 @@ static struct stream *stream_at(const struct yamux_step *step) {
 }
 
 static void act(struct peer *peer, enum yamux_event event, const struct yamux_step *step) {
+    if (event != YAMUX_DATA && event != YAMUX_MORE) {
+        peer_charge(peer, event == YAMUX_FULL ? YAMUX_OWED_MAX : 1);
+    }
     switch (event) {
     case YAMUX_OPENED:
         stream_accept(peer);
@@ -326,6 +330,7 @@ void peer_plain(struct peer *peer, const uint8_t *bytes, size_t count) {
         read_muxer(peer, &bytes, &count);
     }
     uint64_t now_ns = peer->swarm->net->core->now_ns;
+    uint64_t drained = peer->yamux.drained_bytes;
     enum yamux_event event = YAMUX_WINDOW;
     while (event != YAMUX_MORE && peer->state == PEER_OPEN) { /* a FIN may stand behind all bytes */
         struct yamux_step step;
@@ -334,9 +339,16 @@ void peer_plain(struct peer *peer, const uint8_t *bytes, size_t count) {
         count -= step.used;
         act(peer, event, &step);
     }
+    peer_charge(peer, (uint32_t)((peer->yamux.drained_bytes - drained) / WASTED_BYTES));
     if (peer->state == PEER_OPEN && yamux_owes(&peer->yamux)) {
         net_conn_dirty(peer->swarm->net, peer->conn);
     }
+}
+
+void peer_earn(struct peer *peer, uint32_t units) {
+    peer->patience = peer->patience + (int32_t)units > PEER_PATIENCE_MAX
+                         ? PEER_PATIENCE_MAX
+                         : peer->patience + (int32_t)units;
 }
 
 void peer_opened(struct peer *peer) {
@@ -371,7 +383,7 @@ static bool read_records(struct peer *peer, const uint8_t *bytes, uint32_t count
     uint32_t at = 0, acted = 0;
     bool more = true;
     while (more && peer->state != PEER_GONE) {
-        if (!may_open_record(peer) || peer->opens_left == 0) {
+        if (!may_open_record(peer) || peer->opens_left == 0 || peer->patience < 0) {
             net_conn_stall(swarm->net, peer->conn);
             break;
         }

@@ -30,9 +30,10 @@
 enum peer_state { PEER_FREE, PEER_SECURITY, PEER_HANDSHAKE, PEER_MUXER, PEER_OPEN, PEER_GONE };
 extern const char *const peer_state_names[];
 
-#define PEER_STREAMS_MAX   256u /* inbound and outbound together */
-#define PEER_REPLIES_MAX   4u   /* reply streams: several let a Go peer verify in parallel */
-#define PEER_PROPOSALS_MAX 8u   /* before the handshake */
+#define PEER_STREAMS_MAX   256u  /* inbound and outbound together */
+#define PEER_REPLIES_MAX   4u    /* reply streams: several let a Go peer verify in parallel */
+#define PEER_PATIENCE_MAX  16384 /* units a peer may waste at once */
+#define PEER_PROPOSALS_MAX 8u    /* before the handshake */
 
 struct peer {
     /* set when made */
@@ -68,8 +69,9 @@ struct peer {
     struct stream *streams;
     bool finishing; /* some are over but for a FIN of ours that is not written yet */
 
-    /* budget of streams opened and identify served: a bucket each, filled at the tick */
-    uint32_t opens_left, identifies_left;
+    /* budgets: buckets, filled at the tick */
+    uint32_t opens_left, identifies_left; /* streams it opens, identify it asks for */
+    int32_t patience; /* for what leads to nothing: below zero it is read later */
 
     /* output */
     struct out *record;
@@ -107,6 +109,13 @@ void peer_free_parts(struct peer *peer);
 void peer_opened(struct peer *peer);
 /* One piece of plaintext. */
 void peer_plain(struct peer *peer, const uint8_t *bytes, size_t count);
+/* What it sent led to nothing (a want refused or of an absent block, a cancel of nothing, a
+ * presence or bytes nobody asked for, a frame without payload): that is paid for. */
+static inline void peer_charge(struct peer *peer, uint32_t units) {
+    peer->patience -= (int32_t)units;
+}
+/* It was served: that earns some. */
+void peer_earn(struct peer *peer, uint32_t units);
 /* The name of the Bitswap protocol to reply in. */
 const char *peer_bitswap_protocol(const struct peer *peer);
 bool peer_has_presences(const struct peer *peer); /* it speaks 1.2.0 */

@@ -12,6 +12,7 @@
 
 /* A want-have of a block this small is answered with the block. */
 #define HAVE_AS_BLOCK_BYTES 1024u
+#define SERVED_EARNS        2u
 #define RESUME_WINDOW       4096u
 #define PAUSE_NS            (20 * NS_PER_MS)
 
@@ -29,14 +30,17 @@ void serve_want(struct stream *stream, const struct bitswap_want *want) {
     struct swarm *swarm = peer->swarm;
     if (want->cancel) {
         counter_add(&swarm->counters.cancels_in, 1);
-        (void)ledger_cancel(&swarm->ledger, &peer->ledger, want);
+        if (!ledger_cancel(&swarm->ledger, &peer->ledger, want)) {
+            peer_charge(peer, 1);
+        }
         return;
     }
     counter_add(&swarm->counters.wants_in, 1);
+    uint64_t evicted = counter_get(&swarm->ledger.counters.evicted);
     int r = ledger_add(&swarm->ledger, &peer->ledger, want, want_class(peer, want),
                        swarm->net->core->now_ns);
-    if (unlikely(r == LEDGER_REFUSED)) {
-        net_conn_dirty(swarm->net, peer->conn); /* counted there; what is held is served on */
+    if (unlikely(r != 0 || counter_get(&swarm->ledger.counters.evicted) != evicted)) {
+        peer_charge(peer, 1); /* what is held is served on */
     }
 }
 
@@ -163,6 +167,12 @@ static void put_back(struct peer *peer, struct ledger_want *want) {
     (void)ledger_put_back(&peer->swarm->ledger, want);
 }
 
+static void served(struct peer *peer, struct ledger_want *want, enum ledger_answer answer,
+                   uint32_t bytes) {
+    peer_earn(peer, SERVED_EARNS);
+    ledger_done(&peer->swarm->ledger, want, answer, bytes);
+}
+
 static void answer_presence(struct peer *peer, struct ledger_want *want) {
     struct ledger *ledger = &peer->swarm->ledger;
     if (want->canceled) {
@@ -170,7 +180,7 @@ static void answer_presence(struct peer *peer, struct ledger_want *want) {
     } else if (!peer_has_presences(peer)) {
         ledger_done(ledger, want, LEDGER_NOTHING, 0); /* it could not read the answer */
     } else if (message_presence(peer, want, true)) {
-        ledger_done(ledger, want, LEDGER_HAVE, 0);
+        served(peer, want, LEDGER_HAVE, 0);
     } else {
         put_back(peer, want);
     }
@@ -191,6 +201,7 @@ static void answer_absent(struct peer *peer, struct ledger_want *want, struct st
         put_back(peer, want);
         return;
     }
+    peer_charge(peer, 1);
     int r = ledger_absent(ledger, want);
     must(r != LEDGER_TELL || tells || !peer_has_presences(peer));
 }
@@ -224,7 +235,7 @@ static void answer_large(struct peer *peer, struct ledger_want *want, struct str
     }
     if (want->offset == bytes) {
         stream->total = 0;
-        ledger_done(ledger, want, LEDGER_BLOCK, bytes);
+        served(peer, want, LEDGER_BLOCK, bytes);
     } else if (want->offset == 0) {
         stream->total = 0;
         put_back(peer, want);
@@ -247,7 +258,7 @@ static void answer_frame(struct peer *peer, struct ledger_want *want, const stru
         ledger_done(ledger, want, LEDGER_NOTHING, 0);
     } else if (message_block(peer, want, frame_body(frame), bytes)) {
         average_bytes(peer, bytes);
-        ledger_done(ledger, want, LEDGER_BLOCK, bytes);
+        served(peer, want, LEDGER_BLOCK, bytes);
     } else {
         put_back(peer, want);
     }

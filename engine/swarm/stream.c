@@ -313,10 +313,14 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
         bytes += step.used;
         count -= (uint32_t)step.used;
         switch (event) {
-        case BITSWAP_MORE:
         case BITSWAP_DATA:
-        case BITSWAP_PENDING:
+            peer_charge(peer, 1 + step.count / 256);
+            break;
         case BITSWAP_PRESENCE:
+            peer_charge(peer, 1);
+            break;
+        case BITSWAP_MORE:
+        case BITSWAP_PENDING:
         case BITSWAP_BLOCK:
             break;
         case BITSWAP_BLOCK_END:
@@ -342,6 +346,7 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
             return;
         }
     }
+    peer_charge(peer, stream->bitswap.skipped - skipped);
     counter_add(&swarm->counters.entries_skipped, stream->bitswap.skipped - skipped);
 }
 

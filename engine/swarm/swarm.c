@@ -28,7 +28,8 @@ COUNTER_NAMES(swarm, SWARM_COUNTERS);
 #define WOKEN_A_TURN          256u
 #define EXPIRE_A_TICK         16384u
 #define OPENS_MAX             1024u
-#define OPENS_A_SWEEP         512u /* a sweep looks at each connection every 0.8 s */
+#define OPENS_A_SWEEP         512u  /* a sweep looks at each connection every 0.8 s */
+#define PATIENCE_A_SWEEP      3200u /* 4,000 a second */
 #define IDENTIFIES_MAX        8u
 #define IDENTIFIES_A_SWEEP    4u
 #define KEEPALIVE_NS          (30 * NS_PER_S)
@@ -164,6 +165,7 @@ bool swarm_accept(struct swarm *swarm, struct conn *conn) {
     peer->state = PEER_SECURITY;
     peer->opens_left = OPENS_MAX;
     peer->identifies_left = IDENTIFIES_MAX;
+    peer->patience = PEER_PATIENCE_MAX;
     peer->opened_ns = peer->heard_ns = swarm->net->core->now_ns;
     multistream_init(&peer->select);
     ledger_peer_init(&swarm->ledger, &peer->ledger);
@@ -228,11 +230,17 @@ void swarm_drop(struct swarm *swarm, struct job *job) {
 
 bool swarm_read(struct swarm *swarm, struct conn *conn, const uint8_t *bytes, uint32_t count,
                 uint32_t *ret_used) {
-    (void)swarm;
     conn->peer->bytes_in += count;
     bool all = peer_read(conn->peer, bytes, count, ret_used);
     conn->peer->bytes_in -= count - *ret_used;
+    if (unlikely(conn->many && conn->receive_out && swarm_is_tiresome(conn))) {
+        net_conn_stop_receive(swarm->net, conn);
+    }
     return all;
+}
+
+bool swarm_is_tiresome(const struct conn *conn) {
+    return conn->peer->patience < PEER_PATIENCE_MAX / 2;
 }
 
 void swarm_resume(struct swarm *swarm, struct conn *conn) {
@@ -472,9 +480,11 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     if (peer->state != PEER_OPEN) {
         return CONN_END_COUNT;
     }
-    if (peer->opens_left == 0) {
+    if (peer->opens_left == 0 || peer->patience < 0) {
+        counter_add(&swarm->counters.budget_pauses, 1);
         net_conn_wait(swarm->net, conn);
     }
+    peer_earn(peer, PATIENCE_A_SWEEP);
     peer->opens_left = min_u32(peer->opens_left + OPENS_A_SWEEP, OPENS_MAX);
     peer->identifies_left = min_u32(peer->identifies_left + IDENTIFIES_A_SWEEP, IDENTIFIES_MAX);
     if (record_late(peer, now_ns)) {

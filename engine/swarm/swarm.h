@@ -64,6 +64,7 @@ struct settings;
     X(unwanted_blocks, "blocks", "received that nobody here asked for; not hashed, not stored") \
     X(records_out, "records", "sealed")                                                         \
     X(budget_stops, "stops", "a peer's input waited for its next turn")                         \
+    X(budget_pauses, "sweeps", "that found a peer unread because it had wasted its budget")          \
     X(no_output, "closes", "no output memory in the middle of a record")                        \
     X(no_record_memory, "waits", "a record in parts found no memory")                           \
     X(pauses, "pauses", "a peer's wants waited: overload")                                      \
@@ -123,6 +124,8 @@ must_check bool swarm_accept(struct swarm *swarm, struct conn *conn);
  * says where. */
 bool swarm_read(struct swarm *swarm, struct conn *conn, const uint8_t *bytes, uint32_t count,
                 uint32_t *ret_used);
+/* It has wasted much: it gets one receive buffer at a time, so that it holds none while it waits. */
+bool swarm_is_tiresome(const struct conn *conn);
 /* The connection was held back or may go on sending: what waits is looked at again. */
 void swarm_resume(struct swarm *swarm, struct conn *conn);
 /* Everything owed goes into records and onto the connection's output. Before its send. */
