@@ -12,7 +12,7 @@
 
 /* A want-have of a block this small is answered with the block. */
 #define HAVE_AS_BLOCK_BYTES 1024u
-#define SERVED_EARNS        2u
+#define SERVED_EARNS        4u /* its want, its cancel, and something over */
 #define RESUME_WINDOW       4096u
 #define PAUSE_NS            (20 * NS_PER_MS)
 

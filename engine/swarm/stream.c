@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#define ENTRY_BYTES    64u  /* a want or a presence has about as many */
 #define IDENTIFIES_MAX 512u /* identify messages being read at once: 8 KiB each */
 
 const char *const bitswap_protocols[BITSWAP_PROTOCOLS] = {
@@ -307,19 +308,18 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
     struct peer *peer = stream->peer;
     struct swarm *swarm = peer->swarm;
     uint32_t skipped = stream->bitswap.skipped;
+    peer_charge(peer, count / ENTRY_BYTES); /* whatever it holds has to be read */
     while (count > 0) {
         struct bitswap_step step;
         enum bitswap_event event = bitswap_step(&stream->bitswap, bytes, count, &step);
         bytes += step.used;
         count -= (uint32_t)step.used;
         switch (event) {
-        case BITSWAP_DATA:
-            peer_charge(peer, 1 + step.count / 256);
-            break;
         case BITSWAP_PRESENCE:
             peer_charge(peer, 1);
             break;
         case BITSWAP_MORE:
+        case BITSWAP_DATA:
         case BITSWAP_PENDING:
         case BITSWAP_BLOCK:
             break;
