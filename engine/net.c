@@ -127,6 +127,9 @@ void net_apply(struct net *net, const struct settings *settings) {
     net->body_bytes_max = settings->net_body_bytes_max;
     net_body_shares(net);
     net->outs.leased_bytes_max = settings->store_memory_bytes / 2 / net->engine->layout.net_count;
+    if (net->swarm) { /* not at boot: it reads them when it opens */
+        swarm_apply(net->swarm, settings);
+    }
 }
 
 void net_close(struct net *net) {

@@ -103,7 +103,7 @@ void net_conn_open(struct net *net, int fd, uint32_t listener) {
     conn->input_head = conn->input_tail = CONN_NO_BUFFER;
     conn->progress_ns = net->core->now_ns;
     if (is_bitswap(net, listener)) {
-        if (!swarm_accept(net->swarm, conn)) {
+        if (!swarm_accept(net->swarm, conn, (const struct sockaddr *)&peer)) {
             conn_drop_output(&net->outs, conn);
             pool_put(&net->conns, conn);
             refuse(net, fd, listener);

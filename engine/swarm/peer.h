@@ -59,6 +59,13 @@ struct peer {
     uint64_t pause_ns;  /* its wants wait until then */
     struct peer *shaking_next, *shaking_prev;
 
+    /* what guard.c judges it by */
+    struct prefix prefix;
+    bool protected;                        /* asked for by a command */
+    uint32_t in_use;                       /* fetches of ours that count on it */
+    uint64_t lately_sent, lately_received; /* block bytes, fading */
+    uint64_t swept_sent, swept_received;
+
     /* the channel */
     struct multistream select;
     struct secure *secure;

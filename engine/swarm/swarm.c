@@ -36,6 +36,7 @@ COUNTER_NAMES(swarm, SWARM_COUNTERS);
 #define KEEPALIVE_PATIENCE_NS (20 * NS_PER_S)
 #define GREETING_CHUNKS       4u
 #define REPLY_IDLE_NS         (5 * NS_PER_S) /* js peers reset a silent stream after 10 s */
+#define REPLY_STUCK_NS        (15 * NS_PER_S)
 #define STREAM_IDLE_NS        (60 * NS_PER_S)
 
 /* ---- set-up --------------------------------------------------------------------------------- */
@@ -63,6 +64,7 @@ size_t swarm_footprint(const struct settings *settings, uint32_t net_count) {
     sum = mem_need(sum, pool_footprint(sizeof(struct stream), sizes.streams), CACHE_PAIR);
     sum = mem_need(sum, pool_footprint(sizeof(struct handshake), SWARM_HANDSHAKE_JOBS), CACHE_PAIR);
     sum = mem_need(sum, ledger_footprint(&sizes.ledger), CACHE_PAIR);
+    sum += guard_footprint(settings, net_count);
     return mem_need(sum, SECURE_PLAIN_MAX + 17, CACHE_PAIR);
 }
 
@@ -110,6 +112,7 @@ int swarm_open(struct net *net, const struct settings *settings, uint32_t net_co
         .context = swarm,
         .scratch = mem_carve(region, SECURE_PLAIN_MAX + 17, CACHE_PAIR),
     };
+    guard_open(&swarm->guard, region, settings, net_count, swarm->salt);
     net->swarm = swarm;
     return 0;
 }
@@ -147,7 +150,7 @@ static void shaking_remove(struct swarm *swarm, struct peer *peer) {
     swarm->shaking--;
 }
 
-bool swarm_accept(struct swarm *swarm, struct conn *conn) {
+bool swarm_accept(struct swarm *swarm, struct conn *conn, const struct sockaddr *address) {
     if (swarm->shaking >= swarm->shaking_max) { /* newcomers push the oldest half-open one out */
         counter_add(&swarm->counters.handshakes_displaced, 1);
         peer_end(swarm->shaking_head, CONN_END_ERROR);
@@ -160,6 +163,11 @@ bool swarm_accept(struct swarm *swarm, struct conn *conn) {
         return false;
     }
     memset(peer, 0, sizeof *peer);
+    if (!guard_take(&swarm->guard, peer, address, false)) {
+        counter_add(&swarm->counters.address_full, 1);
+        pool_put(&swarm->peers, peer);
+        return false;
+    }
     peer->conn = conn;
     peer->swarm = swarm;
     peer->state = PEER_SECURITY;
@@ -209,6 +217,8 @@ void swarm_free(struct swarm *swarm, struct conn *conn) {
     struct peer *peer = conn->peer;
     must(peer->let_go && !peer->step);
     peer_free_parts(peer);
+    guard_give_back(&swarm->guard, peer);
+    peer->state = PEER_FREE;
     conn->peer = NULL;
     pool_put(&swarm->peers, peer);
 }
@@ -406,8 +416,13 @@ bool swarm_has_input(const struct swarm *swarm) {
 
 /* ---- the lazy tick -------------------------------------------------------------------------- */
 
+void swarm_apply(struct swarm *swarm, const struct settings *settings) {
+    guard_apply(&swarm->guard, settings);
+}
+
 void swarm_tick(struct swarm *swarm) {
     struct net *net = swarm->net;
+    guard_tick(swarm);
     uint64_t expiry_ns = net->settings->bitswap_want_expiry_ns;
     if (expiry_ns != 0 && net->core->now_ns > expiry_ns) {
         (void)ledger_expire(&swarm->ledger, net->core->now_ns - expiry_ns, EXPIRE_A_TICK);
@@ -428,7 +443,15 @@ static void sweep_streams(struct peer *peer, uint64_t now_ns) {
         bool reply_quiet = stream->role == STREAM_REPLY && stream->total == 0 &&
                            (peer->js || !peer->identified) &&
                            now_ns - stream->since_ns > REPLY_IDLE_NS;
-        if (reply_quiet) {
+        bool stuck = stream->role == STREAM_REPLY && stream->total != 0 && !stream->job_out &&
+                     now_ns - stream->since_ns > REPLY_STUCK_NS;
+        if (stuck) { /* it opens no window: the block begins again on a stream of its own */
+            counter_add(&peer->swarm->counters.replies_stuck, 1);
+            stream_reset(stream);
+            if (peer->state != PEER_OPEN) {
+                return;
+            }
+        } else if (reply_quiet) {
             for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
                 peer->replies[i] = peer->replies[i] == stream ? NULL : peer->replies[i];
             }
@@ -490,6 +513,7 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     if (record_late(peer, now_ns)) {
         return CONN_END_STALLED;
     }
+    guard_sweep(peer);
     sweep_streams(peer, now_ns);
     if (peer->state != PEER_OPEN) {
         return CONN_END_COUNT;

@@ -22,6 +22,7 @@
 #include "base/counter.h"
 #include "base/pool.h"
 #include "engine/layout.h"
+#include "engine/swarm/guard.h"
 #include "engine/swarm/ledger.h"
 #include "proto/libp2p/identify.h"
 #include "proto/libp2p/secure.h"
@@ -62,9 +63,10 @@ struct settings;
     X(haves_out, "presences", "HAVE sent")                                                      \
     X(dont_haves_out, "presences", "DONT_HAVE sent")                                            \
     X(unwanted_blocks, "blocks", "received that nobody here asked for; not hashed, not stored") \
+    X(replies_stuck, "streams", "reset in the middle of a block: no window for long")           \
     X(records_out, "records", "sealed")                                                         \
     X(budget_stops, "stops", "a peer's input waited for its next turn")                         \
-    X(budget_pauses, "sweeps", "that found a peer unread because it had wasted its budget")          \
+    X(budget_pauses, "sweeps", "that found a peer unread because it had wasted its budget")     \
     X(no_output, "closes", "no output memory in the middle of a record")                        \
     X(no_record_memory, "waits", "a record in parts found no memory")                           \
     X(pauses, "pauses", "a peer's wants waited: overload")                                      \
@@ -98,6 +100,7 @@ struct swarm {
     /* owner only */
     struct pool peers, streams, handshakes;
     struct ledger ledger;
+    struct guard guard;
     struct secure_memory memory;
     uint64_t record_bytes;                    /* taken for records in parts */
     uint64_t early_bytes;                     /* taken for handshakes in progress */
@@ -119,12 +122,14 @@ size_t swarm_footprint(const struct settings *settings, uint32_t net_count);
 must_check int swarm_open(struct net *net, const struct settings *settings, uint32_t net_count);
 
 /* A connection of a Bitswap listener becomes a peer. Returns: false: no room, refuse it. */
-must_check bool swarm_accept(struct swarm *swarm, struct conn *conn);
+must_check bool swarm_accept(struct swarm *swarm, struct conn *conn,
+                             const struct sockaddr *address);
 /* Reads bytes of a peer. Returns: false if it had to stop (it has seen to its going on); *ret_used
  * says where. */
 bool swarm_read(struct swarm *swarm, struct conn *conn, const uint8_t *bytes, uint32_t count,
                 uint32_t *ret_used);
-/* It has wasted much: it gets one receive buffer at a time, so that it holds none while it waits. */
+/* It has wasted much: it gets one receive buffer at a time, so that it holds none while it waits.
+ */
 bool swarm_is_tiresome(const struct conn *conn);
 /* The connection was held back or may go on sending: what waits is looked at again. */
 void swarm_resume(struct swarm *swarm, struct conn *conn);
@@ -155,6 +160,9 @@ void swarm_free(struct swarm *swarm, struct conn *conn);
 /* Our identify message to this connection. Returns: bytes. */
 uint32_t swarm_identify(const struct swarm *swarm, const struct conn *conn,
                         uint8_t out[IDENTIFY_WRITE_MAX]);
+
+/* Takes the reloadable settings over. */
+void swarm_apply(struct swarm *swarm, const struct settings *settings);
 
 /* Once a turn: blocks that arrived. Returns: whether more is left. */
 bool swarm_poll(struct swarm *swarm);
