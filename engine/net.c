@@ -229,7 +229,7 @@ static void on_send(struct net *net, const struct io_event *event) {
     }
     /* Only those that were held back, or are about to end, have anything to do now. */
     if (conn->state == CONN_CLOSING || conn->deferred.head || conn->input_count > 0 ||
-        conn->peer_ended || conn->peer) {
+        conn->peer_ended || (conn->peer && swarm_awaits_send(conn))) {
         net_conn_wait(net, conn);
     }
 }

@@ -291,6 +291,12 @@ uint32_t swarm_cost_ns(const struct conn *conn) {
     return 600 + conn->peer->block_bytes / 2;
 }
 
+bool swarm_awaits_send(const struct conn *conn) {
+    const struct peer *peer = conn->peer;
+    return peer->state != PEER_OPEN || peer->ledger.queued + peer->ledger.serving > 0 ||
+           peer->early != NULL;
+}
+
 bool swarm_has_output(const struct conn *conn) {
     return conn->peer->record != NULL || yamux_owes(&conn->peer->yamux);
 }
