@@ -16,6 +16,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -503,6 +504,14 @@ static bool is_idle(const struct peer *peer, uint64_t now_ns) {
     return idle_ns != 0 && peer->ledger.wants == 0 && now_ns - peer->useful_ns > idle_ns;
 }
 
+/* A peer that is not read cannot be heard ending: what it sent stands before its FIN. */
+static bool has_ended(const struct conn *conn) {
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    return getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+           info.tcpi_state != TCP_ESTABLISHED;
+}
+
 uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     struct peer *peer = conn->peer;
     uint64_t now_ns = swarm->net->core->now_ns;
@@ -511,6 +520,9 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     }
     if (peer->opens_left == 0 || peer->patience < 0) {
         counter_add(&swarm->counters.budget_pauses, 1);
+        if (has_ended(conn)) {
+            return CONN_END_PEER;
+        }
         net_conn_wait(swarm->net, conn);
     }
     peer_earn(peer, PATIENCE_A_SWEEP);
