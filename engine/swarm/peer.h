@@ -78,6 +78,7 @@ struct peer {
 
     /* budgets: buckets, filled at the tick */
     uint32_t opens_left, identifies_left; /* streams it opens, identify it asks for */
+    uint8_t paused_sweeps;                /* in a row */
     int32_t patience; /* for what leads to nothing: below zero it is read later */
 
     /* output */

@@ -31,6 +31,7 @@ COUNTER_NAMES(swarm, SWARM_COUNTERS);
 #define OPENS_MAX             1024u
 #define OPENS_A_SWEEP         512u  /* a sweep looks at each connection every 0.8 s */
 #define PATIENCE_A_SWEEP      3200u /* 4,000 a second */
+#define PAUSED_SWEEPS_MAX     12u   /* ten seconds without a moment of good behaviour */
 #define IDENTIFIES_MAX        8u
 #define IDENTIFIES_A_SWEEP    4u
 #define KEEPALIVE_NS          (30 * NS_PER_S)
@@ -504,12 +505,15 @@ static bool is_idle(const struct peer *peer, uint64_t now_ns) {
     return idle_ns != 0 && peer->ledger.wants == 0 && now_ns - peer->useful_ns > idle_ns;
 }
 
-/* A peer that is not read cannot be heard ending: what it sent stands before its FIN. */
-static bool has_ended(const struct conn *conn) {
-    struct tcp_info info;
-    socklen_t length = sizeof info;
-    return getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
-           info.tcpi_state != TCP_ESTABLISHED;
+/* A peer that is not read cannot be heard ending: what it sent stands before its FIN, perhaps in
+ * its own kernel. So one that wastes its budget for long is not waited for. */
+static bool is_wasteful(struct peer *peer) {
+    peer->paused_sweeps = peer->patience < 0 ? (uint8_t)(peer->paused_sweeps + 1) : 0;
+    if (peer->paused_sweeps < PAUSED_SWEEPS_MAX) {
+        return false;
+    }
+    counter_add(&peer->swarm->counters.wasteful_closes, 1);
+    return true;
 }
 
 uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
@@ -520,10 +524,10 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     }
     if (peer->opens_left == 0 || peer->patience < 0) {
         counter_add(&swarm->counters.budget_pauses, 1);
-        if (has_ended(conn)) {
-            return CONN_END_PEER;
-        }
         net_conn_wait(swarm->net, conn);
+    }
+    if (is_wasteful(peer)) {
+        return CONN_END_STALLED;
     }
     peer_earn(peer, PATIENCE_A_SWEEP);
     peer->opens_left = min_u32(peer->opens_left + OPENS_A_SWEEP, OPENS_MAX);

@@ -67,6 +67,7 @@ struct settings;
     X(records_out, "records", "sealed")                                                         \
     X(budget_stops, "stops", "a peer's input waited for its next turn")                         \
     X(budget_pauses, "sweeps", "that found a peer unread because it had wasted its budget")     \
+    X(wasteful_closes, "peers", "closed: their budget was wasted for ten seconds in a row")     \
     X(no_output, "closes", "no output memory in the middle of a record")                        \
     X(no_record_memory, "waits", "a record in parts found no memory")                           \
     X(pauses, "pauses", "a peer's wants waited: overload")                                      \
