@@ -22,7 +22,8 @@ from pathlib import Path
 
 MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
 COMMANDS = (
-    "serve put get has rm ls import export verify stat top topo why config doctor decode help"
+    "serve put get has rm ls import export verify stat top topo why peers connect ping config "
+    "doctor decode help"
 ).split()
 A_CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"  # the empty raw block
 
@@ -61,7 +62,7 @@ class Case(unittest.TestCase):
 class Usage(Case):
     def test_the_help_fits_one_screen(self):
         out, err = self.assertRun(0, "--help")
-        self.assertLessEqual(out.count("\n"), 30)
+        self.assertLessEqual(out.count("\n"), 34)
         self.assertLessEqual(max(map(len, out.split("\n"))), 80)
         self.assertEqual(err, "")
         for command in COMMANDS:
@@ -136,7 +137,7 @@ class NobodyListens(Case):
             self.assertIn("millrace serve", err)
 
     def test_admin_commands_name_the_socket(self):
-        for command in ("stat", "topo", "why", "top"):
+        for command in ("stat", "topo", "why", "top", "peers"):
             _, err = self.assertRun(1, command, "--admin", "/nonexistent/admin.sock")
             self.assertIn("/nonexistent/admin.sock", err)
 

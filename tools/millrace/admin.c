@@ -12,6 +12,7 @@
 
 #define ADMIN_DEFAULT "./run/admin.sock"
 #define ANSWER_MAX    (64 * MiB)
+#define REQUEST_MAX   4096 /* as the daemon reads */
 
 /* Returns: a connected socket or -errno. */
 static int dial(const char *path) {
@@ -79,23 +80,40 @@ cold_path static void say_unreachable(const struct cli *cli, const char *path, i
     }
 }
 
+/* Sends a line and reads everything that comes back. Returns: 0 or -errno. Owns: the caller frees
+ * *ret_text, which is NULL if nothing was read. */
+static int exchange(const char *path, const char *line, char **ret_text, size_t *ret_bytes) {
+    size_t length = strlen(line);
+    int fd = dial(path);
+    if (fd < 0) {
+        return fd;
+    }
+    int r = send(fd, line, length, MSG_NOSIGNAL) == (ssize_t)length ? 0 : -errno;
+    if (r == 0) {
+        r = read_all(fd, ret_text, ret_bytes);
+    }
+    close(fd);
+    return r;
+}
+
 json_t *admin_ask(const struct cli *cli, const char *command, int *ret_status) {
+    return admin_request(cli, json_pack("{s:s}", "command", command), ret_status);
+}
+
+json_t *admin_request(const struct cli *cli, json_t *request, int *ret_status) {
     const char *path = cli_value(cli, "admin", cli_environment("MILLRACE_ADMIN", ADMIN_DEFAULT));
-    char line[96], *text = NULL;
+    char line[REQUEST_MAX], *text = NULL;
     size_t bytes = 0;
     json_error_t error;
     *ret_status = CLI_FAILED;
-    int fd = dial(path);
-    if (fd < 0) {
-        say_unreachable(cli, path, -fd);
+    size_t length = json_dumpb(request, line, sizeof line - 2, JSON_COMPACT);
+    json_decref(request);
+    if (length == 0 || length > sizeof line - 2) {
+        cli_fail(cli, CLI_FAILED, "the request is too long for the admin socket");
         return NULL;
     }
-    int length = snprintf(line, sizeof line, "{\"command\":\"%s\"}\n", command);
-    int r = send(fd, line, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -errno;
-    if (r == 0) {
-        r = read_all(fd, &text, &bytes);
-    }
-    close(fd);
+    memcpy(line + length, "\n", 2);
+    int r = exchange(path, line, &text, &bytes);
     if (r < 0) {
         free(text);
         say_unreachable(cli, path, -r);

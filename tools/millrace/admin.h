@@ -12,6 +12,9 @@
  * 10 s. */
 json_t *admin_ask(const struct cli *cli, const char *command, int *ret_status);
 
+/* The same for a command with more to say: `request` is the whole object. Owns: takes it over. */
+json_t *admin_request(const struct cli *cli, json_t *request, int *ret_status);
+
 /* Reading a document without minding what is not there: 0, "" or NULL instead. A path is keys with
  * dots between. */
 double admin_number(const json_t *object, const char *path);

@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""peers, connect and ping against a daemon that says what a test's script says.
+
+    test_peers.py PATH/TO/millrace
+
+Covers tools/millrace/cmd_peers.c, tools/millrace/cmd_connect.c, tools/millrace/cmd_ping.c,
+tools/millrace/dial.c, tools/millrace/live.c and tools/millrace/admin.c.
+"""
+
+import json
+import os
+import pty
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
+ID = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+ADDRESS = "/ip4/192.0.2.7/tcp/4001"
+PEER = {
+    "id": ID,
+    "address": ADDRESS,
+    "direction": "out",
+    "agent": "kubo/0.40.0",
+    "state": "open",
+    "class": "normal",
+    "age_s": 12,
+    "bytes_in": 1024,
+    "bytes_out": 1048576,
+    "wants": 3,
+    "waiting": 1,
+    "debt": 1047552,
+    "latency_us": 420,
+}
+
+
+class Case(unittest.TestCase):
+    def daemon(self, answers):
+        """answers: command -> the documents it gives, in turn; the last one again and again."""
+        folder = tempfile.TemporaryDirectory(prefix="millrace-peers-")
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "admin.sock"
+        self.asked = []
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(self.path))
+        server.listen()
+        self.addCleanup(server.close)
+        left = {command: list(documents) for command, documents in answers.items()}
+
+        def serve():
+            while True:
+                try:
+                    peer, _ = server.accept()
+                except OSError:
+                    return
+                with peer, peer.makefile() as lines:
+                    request = json.loads(lines.readline())
+                    self.asked.append(request)
+                    documents = left.get(request["command"], [{"error": "no such command"}])
+                    document = documents.pop(0) if len(documents) > 1 else documents[0]
+                    peer.sendall(json.dumps(document).encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+
+    def run_millrace(self, status, *arguments):
+        done = subprocess.run(
+            [MILLRACE, *arguments, "--admin", str(self.path)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual(done.returncode, status, f"{arguments}: {done.stdout} {done.stderr}")
+        return done.stdout, done.stderr
+
+
+class Peers(Case):
+    def test_a_table_and_json(self):
+        self.daemon({"peers": [{"peers": [PEER], "total": 1}]})
+        out, _ = self.run_millrace(0, "peers")
+        for word in ("1 peer\n", ADDRESS, ID, "kubo/0.40.0", "1.0 MiB", "1023 KiB", "420 us"):
+            self.assertIn(word, out)
+        self.assertEqual(self.asked, [{"command": "peers"}])
+        out, _ = self.run_millrace(0, "peers", "--json")
+        self.assertEqual(json.loads(out)["peers"][0], PEER)
+
+    def test_top_without_a_terminal_is_one_second_of_rates(self):
+        later = {**PEER, "bytes_out": 9 * 1048576}
+        self.daemon({"peers": [{"peers": [p], "total": 1} for p in (PEER, later)]})
+        out, _ = self.run_millrace(0, "peers", "--top", "--sort", "debt")
+        self.assertIn("out/s", out)
+        self.assertEqual(len(self.asked), 2)
+
+    def test_top_on_a_terminal_sorts_by_key_and_ends_with_q(self):
+        self.daemon({"peers": [{"peers": [PEER], "total": 1}]})
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        with subprocess.Popen(
+            [MILLRACE, "peers", "--top", "--admin", str(self.path)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm", "LINES": "24", "COLUMNS": "200"},
+        ) as child:
+            os.close(slave)
+            seen = b""
+            while b"q quit" not in seen or ID.encode() not in seen:
+                if not select.select([master], [], [], 30)[0]:
+                    child.kill()
+                    self.fail(seen)
+                seen += os.read(master, 65536)
+            os.write(master, b"dq")
+            self.assertEqual(child.wait(timeout=30), 0)
+
+    def test_usage(self):
+        self.daemon({})
+        self.assertIn("--sort", self.run_millrace(2, "peers", "--sort", "size")[1])
+        self.run_millrace(2, "peers", "--top", "--json")
+        self.run_millrace(2, "peers", "--top", "--every", "0")
+        self.run_millrace(2, "peers", "extra")
+        self.assertEqual(self.asked, [])
+        self.assertIn("no such command", self.run_millrace(1, "peers")[1])
+
+
+class Connect(Case):
+    def test_waits_until_connected(self):
+        self.daemon(
+            {
+                "connect": [{"dial": 7}],
+                "dial": [
+                    {"state": "dialing"},
+                    {"state": "handshake"},
+                    {"state": "connected", "id": ID},
+                ],
+            }
+        )
+        self.assertEqual(self.run_millrace(0, "connect", ADDRESS)[0], f"connected {ID}\n")
+        self.assertEqual(
+            self.asked,
+            [{"command": "connect", "to": ADDRESS}] + [{"command": "dial", "dial": 7}] * 3,
+        )
+        out, _ = self.run_millrace(0, "connect", "--json", ADDRESS)
+        self.assertEqual(json.loads(out), {"state": "connected", "id": ID})
+
+    def test_says_why_not(self):
+        failed = {"state": "failed", "why": "Connection refused"}
+        self.daemon({"connect": [{"dial": 1}], "dial": [failed]})
+        out, err = self.run_millrace(1, "connect", ADDRESS)
+        self.assertEqual(out, "")
+        self.assertIn(f"{ADDRESS}: Connection refused", err)
+        self.daemon({"connect": [{"error": "too many dials"}]})
+        self.assertIn("too many dials", self.run_millrace(1, "connect", ADDRESS)[1])
+
+    def test_does_not_wait_for_ever(self):
+        self.daemon({"connect": [{"dial": 1}], "dial": [{"state": "handshake"}]})
+        _, err = self.run_millrace(1, "connect", ADDRESS, "--timeout", "50ms")
+        self.assertIn("not connected within 50ms (still shaking hands)", err)
+
+    def test_disconnects_by_id_or_by_an_address_that_has_one(self):
+        self.daemon({"disconnect": [{"closed": 1}]})
+        for whom in (ID, f"{ADDRESS}/p2p/{ID}"):
+            out, _ = self.run_millrace(0, "connect", "--disconnect", whom)
+            self.assertEqual(out, f"disconnected {ID}\n")
+        self.assertEqual(self.asked, [{"command": "disconnect", "peer": ID}] * 2)
+        out, _ = self.run_millrace(0, "connect", "--disconnect", "--json", ID)
+        self.assertEqual(json.loads(out)["state"], "disconnected")
+        self.daemon({"disconnect": [{"error": "no such peer is connected"}]})
+        self.assertIn("no such peer", self.run_millrace(1, "connect", "--disconnect", ID)[1])
+
+    def test_usage(self):
+        self.daemon({})
+        self.run_millrace(2, "connect")
+        self.run_millrace(2, "connect", "nonsense")
+        self.run_millrace(2, "connect", "/ip4/1.2.3/tcp/1")
+        self.run_millrace(2, "connect", "/ip4/192.0.2.7/udp/4001/quic-v1")
+        self.run_millrace(2, "connect", ADDRESS, "--timeout", "soon")
+        self.assertIn(f"/p2p/{ID}", self.run_millrace(2, "connect", ID)[1])
+        self.run_millrace(2, "connect", "--disconnect", ADDRESS)
+        self.assertEqual(self.asked, [])
+
+
+class Ping(Case):
+    def test_counts_round_trips(self):
+        self.daemon(
+            {
+                "ping": [{"ping": 1}, {"ping": 2}, {"ping": 3}],
+                "ping_result": [
+                    {"state": "pending"},
+                    {"state": "done", "rtt_us": 300},
+                    {"state": "failed", "why": "the stream was reset"},
+                    {"state": "done", "rtt_us": 500},
+                ],
+            }
+        )
+        out, _ = self.run_millrace(0, "ping", "-c", "3", "-i", "0", ID)
+        self.assertEqual(
+            out,
+            "1  300 us\n2  lost: the stream was reset\n3  500 us\n"
+            "3 sent, 2 answered; least 300 us, mean 400 us, most 500 us\n",
+        )
+        self.assertEqual([a["ping"] for a in self.asked if "ping" in a], [1, 1, 2, 3])
+        self.assertEqual(self.asked[0], {"command": "ping", "peer": ID})
+
+    def test_json_and_an_address_which_is_connected_to_first(self):
+        self.daemon(
+            {
+                "connect": [{"dial": 4}],
+                "dial": [{"state": "connected", "id": ID}],
+                "ping": [{"ping": 1}],
+                "ping_result": [{"state": "done", "rtt_us": 123.5}],
+            }
+        )
+        out, _ = self.run_millrace(0, "ping", "--json", "-c", "2", "-i", "1ms", ADDRESS)
+        found = json.loads(out)
+        self.assertEqual(found["peer"], ID)
+        self.assertEqual((found["sent"], found["answered"]), (2, 2))
+        self.assertEqual(found["rtt_us"], [123.5, 123.5])
+        self.assertEqual(found["mean_us"], 123.5)
+        self.assertEqual(self.asked[0], {"command": "connect", "to": ADDRESS})
+
+    def test_nothing_answered_is_a_failure(self):
+        self.daemon({"ping": [{"ping": 1}], "ping_result": [{"state": "failed"}]})
+        out, _ = self.run_millrace(1, "ping", "-c", "1", ID)
+        self.assertIn("1 sent, 0 answered\n", out)
+        self.daemon({"ping": [{"error": "no such peer is connected"}]})
+        out, err = self.run_millrace(1, "ping", ID)
+        self.assertEqual(out, "")
+        self.assertIn("no such peer", err)
+
+    def test_usage(self):
+        self.daemon({})
+        self.run_millrace(2, "ping")
+        self.run_millrace(2, "ping", "nobody")
+        self.run_millrace(2, "ping", "-c", "0", ID)
+        self.run_millrace(2, "ping", "-i", "often", ID)
+        self.assertEqual(self.asked, [])
+
+
+def main():
+    result = unittest.TextTestRunner(verbosity=1).run(
+        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
+    )
+    failed = len(result.failures) + len(result.errors)
+    print(f"cases: {result.testsRun - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_peers — peers: who is connected over libp2p, what each wants, and who owes whom. */
+
+#include "tools/millrace/commands.h"
+
+#include "tools/millrace/admin.h"
+#include "tools/millrace/live.h"
+#include "tools/millrace/peers_view.h"
+
+#include <string.h>
+
+static void view(FILE *out, const json_t *now, const json_t *before, double seconds, void *state) {
+    const enum peers_order *order = state;
+    peers_view(out, now, before, seconds, *order);
+}
+
+/* o, i, w, d, a, l: the first letters of the orders. */
+static void press(int key, void *state) {
+    enum peers_order *order = state;
+    for (size_t i = 0; i < PEERS_ORDER_COUNT; i++) {
+        if (key == peers_order_names[i][0]) {
+            *order = (enum peers_order)i;
+        }
+    }
+}
+
+/* Returns: whether the word names an order. */
+static bool order_of(const char *word, enum peers_order *ret_order) {
+    for (size_t i = 0; i < PEERS_ORDER_COUNT; i++) {
+        if (strcmp(word, peers_order_names[i]) == 0) {
+            *ret_order = (enum peers_order)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int cmd_peers(struct cli *cli) {
+    enum peers_order order = PEERS_BY_OUT;
+    const char *word = cli_value(cli, "sort", "out");
+    if (!order_of(word, &order)) {
+        return cli_misuse(cli, "--sort %s: it takes out, in, wants, debt, age or latency", word);
+    }
+    if (cli_has(cli, "top") && cli_has(cli, "json")) {
+        return cli_misuse(cli, "--top is for people, --json is not: give one of them");
+    }
+    if (cli_has(cli, "top")) {
+        struct live live = {
+            .command = "peers",
+            .keys = "sort by: o out  i in  w wants  d debt  a age  l latency",
+            .view = view,
+            .key = press,
+            .state = &order,
+        };
+        return live_show(cli, &live);
+    }
+    int status = CLI_DONE;
+    json_t *answer = admin_ask(cli, "peers", &status);
+    if (answer == NULL) {
+        return status;
+    }
+    if (cli_has(cli, "json")) {
+        json_dumpf(answer, stdout, JSON_INDENT(2));
+        printf("\n");
+    } else {
+        peers_view(stdout, answer, NULL, 0, order);
+    }
+    json_decref(answer);
+    return CLI_DONE;
+}
+
+static const struct cli_flag flags[] = {
+    CLI_FLAG_ADMIN,
+    CLI_FLAG_JSON,
+    {"sort", 0, "BY", "out (default), in, wants, debt, age or latency"},
+    {"top", 0, NULL, "live, bytes as rates, until q"},
+    LIVE_FLAG_ONCE,
+    LIVE_FLAG_EVERY,
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_peers = {
+    .name = "peers",
+    .args = "",
+    .summary = "who is connected, what each wants, and who owes whom",
+    .flags = flags,
+    .more =
+        "wants: to be served now; waiting: for blocks we do not have; debt: block bytes it got\n"
+        "from us less those we got from it. --once and --every belong to --top, whose keys are\n"
+        "q to quit and the first letter of what to sort by.",
+    .examples = "  millrace peers\n  millrace peers --top --sort debt\n"
+                "  millrace peers --json | jq -r '.peers[].id'\n",
+    .run = cmd_peers,
+};
