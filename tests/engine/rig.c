@@ -79,6 +79,9 @@ int rig_wait(struct rig *rig) {
     (void)clock_gettime(CLOCK_REALTIME, &limit);
     limit.tv_sec += (time_t)(PATIENCE_NS / NS_PER_S);
     cr_assert_eq(pthread_timedjoin_np(rig->thread, NULL, &limit), 0, "the engine does not end");
+    if (rig->check) {
+        rig->check(rig->engine);
+    }
     engine_close(rig->engine);
     remove_tree(rig->dir);
     return rig->result;

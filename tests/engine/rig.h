@@ -22,6 +22,7 @@ struct rig {
     struct engine *engine;
     pthread_t thread;
     int result;
+    void (*check)(struct engine *engine); /* its cores have ended, their memory is still there */
 };
 
 /* Settings a test may change before rig_run; the directory exists. */
