@@ -382,7 +382,7 @@ bool swarm_poll(struct swarm *swarm) {
         if (!engine->cores[i].work) {
             continue;
         }
-        if (counter_get(&swarm->ledger.counters.waiting) == 0 && !swarm->arriving) {
+        if (counter_get(&swarm->ledger.counters.wants) == 0 && !swarm->arriving) {
             uint64_t head = arrivals_head(engine->cores[i].work->arrivals);
             if (head != swarm->arrivals_seen[i]) {
                 swarm->arrivals_seen[i] = head;
