@@ -5,14 +5,16 @@ Every function yields finished rows (dicts); the table's numbers and targets are
 repeated in docs/performance.md. Units: product, floor and peer are medians over rounds in the unit
 the job names; div_floor and div_peer are medians of per-round ratios, product over the other.
 """
+import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from statistics import median
 
-from measure import (Missing, Server, column, cpu_ns, free_port, ratios, rounds, rss_bytes, say,
-                     spread)
+from measure import (Broken, Missing, Server, column, cpu_ns, free_port, ratios, rounds, rss_bytes,
+                     say, spread)
 
 SELF_MAX = 0.05  # the floor against itself may differ by so much, else the row is void
 
@@ -88,7 +90,8 @@ class Bed:
         self.servers.append(server)
         return server
 
-    def millrace(self, layout="one", settings=()):
+    def millrace(self, layout="one", settings=(), peers=False):
+        """A daemon on a fresh store. peers: it listens for IPFS peers, and its port is theirs."""
         program = self.bench.program("millrace")
         path = tempfile.mkdtemp(prefix="millrace-perf-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         self.dirs.append(path)
@@ -97,11 +100,31 @@ class Bed:
         argv = [program, "serve", "--store", path, "--tlv", f"127.0.0.1:{port}",
                 "--net-cores", net, "--work-cores", work, "--sched-core", sched,
                 "--ctl-core", ctl]
+        if peers:
+            argv += ["--bitswap", "127.0.0.1:0"]
         for setting in ("store.memory=1GiB", *settings):
             argv += ["--set", setting]
         server = self.start("millrace", argv, port, cpus)
         server.admin = os.path.join(path, "admin.sock")
+        server.tlv = f"127.0.0.1:{port}"
+        if peers:
+            server.address = self.address(program, server.admin)
+            server.port = int(server.address.split("/")[4])
         return server
+
+    @staticmethod
+    def address(program, admin):
+        """Where peers may dial a daemon."""
+        end = time.monotonic() + 10
+        while True:  # the admin socket comes a moment after the listeners
+            done = subprocess.run([program, "id", "--admin", admin, "--json"],
+                                  capture_output=True, text=True)
+            if done.returncode == 0 or time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        if done.returncode != 0:
+            raise Broken(f"millrace id: {done.stderr.strip()[-400:]}")
+        return json.loads(done.stdout)["addrs"][0]
 
     def floor(self, size, keys, cpus="0", copies=True):
         """The echo floor: replies of the product's length, one constant or copied from a table."""

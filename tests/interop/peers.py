@@ -207,11 +207,11 @@ def go_peer(command, *flags, timeout=120, check=True):
 class Helia(Process):
     """A Helia node; each request is a JSON line, each answer another."""
 
-    def __init__(self, listen=True, security="noise"):
+    def __init__(self, listen=True, security="noise", wrapper=()):
         super().__init__()
         more = [] if listen else ["--no-listen"]
         self.spawn(
-            [NODE, HELIA / "peer.mjs", "--security", security, *more],
+            [*wrapper, NODE, HELIA / "peer.mjs", "--security", security, *more],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
