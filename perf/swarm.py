@@ -133,11 +133,11 @@ def g9_rows(results, about, job, name, security, size):
         pairs = list(zip(column(results["floor"], field), column(results["floor_again"], field)))
         floor = [mean(a, b) * scale for a, b in pairs]
         more["floor_self"] = spread([a / b for a, b in pairs])
-        if abs(more["floor_self"]["median"] - 1) > SELF_MAX:
+        if sealed and abs(more["floor_self"]["median"] - 1) > SELF_MAX:
             more["void"] = f"the floor against itself: {more['floor_self']['median']:.3f}"
     yield finish("G9", job + ": server CPU", "us/block", column(product, "cpu_us"), floor,
                  column(kubo, "cpu_us") if kubo else None, "kubo",
-                 1.15 if floor and size > KIB else None, CPU_OF_KUBO[name, security], **more)
+                 1.15 if size > KIB else None, CPU_OF_KUBO[name, security], **more)
     yield finish("G9", job + ": rate", "blocks/s", column(product, "rate"), None,
                  column(kubo, "rate") if kubo else None, "kubo", sense=">=", **about)
     if "one in flight" in name:
