@@ -32,7 +32,7 @@ HONEST = ["--conns", "4", "--depth", "16", "--warmup", "0.5", "--drain", "10"]
 BIG = ["--size", "256KiB", "--keys", "800"]  # 200 MiB: what greedy ones want
 GREEDY = ("slow-readers", "dead-sockets", "no-reply-stream", "vanish", "window-games")
 RATE_LEAST, P95_MOST, RSS_MOST = 0.5, 4.0, 64 << 20
-BACK_SECONDS = 40  # slow peers are given time before they are closed
+BACK_SECONDS = 75  # a peer that takes nothing is closed within twice net.stall_timeout
 GAUGES = (("net", "connections"), ("net", "jobs_used"), ("swarm", "peers"), ("swarm", "streams"),
           ("ledger", "wants"), ("ledger", "waiting"))
 
@@ -225,7 +225,8 @@ def judge(row):
     if row["lost"]:
         bad.append("wants lost")
     if row["back_s"] is None:
-        bad.append("not back: " + ", ".join(f"{k} {a} to {b}" for k, (a, b) in row["stays"].items()))
+        stays = (f"{k} {a} to {b}" for k, (a, b) in row["stays"].items())
+        bad.append("not back: " + ", ".join(stays))
     return bad
 
 
