@@ -5,6 +5,7 @@
 #include "engine/control.h"
 #include "engine/engine_private.h"
 #include "engine/stat.h"
+#include "engine/swarm/front.h"
 #include "engine/swarm/self.h"
 
 #include <errno.h>
@@ -131,7 +132,11 @@ static json_t *answer(struct engine *engine, const char *line) {
         control_drain(engine);
         reply = json_pack("{s:b}", "draining", 1);
     } else {
-        reply = error_json("no such command; there are stat, topo, why, id, reload, drain");
+        reply = front_answer(engine, command, request);
+    }
+    if (!reply) {
+        reply = error_json("no such command; there are stat, topo, why, id, peers, connect, "
+                           "disconnect, ping, fetch, reload, drain");
     }
     json_decref(request);
     return reply;

@@ -50,6 +50,7 @@ struct out {
     4u /* buffers a connection may hold unread before its receive is stopped \
         */
 #define CONN_NO_BUFFER UINT16_MAX
+#define CONN_DIALLED   UINT8_MAX /* as `listener`: we dialled it */
 
 /* One received buffer that waits to be read; the tile keeps one of these per buffer of each group.
  */

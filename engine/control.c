@@ -10,6 +10,8 @@
 #include "engine/engine_private.h"
 #include "engine/io.h"
 #include "engine/stat.h"
+#include "engine/swarm/desk.h"
+#include "engine/swarm/front.h"
 #include "engine/watch.h"
 
 #include <errno.h>
@@ -278,6 +280,7 @@ static int serve(struct engine *engine, struct stopping *stopping, int signals) 
             read_signals(engine, stopping, signals);
         }
         admin_serve(engine->admin, fds, count, now);
+        front_poll(engine);
         if (now >= second_ns) {
             second_ns = now + NS_PER_S;
             each_second(engine);
@@ -304,7 +307,9 @@ int control_run(struct engine *engine) {
         goto undo_bells;
     }
     (void)sd_notifyf(0, "READY=1\nMAINPID=%d", (int)getpid());
+    engine->desk->bells = &stopping.bells;
     r = serve(engine, &stopping, signals);
+    engine->desk->bells = NULL;
     close(signals);
 undo_bells:
     io_close(&stopping.bells);

@@ -77,6 +77,7 @@ void dispatch_open(struct dispatch *dispatch, struct core *core, const struct se
 static uint32_t cost_of(const struct job *job) {
     switch ((enum job_kind)job->kind) {
     case JOB_PUT:
+    case JOB_HASH:
         return COST_PUT_NS + (uint32_t)((uint64_t)job->data_bytes * COST_PUT_BYTE_NS_X16 / 16);
     case JOB_DELETE:
         return COST_DELETE_NS;
@@ -84,6 +85,8 @@ static uint32_t cost_of(const struct job *job) {
         return COST_VERIFY_NS;
     case JOB_HANDSHAKE:
         return COST_HANDSHAKE_NS;
+    case JOB_STORE: /* not hashed again: two thirds of a put's cost */
+        return COST_PUT_NS + (uint32_t)((uint64_t)job->data_bytes * COST_PUT_BYTE_NS_X16 / 48);
     case JOB_GET:
     case JOB_HAVE:
     case JOB_LIST:
@@ -141,7 +144,7 @@ static bool tile_can_take(const struct dispatch_tile *tile) {
 }
 
 static struct dispatch_tile *tile_for(struct dispatch *dispatch, const struct job *job) {
-    if (job->kind == JOB_PUT || job->kind == JOB_DELETE) {
+    if (job->kind == JOB_PUT || job->kind == JOB_STORE || job->kind == JOB_DELETE) {
         return &dispatch
                     ->tiles[dispatch->tile_of_keeper[store_keeper_of(dispatch->store, &job->key)]];
     }
@@ -190,7 +193,7 @@ static bool tile_add(struct dispatch *dispatch, struct dispatch_tile *tile, stru
     }
     last->jobs[last->count++] = job;
     tile->state.jobs++;
-    tile->state.bytes += job->kind == JOB_PUT ? job->data_bytes : 0;
+    tile->state.bytes += job->kind == JOB_PUT || job->kind == JOB_STORE ? job->data_bytes : 0;
     tile->state.cost_ns += cost_ns;
     if (job->class < tile->state.class) {
         tile->state.class = (enum job_class)job->class; /* the most urgent one in it sets its age */

@@ -17,6 +17,8 @@
 #include "engine/listen.h"
 #include "engine/net.h"
 #include "engine/park.h"
+#include "engine/swarm/client.h"
+#include "engine/swarm/desk.h"
 #include "engine/swarm/identity.h"
 #include "engine/swarm/self.h"
 #include "engine/work.h"
@@ -69,7 +71,8 @@ static size_t arena_need(const struct engine *engine, const struct layout_core *
     size_t frames =
         place->work ? engine->settings.store_memory_bytes / engine->layout.work_count * 2 : 0;
     size_t bodies = place->net ? engine->settings.net_body_bytes_max * 2 : 0;
-    return frames + bodies + 64 * MiB;
+    size_t fetches = place->net ? client_arena_bytes(&engine->settings) : 0;
+    return frames + bodies + fetches + 64 * MiB;
 }
 
 static void *frame_take(void *context, size_t bytes, size_t align) {
@@ -331,6 +334,9 @@ static int boot(struct engine *engine, char *why, size_t why_bytes) {
         return complain(why, why_bytes, ENGINE_HOST, "memory for rings: %s", err_text(r));
     }
     r = open_tiles(engine, why, why_bytes);
+    if (r == 0 && desk_open(engine, &engine->desk) < 0) {
+        return complain(why, why_bytes, ENGINE_HOST, "out of memory");
+    }
     if (r == 0) {
         r = open_admin(engine, why, why_bytes);
     }
@@ -432,6 +438,7 @@ void engine_close(struct engine *engine) {
         }
     }
     listen_close(engine);
+    desk_close(engine->desk);
     if (engine->admin) {
         char path[600];
         admin_close(engine->admin);

@@ -43,6 +43,7 @@ static void carve(struct mesh *mesh, struct carver *carver, const struct layout 
             mesh->batch_home[i] = one_to_one(carver, MESH_NET_BATCHES);
             mesh->helper_done[i] = one_to_one(carver, jobs_max);
             mesh->shed[i] = one_to_one(carver, jobs_max);
+            mesh->desk[i] = one_to_one(carver, MESH_DESK);
         }
         if (layout->cores[i].work) {
             mesh->inbox[i] = one_to_one(carver, MESH_ORDER_BATCHES);

@@ -10,6 +10,7 @@
  *   work w ──empty containers──► sched                         (order_home[w])
  *   work w ──chains of finished jobs──► net n                  (done[w][n])
  *   sched ──chains of jobs shed or expired──► net n            (shed[n])
+ *   control ──requests about peers and fetches──► net n        (desk[n]; answers by a word in them)
  *   net n ──jobs──► helper ──chains──► net n                   (helper_in, helper_done[n])
  *
  * Each is as large as everything that could ever be in it at once, but for the class rings and
@@ -25,6 +26,7 @@
 #define MESH_ORDER_BATCHES 64u  /* containers the scheduler owns per work tile */
 #define MESH_CLASS_RING    1024u
 #define MESH_HELPER_RING   1024u
+#define MESH_DESK          128u /* requests control may have out */
 
 struct mesh {
     struct mem_region region;
@@ -36,6 +38,7 @@ struct mesh {
     struct ring *shed[LAYOUT_CORES_MAX];
     struct ring *helper_in;
     struct ring *helper_done[LAYOUT_CORES_MAX];
+    struct ring *desk[LAYOUT_CORES_MAX]; /* requests about peers (swarm/desk.h) */
     uint32_t sched_core;
     uint32_t helper_core;
     uint32_t core_count; /* without the helper */

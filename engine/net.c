@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
+#include "engine/swarm/client.h"
 #include "engine/swarm/swarm.h"
 
 #include <errno.h>
@@ -256,7 +257,8 @@ void net_event(struct net *net, const struct io_event *event) {
         break;
     }
     case IO_CONNECT:
-        never("nobody dials yet");
+        dial_event(net, event);
+        break;
     case IO_NOTHING:
     case IO_BELL:
     case IO_TICK:
@@ -583,6 +585,9 @@ void net_drain(struct net *net, bool hard) {
                            SHUT_RDWR); /* ends the accept that is out */
         }
     }
+    if (!net->draining) {
+        client_drain(net->swarm->client);
+    }
     net->draining = true;
     for (uint32_t i = 0; hard && i < net->conns.slots_max; i++) {
         struct conn *conn = pool_at(&net->conns, i);
@@ -593,5 +598,5 @@ void net_drain(struct net *net, bool hard) {
 }
 
 bool net_drained(const struct net *net) {
-    return net->draining && pool_used(&net->conns) == 0;
+    return net->draining && pool_used(&net->conns) == 0 && client_idle(net->swarm->client);
 }

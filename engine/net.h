@@ -27,6 +27,7 @@
 #include "engine/mesh.h"
 #include "engine/sched.h"
 #include "engine/settings.h"
+#include "proto/libp2p/peer_id.h"
 #include "store/store.h"
 
 struct swarm;
@@ -175,8 +176,8 @@ bool net_drained(const struct net *net);
 /* net_request.c */
 void net_parse(struct net *net, struct conn *conn);
 void net_job_give(struct net *net, struct job *job);
-/* A job of this connection and class, filled but for its kind and what that needs. Returns: NULL:
- * the class has none left. */
+/* A job of this connection (NULL: of nobody's, see client.h) and class, filled but for its kind and
+ * what that needs. Returns: NULL: the class has none left. */
 struct job *net_job_take(struct net *net, struct conn *conn, enum job_class class);
 /* Counts a finished request and gives its job back. */
 void net_finish(struct net *net, struct job *job, uint64_t replied_ns);
@@ -207,6 +208,9 @@ void net_reply_busy(struct net *net, struct conn *conn, uint32_t id, enum job_cl
 /* net_conn.c */
 void net_on_accept(struct net *net, const struct io_event *event);
 void net_conn_open(struct net *net, int fd, uint32_t listener);
+/* A connection that we made. expected: who must answer; count 0: anybody. Returns: NULL: no room,
+ * or draining: the descriptor is the caller's still. */
+must_check struct conn *net_conn_dialled(struct net *net, int fd, const struct peer_id *expected);
 /* Frees a closing connection once nothing names it. */
 void net_conn_try_free(struct net *net, struct conn *conn);
 void net_conn_end(struct net *net, struct conn *conn, enum conn_end end);

@@ -82,26 +82,54 @@ static void refuse(struct net *net, int fd, uint32_t listener) {
     atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed);
 }
 
+static void fill_conn(struct net *net, struct conn *conn, int fd, uint8_t listener, uint8_t ceiling,
+                      struct sockaddr_storage *ret_peer) {
+    uint32_t slot = pool_index(&net->conns, conn);
+    socklen_t length = sizeof *ret_peer;
+    memset(ret_peer, 0, sizeof *ret_peer);
+    (void)getpeername(fd, (struct sockaddr *)ret_peer, &length); /* one already gone has no flow */
+    memset(conn, 0, sizeof *conn);
+    conn->fd = fd;
+    conn->slot = slot;
+    conn->listener = listener;
+    conn->ceiling = ceiling;
+    conn->class = (uint8_t)max_u32(CLASS_NORMAL, ceiling);
+    conn->flow = flow_of(ret_peer, slot, net->flow_salt);
+    conn->input_head = conn->input_tail = CONN_NO_BUFFER;
+    conn->progress_ns = net->core->now_ns;
+}
+
+static void conn_opened(struct net *net, struct conn *conn) {
+    conn_goto(conn, CONN_HELLO);
+    counter_add(&net->counters.connections, 1);
+    net_conn_receive(net, conn);
+}
+
+struct conn *net_conn_dialled(struct net *net, int fd, const struct peer_id *expected) {
+    struct conn *conn = net->draining ? NULL : pool_get(&net->conns);
+    if (!conn) {
+        return NULL;
+    }
+    struct sockaddr_storage peer;
+    fill_conn(net, conn, fd, CONN_DIALLED, CLASS_NORMAL, &peer);
+    if (!swarm_dialled(net->swarm, conn, (const struct sockaddr *)&peer, expected)) {
+        conn_drop_output(&net->outs, conn);
+        pool_put(&net->conns, conn);
+        return NULL;
+    }
+    conn_opened(net, conn);
+    return conn;
+}
+
 void net_conn_open(struct net *net, int fd, uint32_t listener) {
     struct conn *conn = net->draining ? NULL : pool_get(&net->conns);
     if (!conn) {
         refuse(net, fd, listener);
         return;
     }
-    uint32_t slot = pool_index(&net->conns, conn);
-    struct sockaddr_storage peer = {0};
-    socklen_t length = sizeof peer;
-    (void)getpeername(fd, (struct sockaddr *)&peer, &length); /* a peer already gone has no flow */
-    uint8_t ceiling = (uint8_t)net->engine->listeners[listener].address.ceiling;
-    memset(conn, 0, sizeof *conn);
-    conn->fd = fd;
-    conn->slot = slot;
-    conn->listener = (uint8_t)listener;
-    conn->ceiling = ceiling;
-    conn->class = (uint8_t)max_u32(CLASS_NORMAL, ceiling);
-    conn->flow = flow_of(&peer, slot, net->flow_salt);
-    conn->input_head = conn->input_tail = CONN_NO_BUFFER;
-    conn->progress_ns = net->core->now_ns;
+    struct sockaddr_storage peer;
+    fill_conn(net, conn, fd, (uint8_t)listener,
+              (uint8_t)net->engine->listeners[listener].address.ceiling, &peer);
     if (is_bitswap(net, listener)) {
         if (!swarm_accept(net->swarm, conn, (const struct sockaddr *)&peer)) {
             conn_drop_output(&net->outs, conn);
@@ -112,10 +140,8 @@ void net_conn_open(struct net *net, int fd, uint32_t listener) {
     } else {
         tlv_reader_init(&conn->reader);
     }
-    conn_goto(conn, CONN_HELLO);
     counter_add(&net->counters.accepts, 1);
-    counter_add(&net->counters.connections, 1);
-    net_conn_receive(net, conn);
+    conn_opened(net, conn);
 }
 
 void net_conn_starve(struct net *net, struct conn *conn) {
@@ -262,8 +288,9 @@ void net_conn_try_free(struct net *net, struct conn *conn) {
     pool_put(&net->conns, conn);
     counter_add(&net->counters.closes, 1);
     counter_set(&net->counters.connections, counter_get(&net->counters.connections) - 1);
-    atomic_fetch_add_explicit(&net->closed, 1,
-                              memory_order_relaxed); /* a number for the acceptor */
+    if (conn->listener != CONN_DIALLED) { /* a number for the acceptor, who never gave that one */
+        atomic_fetch_add_explicit(&net->closed, 1, memory_order_relaxed);
+    }
 }
 
 /* ---- accepting: one tile listens and gives each connection to the core with the fewest ------ */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "engine/helper.h"
+#include "engine/swarm/client.h"
 #include "engine/swarm/swarm.h"
 
 #include <string.h>
@@ -215,6 +216,8 @@ static bool write_ok(struct net *net, struct conn *conn, struct job *job) {
     case JOB_STAT:
         return write_document(net, conn, job);
     case JOB_HAVE:
+    case JOB_HASH:
+    case JOB_STORE:
     case JOB_HANDSHAKE:
     case JOB_KIND_COUNT:
         break;
@@ -241,6 +244,8 @@ static void drop_data(struct net *net, struct job *job) {
         break;
     case JOB_DELETE:
     case JOB_VERIFY:
+    case JOB_HASH:
+    case JOB_STORE:
     case JOB_HANDSHAKE:
     case JOB_KIND_COUNT:
         break;
@@ -272,6 +277,11 @@ static void peer_reply(struct net *net, struct conn *conn, struct job *job, uint
 }
 
 bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns) {
+    if (unlikely(job->conn == JOB_NOBODY)) {
+        keep_trace(&net->last_heavy, job, work, now_ns);
+        client_home(net->swarm->client, job, now_ns);
+        return true;
+    }
     struct conn *conn = pool_at(&net->conns, job->conn);
     if (conn->peer) {
         peer_reply(net, conn, job, work, now_ns);

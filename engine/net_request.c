@@ -38,14 +38,16 @@ static bool class_may_take(const struct net *net, enum job_class class) {
 
 /* The parser's job becomes a request of this class: from here on it counts, and the parser gets
  * another, which the shares leave free. */
-static void job_begin(struct net *net, struct conn *conn, struct job *job, enum job_class class) {
+static void job_begin(struct net *net, struct job *job, enum job_class class) {
     must(job == net->spare_job);
     net->spare_job = pool_get(&net->jobs);
     must(net->spare_job != NULL);
     if (net->class_jobs[class]++ >= own_share(net)) {
         net->shared_jobs++;
     }
-    conn->jobs++;
+    if (job->conn != JOB_NOBODY) {
+        ((struct conn *)pool_at(&net->conns, job->conn))->jobs++;
+    }
     job->class = (uint8_t) class;
 }
 
@@ -56,10 +58,10 @@ static void clear_job(const struct net *net, const struct conn *conn, struct job
     job->queued_ns = 0;
     job->started_ns = 0;
     job->finished_ns = 0;
-    job->conn = conn->slot;
+    job->conn = conn ? conn->slot : JOB_NOBODY;
     job->data_bytes = 0;
     job->arg = 0;
-    job->flow = conn->flow;
+    job->flow = conn ? conn->flow : 0;
     job->deadline_ms = 0;
     job->net = (uint8_t)net->core->index;
     job->status = JOB_OK;
@@ -72,21 +74,23 @@ struct job *net_job_take(struct net *net, struct conn *conn, enum job_class clas
     }
     struct job *job = net->spare_job;
     clear_job(net, conn, job);
-    job_begin(net, conn, job, class);
+    job_begin(net, job, class);
     return job;
 }
 
 void net_job_give(struct net *net, struct job *job) {
-    struct conn *conn = pool_at(&net->conns, job->conn);
-    must(conn->jobs > 0);
-    conn->jobs--;
+    if (likely(job->conn != JOB_NOBODY)) {
+        struct conn *conn = pool_at(&net->conns, job->conn);
+        must(conn->jobs > 0);
+        conn->jobs--;
+        if (unlikely(conn->fault && conn->jobs == 0)) {
+            net_conn_wait(net, conn); /* the last answer before its FAULT */
+        }
+    }
     if (--net->class_jobs[job->class] >= own_share(net)) {
         net->shared_jobs--;
     }
     pool_put(&net->jobs, job);
-    if (unlikely(conn->fault && conn->jobs == 0)) {
-        net_conn_wait(net, conn); /* the last answer before its FAULT */
-    }
     net->wake |= net->waiting_head != NULL; /* somebody may have waited for one */
 }
 
@@ -319,7 +323,7 @@ static void begin_upload(struct net *net, struct conn *conn, struct job *job,
         counter_add(&net->counters.no_body_memory, 1);
         net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
     } else {
-        job_begin(net, conn, job, request_class(conn, request));
+        job_begin(net, job, request_class(conn, request));
         job->kind = request->type == TLV_PUT ? JOB_PUT : JOB_HAVE;
         job->arg = request->type == TLV_PUT ? request->codec : request->count;
         conn->upload = job;
@@ -344,7 +348,7 @@ static void begin_request(struct net *net, struct conn *conn, struct job *job,
         refuse_key(net, conn, request);
         return;
     }
-    job_begin(net, conn, job, request_class(conn, request));
+    job_begin(net, job, request_class(conn, request));
     switch (request->type) {
     case TLV_GET:
     case TLV_GET_RANGE:

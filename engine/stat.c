@@ -9,6 +9,7 @@
 #include "engine/dispatch.h"
 #include "engine/engine_private.h"
 #include "engine/net.h"
+#include "engine/swarm/client.h"
 #include "engine/swarm/swarm.h"
 #include "engine/work.h"
 
@@ -174,6 +175,9 @@ static json_t *core_json(const struct engine *engine, const struct core *core) {
         json_object_set_new(object, "ledger",
                             counters_json((const counter_t *)&core->net->swarm->ledger.counters,
                                           ledger_counter_info, ledger_counter_count));
+        json_object_set_new(object, "client",
+                            counters_json((const counter_t *)&core->net->swarm->client->counters,
+                                          client_counter_info, client_counter_count));
     }
     if (core->work) {
         json_t *work = counters_json((const counter_t *)&core->work->counters, work_counter_info,

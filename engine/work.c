@@ -130,6 +130,7 @@ static uint8_t op_kind(const struct job *job) {
     case JOB_GET:
         return STORE_READ;
     case JOB_PUT:
+    case JOB_STORE:
         return STORE_PUT;
     case JOB_DELETE:
         return STORE_DELETE;
@@ -138,6 +139,7 @@ static uint8_t op_kind(const struct job *job) {
     case JOB_HAVE:
     case JOB_LIST:
     case JOB_STAT:
+    case JOB_HASH:
     case JOB_HANDSHAKE:
     case JOB_KIND_COUNT:
         break;
@@ -145,12 +147,19 @@ static uint8_t op_kind(const struct job *job) {
     never("no such job is heavy");
 }
 
-/* Runs a step of a handshake, here and now. */
-static uint64_t shake_hands(struct work *work, struct job *job, uint64_t now_ns) {
-    handshake_run(job->data);
-    uint64_t done_ns = clock_ns();
+/* Runs a step of a handshake or a hash, here and now. */
+static uint64_t compute(struct work *work, struct job *job, uint64_t now_ns) {
     job->status = JOB_OK;
-    counter_add(&work->counters.handshakes, 1);
+    if (job->kind == JOB_HANDSHAKE) {
+        handshake_run(job->data);
+        counter_add(&work->counters.handshakes, 1);
+    } else {
+        int r = hash_compute(job->key.code, job->data, job->data_bytes, job->key.digest,
+                             job->key.digest_bytes);
+        job->status = r == 0 ? JOB_OK : JOB_FAILED;
+        counter_add(&work->counters.hashes, 1);
+    }
+    uint64_t done_ns = clock_ns();
     counter_add(&work->served[job->class], 1);
     counter_add(&work->service_ns[job->class], done_ns - now_ns);
     send_home(work, job, done_ns);
@@ -166,20 +175,22 @@ static uint64_t begin(struct work *work, struct job *job, uint64_t now_ns) {
         send_home(work, job, now_ns);
         return 0;
     }
-    if (job->kind == JOB_HANDSHAKE) {
-        return shake_hands(work, job, now_ns);
+    if (job->kind == JOB_HANDSHAKE || job->kind == JOB_HASH) {
+        return compute(work, job, now_ns);
     }
     struct store_op *op = pool_get(&work->ops);
     must(op != NULL); /* begin_some saw one free */
     *op = (struct store_op){.user = job, .key = job->key, .kind = op_kind(job)};
-    if (job->kind == JOB_PUT) {
+    if (op->kind == STORE_PUT) {
+        op->hashed = job->kind == JOB_STORE;
         op->data = job->data;
         op->bytes = job->data_bytes;
         op->codec = job->arg;
     }
     counter_add(&work->counters.jobs, 1);
     keeper_begin(work->keeper, op);
-    return job->kind == JOB_PUT ? 2000 + (uint64_t)job->data_bytes * 3 / 4 : 2000;
+    uint64_t bytes = job->kind == JOB_PUT || job->kind == JOB_STORE ? job->data_bytes : 0;
+    return 2000 + (job->kind == JOB_STORE ? bytes / 4 : bytes * 3 / 4);
 }
 
 /* All jobs of the batch have begun: its containers go home. */

@@ -27,6 +27,7 @@ struct arrivals;
     X(finished, "jobs", "sent home")                              \
     X(in_flight, "jobs", "in the store now")                      \
     X(handshakes, "steps", "of handshakes done")                  \
+    X(hashes, "blocks", "hashed for net tiles that fetch them")   \
     X(expired, "jobs", "whose deadline passed before they began") \
     X(long_turns, "turns", "cut short by estimated cost")
 COUNTER_STRUCT(work, WORK_COUNTERS);

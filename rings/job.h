@@ -29,6 +29,8 @@ enum job_kind {
     JOB_LIST,      /* at most `arg` keys after the cursor in the key's bytes -> data: helper_page */
     JOB_VERIFY,    /* re-read from disk and check the hash: key */
     JOB_STAT,      /* the numbers of the daemon, as JSON -> data: helper_page */
+    JOB_HASH,      /* data: bytes to be hashed, by the key's code and length, into its digest */
+    JOB_STORE,     /* a PUT whose bytes have just been hashed to its key */
     JOB_HANDSHAKE, /* data: a struct handshake, one step of it */
     JOB_KIND_COUNT,
 };
@@ -53,6 +55,8 @@ enum job_refusal { REFUSED_NONE, REFUSED_MISMATCH, REFUSED_HASH, REFUSED_SIZE, R
 extern const char *const job_kind_names[JOB_KIND_COUNT];
 extern const char *const job_status_names[JOB_STATUS_COUNT];
 
+#define JOB_NOBODY UINT32_MAX /* as `conn`: the net tile's own work */
+
 struct job {
     struct job *next; /* chain: in a queue, a batch or on the way home */
     uint64_t arrived_ns;
@@ -61,7 +65,7 @@ struct job {
     uint32_t queued_ns;
     uint32_t started_ns;
     uint32_t finished_ns;
-    uint32_t conn;       /* index of the connection in the net tile's pool */
+    uint32_t conn;       /* index of the connection in the net tile's pool, or JOB_NOBODY */
     uint32_t id;         /* the peer's request id */
     uint32_t data_bytes; /* of the body; GET: range length wanted, 0 = to the end */
     uint32_t arg;        /* PUT: codec; GET: range offset; HAVE: count; refused: enum job_refusal */

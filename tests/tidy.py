@@ -73,6 +73,9 @@ CONTROL_SIDE = (
     "engine/engine.",
     "engine/helper.",
     "engine/stat.",
+    "engine/swarm/desk.",
+    "engine/swarm/front.",
+    "engine/swarm/resolve.",
     "engine/why.",
 )
 BANNED_TESTS = "strcpy strcat sprintf gets usleep sleep".split()

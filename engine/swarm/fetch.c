@@ -113,7 +113,7 @@ static uint32_t heads_count(uint32_t wants_max) {
     return (uint32_t)power_of_two_above(wants_max) * 2;
 }
 
-size_t fetch_footprint(uint32_t wants_max) {
+size_t fetch_wants_footprint(uint32_t wants_max) {
     return round_up(wants_max * sizeof(struct fetch_want), CACHE_LINE) +
            heads_count(wants_max) * sizeof(uint32_t);
 }
@@ -143,6 +143,21 @@ void fetch_fail_want(struct fetch *fetch, enum fetch_why why, const struct fetch
 
 void fetch_cancel(struct fetch *fetch) {
     fetch_fail(fetch, FETCH_WHY_CANCELED, NULL);
+}
+
+void fetch_abandon(struct fetch *fetch) {
+    if (fetch->live == 0) {
+        if (fetch->seeking.head != FETCH_NONE) {
+            fetch_fail_want(fetch, FETCH_WHY_NO_PEER, want_at(fetch, fetch->seeking.head));
+        } else {
+            fetch->config.patience_ns = 0; /* what is here already may be all there is */
+        }
+    }
+}
+
+const struct key *fetch_key(const struct fetch *fetch, uint32_t want) {
+    must(want < fetch->config.wants_max);
+    return &want_at(fetch, want)->key;
 }
 
 /* A block is known by its key and codec: under another codec it has other links. */
@@ -438,17 +453,25 @@ void fetch_stored(struct fetch *fetch, uint32_t index, enum fetch_stored how) {
 
 /* ---- peers' events -------------------------------------------------------------------------- */
 
+bool fetch_knows(const struct fetch *fetch, const struct key *key, uint32_t codec) {
+    return fetch_find(fetch, key, codec) != NULL ||
+           visited_has(&fetch->visited, name_hash(fetch, key, codec));
+}
+
 /* A block came that is no want of ours. Once a name of the DAG, it is late; else a lie, or noise.
  */
 static enum fetch_verdict not_wanted(struct fetch *fetch, uint8_t slot, const struct key *key,
                                      uint32_t codec, uint32_t bytes) {
-    struct fetch_peer *peer = &fetch->peers[slot];
+    struct fetch_peer *peer = slot != FETCH_PEER_NONE ? &fetch->peers[slot] : NULL;
     if (visited_has(&fetch->visited, name_hash(fetch, key, codec))) {
         fetch->numbers.duplicate_blocks++;
         fetch->numbers.duplicate_bytes += bytes;
         return FETCH_DUPLICATE;
     }
     fetch->numbers.unwanted_blocks++;
+    if (!peer) {
+        return FETCH_UNWANTED;
+    }
     peer->bad++;
     if (peer->bad >= FETCH_BAD_MAX) {
         peer->out = true;
@@ -465,11 +488,13 @@ static enum fetch_verdict not_wanted(struct fetch *fetch, uint8_t slot, const st
 enum fetch_verdict fetch_block(struct fetch *fetch, uint8_t slot, const struct key *key,
                                const struct bitswap_form *form, const uint8_t *block,
                                uint32_t bytes, uint64_t now_ns, uint32_t *ret_want) {
-    struct fetch_peer *peer = &fetch->peers[slot];
-    must(peer->up);
+    struct fetch_peer *peer = slot != FETCH_PEER_NONE ? &fetch->peers[slot] : NULL;
     struct fetch_want *want = fetch_find(fetch, key, form->codec);
-    peer->owed -= peer->owed > 0;
-    peer->heard_ns = now_ns;
+    if (peer) {
+        must(peer->up);
+        peer->owed -= peer->owed > 0;
+        peer->heard_ns = now_ns;
+    }
     if (!want && fetch->state == FETCH_RUNNING) {
         return not_wanted(fetch, slot, key, form->codec, bytes);
     }
@@ -479,16 +504,18 @@ enum fetch_verdict fetch_block(struct fetch *fetch, uint8_t slot, const struct k
         fetch->numbers.duplicate_bytes += bytes;
         return FETCH_DUPLICATE;
     }
-    if (want->state == WANT_ASKED && want->peer == slot) {
-        ask_learn(fetch, peer, want, bytes, now_ns);
+    if (peer) {
+        if (want->state == WANT_ASKED && want->peer == slot) {
+            ask_learn(fetch, peer, want, bytes, now_ns);
+        }
+        peer->arrived_ns = now_ns;
+        peer->blocks++;
+        peer->block_bytes += bytes;
+        want->told &= ~peer_bit(slot);
     }
-    peer->arrived_ns = now_ns;
-    peer->blocks++;
-    peer->block_bytes += bytes;
     ask_end(fetch, want);
     want->state = WANT_STORING;
     want->bytes = bytes;
-    want->told &= ~peer_bit(slot);
     if (want->told) {
         want->listed = true;
         list_push(fetch, &fetch->telling, want, false);
@@ -546,7 +573,7 @@ static const char *const whys[FETCH_WHY_COUNT] = {
     [FETCH_WHY_HASH] = "its hash function is not available here",
     [FETCH_WHY_CODEC] = "links of its codec cannot be read here",
     [FETCH_WHY_LINKS] = "the block is not what its codec says",
-    [FETCH_WHY_BLOCKS] = "the DAG has more blocks than bitswap.fetch_blocks_max",
+    [FETCH_WHY_BLOCKS] = "the DAG has more blocks than a fetch can remember",
     [FETCH_WHY_FRONTIER] = "the DAG has too many links to follow at once",
     [FETCH_WHY_MEMORY] = "no memory is left to remember the DAG in",
     [FETCH_WHY_FULL] = "the store takes no more blocks",

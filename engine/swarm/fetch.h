@@ -167,7 +167,7 @@ struct fetch {
 };
 
 /* wants_max: 16 .. 65,536. The memory is the caller's, aligned to CACHE_LINE. */
-size_t fetch_footprint(uint32_t wants_max);
+size_t fetch_wants_footprint(uint32_t wants_max);
 void fetch_init(struct fetch *fetch, void *memory, const struct fetch_config *config,
                 const struct lender *lender, const struct cid *root, bool dag, uint64_t now_ns);
 /* Gives the lender's memory back. Local answers still out must not be delivered any more. */
@@ -181,6 +181,9 @@ uint32_t fetch_next(struct fetch *fetch, uint64_t now_ns, struct fetch_action ac
                     uint32_t max);
 uint64_t fetch_due_ns(const struct fetch *fetch);
 void fetch_cancel(struct fetch *fetch);
+/* No peer will come any more: fails if none is there. */
+void fetch_abandon(struct fetch *fetch);
+const struct key *fetch_key(const struct fetch *fetch, uint32_t want);
 
 /* ---- local events ---- */
 
@@ -204,7 +207,11 @@ void fetch_presence(struct fetch *fetch, uint8_t peer, const struct key *key,
 void fetch_heard(struct fetch *fetch, uint8_t peer, uint64_t now_ns);
 /* May a block of this peer be hashed to see whether it is wanted? */
 bool fetch_owes(const struct fetch *fetch, uint8_t peer);
-/* A block that hashes to `key` came. TAKE: its links were followed and *ret_want names it. */
+/* Was this block ever a part of what is fetched? Where sessions share a peer, its blocks are for
+ * those that know them. */
+bool fetch_knows(const struct fetch *fetch, const struct key *key, uint32_t codec);
+/* A block that hashes to `key` came; peer: FETCH_PEER_NONE where it has gone since. TAKE: its links
+ * were followed and *ret_want names it. */
 enum fetch_verdict fetch_block(struct fetch *fetch, uint8_t peer, const struct key *key,
                                const struct bitswap_form *form, const uint8_t *block,
                                uint32_t bytes, uint64_t now_ns, uint32_t *ret_want);

@@ -73,7 +73,7 @@ static void offer(struct swarm *swarm, const struct peer *peer, uint32_t slot) {
         .neighbours = neighbours > 0 ? neighbours - 1 : 0,
         .outbound = peer->dialer,
         .protected = peer->protected,
-        .in_use = peer->in_use > 0,
+        .in_use = peer_is_used(peer),
     };
     trim_offer(&swarm->guard.trim, &candidate);
 }
@@ -84,7 +84,7 @@ static void close_chosen(struct swarm *swarm) {
     uint32_t count = trim_end(&swarm->guard.trim, ids);
     for (uint32_t i = 0; i < count; i++) {
         struct peer *peer = pool_find(&swarm->peers, (uint32_t)ids[i], (uint32_t)(ids[i] >> 32));
-        if (peer && peer->state == PEER_OPEN && !peer->protected && peer->in_use == 0) {
+        if (peer && peer->state == PEER_OPEN && !peer->protected && !peer_is_used(peer)) {
             counter_add(&swarm->counters.trimmed, 1);
             peer_end(peer, CONN_END_IDLE);
         }

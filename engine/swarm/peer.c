@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "engine/arena.h"
 #include "engine/net.h"
+#include "engine/swarm/client.h"
 #include "engine/swarm/record.h"
 #include "engine/swarm/serve.h"
 
@@ -25,6 +26,28 @@ const char *const peer_state_names[] = {
 
 static const char yamux_protocol[] = "/yamux/1.0.0";
 
+/* What to say of a dial whose peer did not prove itself. */
+static const char *shake_failure(const struct peer *peer, enum conn_end end) {
+    enum conn_end real = peer->conn->state == CONN_CLOSING ? (enum conn_end)peer->conn->end : end;
+    if (peer->end_why) {
+        return peer->end_why;
+    }
+    switch (real) {
+    case CONN_END_PEER:
+        return "it closed the connection before it had proven itself";
+    case CONN_END_PROTOCOL:
+        return "the handshake failed: it is no libp2p peer, or speaks neither Noise nor TLS";
+    case CONN_END_STALLED:
+    case CONN_END_IDLE:
+        return "the handshake was not done in time";
+    case CONN_END_ERROR:
+    case CONN_END_DRAIN:
+    case CONN_END_COUNT:
+        break;
+    }
+    return "the connection broke during the handshake";
+}
+
 void peer_end(struct peer *peer, enum conn_end end) {
     if (peer->state != PEER_GONE) {
         struct swarm_counters *counters = &peer->swarm->counters;
@@ -34,12 +57,25 @@ void peer_end(struct peer *peer, enum conn_end end) {
             counter_add(&counters->handshakes_failed, 1);
         }
         peer->state = PEER_GONE;
+        client_peer_gone(peer->swarm->client, peer);
+        if (peer->dial) {
+            dial_lost(peer, shake_failure(peer, end));
+        }
         net_conn_end(peer->swarm->net, peer->conn, end);
     }
 }
 
 const char *peer_bitswap_protocol(const struct peer *peer) {
     return bitswap_protocols[peer->spoken];
+}
+
+bool peer_is_used(const struct peer *peer) {
+    for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
+        if (peer->links[i].generation != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool peer_has_presences(const struct peer *peer) {
@@ -232,6 +268,8 @@ void peer_step_home(struct swarm *swarm, struct job *job, uint64_t now_ns) {
     } else if (result == SECURE_MORE) {
         begin_step(peer);
     } else {
+        peer->end_why = result == SECURE_STRANGER ? "another peer answered than the one named"
+                                                  : "a check of its handshake failed";
         peer_end(peer, CONN_END_PROTOCOL);
     }
     net_conn_wait(net, peer->conn); /* what came meanwhile is read now */
@@ -301,6 +339,7 @@ static void act(struct peer *peer, enum yamux_event event, const struct yamux_st
         stream_gone(stream_at(step));
         break;
     case YAMUX_WINDOW:
+        net_conn_dirty(peer->swarm->net, peer->conn); /* wants may be waiting for it */
         serve_poll(peer);
         break;
     case YAMUX_PONG:
@@ -366,6 +405,10 @@ void peer_opened(struct peer *peer) {
         stream_reset(stream);
     }
     net_conn_dirty(swarm->net, peer->conn);
+    if (peer->dial) {
+        dial_opened(peer);
+    }
+    client_peer_opened(swarm->client, peer);
 }
 
 /* Output memory for whatever a record may ask us to say. */

@@ -20,8 +20,10 @@
 #include "base/base.h"
 #include "engine/conn.h"
 #include "engine/swarm/ledger.h"
+#include "engine/swarm/peer_link.h"
 #include "engine/swarm/stream.h"
 #include "engine/swarm/swarm.h"
+#include "engine/swarm/wants.h"
 #include "proto/libp2p/identify.h"
 #include "proto/libp2p/multistream.h"
 #include "proto/libp2p/secure.h"
@@ -62,7 +64,6 @@ struct peer {
     /* what guard.c judges it by */
     struct prefix prefix;
     bool protected;                        /* asked for by a command */
-    uint32_t in_use;                       /* fetches of ours that count on it */
     uint64_t lately_sent, lately_received; /* block bytes, fading */
     uint64_t swept_sent, swept_received;
 
@@ -96,6 +97,12 @@ struct peer {
     bool polling;         /* serve_poll is on the stack */
     bool blocked;         /* an answer found no stream, window or output: until one frees */
 
+    /* what we want of it */
+    struct wants wants;
+    struct peer_link links[PEER_LINKS_MAX]; /* sessions that use it */
+    struct dial *dial;                      /* that is making it; NULL: none */
+    const char *end_why; /* static: why its handshake was broken off, where that is known */
+
     struct ledger_peer ledger;
     uint64_t bytes_in, bytes_out; /* of records: sealed bytes both ways */
     char agent[IDENTIFY_AGENT_MAX];
@@ -126,4 +133,6 @@ static inline void peer_charge(struct peer *peer, uint32_t units) {
 void peer_earn(struct peer *peer, uint32_t units);
 /* The name of the Bitswap protocol to reply in. */
 const char *peer_bitswap_protocol(const struct peer *peer);
+/* Some fetch of ours counts on it. */
+bool peer_is_used(const struct peer *peer);
 bool peer_has_presences(const struct peer *peer); /* it speaks 1.2.0 */

@@ -5,6 +5,9 @@
 #include "base/must.h"
 #include "engine/arena.h"
 #include "engine/net.h"
+#include "engine/swarm/client.h"
+#include "engine/swarm/errand.h"
+#include "engine/swarm/intake.h"
 #include "engine/swarm/message.h"
 #include "engine/swarm/peer.h"
 #include "engine/swarm/record.h"
@@ -76,6 +79,10 @@ static void give_identify(struct stream *stream) {
 void stream_free(struct stream *stream) {
     struct peer *peer = stream->peer;
     give_identify(stream);
+    errand_pinged(stream, false);
+    if (stream->intake) {
+        intake_drop(peer->swarm->client, stream->intake);
+    }
     for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
         if (peer->replies[i] == stream) {
             peer->replies[i] = NULL;
@@ -100,6 +107,9 @@ void stream_gone(struct stream *stream) {
             stream->peer->message.stream = NULL;
         }
         serve_stream_lost(stream);
+    }
+    if (stream->role == STREAM_WANT) {
+        client_stream_lost(stream->peer->swarm->client, stream->peer);
     }
     stream_free(stream);
 }
@@ -308,23 +318,41 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
     struct peer *peer = stream->peer;
     struct swarm *swarm = peer->swarm;
     uint32_t skipped = stream->bitswap.skipped;
-    peer_charge(peer, count / ENTRY_BYTES); /* whatever it holds has to be read */
+    uint32_t idle_bytes = count; /* but for blocks that we asked for, what it holds is a burden */
+    if (stream->intake) {
+        client_heard(swarm->client, peer);
+    }
     while (count > 0) {
         struct bitswap_step step;
         enum bitswap_event event = bitswap_step(&stream->bitswap, bytes, count, &step);
         bytes += step.used;
         count -= (uint32_t)step.used;
+        idle_bytes -= stream->intake ? (uint32_t)step.used : 0;
         switch (event) {
-        case BITSWAP_PRESENCE:
-            peer_charge(peer, 1);
-            break;
         case BITSWAP_MORE:
-        case BITSWAP_DATA:
         case BITSWAP_PENDING:
+            break;
         case BITSWAP_BLOCK:
+            stream->intake = intake_begin(swarm->client, peer, step.block_bytes);
+            counter_add(&swarm->counters.unwanted_blocks, !stream->intake);
+            break;
+        case BITSWAP_DATA:
+            if (stream->intake) {
+                intake_data(stream->intake, step.bytes, step.count);
+            }
             break;
         case BITSWAP_BLOCK_END:
-            counter_add(&swarm->counters.unwanted_blocks, 1);
+            if (stream->intake) {
+                struct intake *intake = stream->intake;
+                stream->intake = NULL;
+                peer->ledger.blocks_received++;
+                peer->ledger.bytes_received += intake->bytes;
+                intake_end(swarm->client, intake, &step.prefix);
+            }
+            break;
+        case BITSWAP_PRESENCE:
+            peer_charge(peer, client_owed(swarm->client, peer) ? 0 : 1);
+            client_presence(swarm->client, peer, &step.presence);
             break;
         case BITSWAP_BEGIN:
             stream->mark = ledger_mark(&swarm->ledger, now_ns(peer));
@@ -342,10 +370,12 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
             break;
         case BITSWAP_BAD:
             counter_add(&swarm->counters.bad_messages, 1);
+            peer_charge(peer, idle_bytes / ENTRY_BYTES);
             stream_reset(stream);
             return;
         }
     }
+    peer_charge(peer, idle_bytes / ENTRY_BYTES);
     peer_charge(peer, stream->bitswap.skipped - skipped);
     counter_add(&swarm->counters.entries_skipped, stream->bitswap.skipped - skipped);
 }
@@ -367,6 +397,18 @@ static void echo_ping(struct stream *stream, const uint8_t *bytes, uint32_t coun
             }
             counter_add(&stream->peer->swarm->counters.pings_served, 1);
         }
+    }
+}
+
+/* The echo of a ping of ours. */
+static void read_echo(struct stream *stream, const uint8_t *bytes, uint32_t count) {
+    uint32_t piece = min_u32(count, (uint32_t)sizeof stream->ping - stream->ping_used);
+    bool same = memcmp(stream->ping + stream->ping_used, bytes, piece) == 0;
+    stream->ping_used = (uint8_t)(stream->ping_used + piece);
+    if (!same || stream->ping_used == sizeof stream->ping) {
+        errand_pinged(stream, same);
+        stream->role = STREAM_CLOSING;
+        stream_finish(stream);
     }
 }
 
@@ -447,7 +489,8 @@ static uint32_t select_ours(struct stream *stream, const uint8_t *bytes, uint32_
                            stream->peer->conn); /* its burst may be over */
         } else if (event == MULTISTREAM_TOKEN || event == MULTISTREAM_BAD) {
             struct peer *peer = stream->peer;
-            if (stream->role == STREAM_REPLY && peer->spoken == stream->spoken &&
+            bool bitswap = stream->role == STREAM_REPLY || stream->role == STREAM_WANT;
+            if (bitswap && peer->spoken == stream->spoken &&
                 peer->spoken + 1u < BITSWAP_PROTOCOLS) {
                 speak(peer, peer->spoken + 1u); /* an older one may be what it has */
             }
@@ -492,8 +535,10 @@ void stream_data(struct stream *stream, const uint8_t *bytes, uint32_t count) {
     case STREAM_CLOSING:
     case STREAM_REPLY:
     case STREAM_WANT:
-    case STREAM_PING_OUT:
         break; /* read away */
+    case STREAM_PING_OUT:
+        read_echo(stream, bytes, count);
+        break;
     }
 }
 

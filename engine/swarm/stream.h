@@ -19,6 +19,8 @@
 #include "proto/libp2p/multistream.h"
 #include "proto/libp2p/yamux.h"
 
+struct desk_request;
+struct intake;
 struct peer;
 
 enum stream_role {
@@ -59,8 +61,10 @@ struct stream {
             bool job_out;
         };
     };
-    uint64_t mark; /* BITSWAP_IN: of the message being read */
-    bool full;     /* it said FULL */
+    struct desk_request *errand; /* PING_OUT: who asked for it */
+    struct intake *intake;       /* BITSWAP_IN: the block that is coming; NULL: it is passed over */
+    uint64_t mark;               /* BITSWAP_IN: of the message being read */
+    bool full;                   /* it said FULL */
 };
 
 /* A stream of ours. Returns: NULL: none to be had. */

@@ -8,6 +8,8 @@
 #include "engine/engine_private.h"
 #include "engine/net.h"
 #include "engine/swarm/arrivals.h"
+#include "engine/swarm/client.h"
+#include "engine/swarm/errand.h"
 #include "engine/swarm/message.h"
 #include "engine/swarm/peer.h"
 #include "engine/swarm/record.h"
@@ -66,6 +68,9 @@ size_t swarm_footprint(const struct settings *settings, uint32_t net_count) {
     sum = mem_need(sum, pool_footprint(sizeof(struct handshake), SWARM_HANDSHAKE_JOBS), CACHE_PAIR);
     sum = mem_need(sum, ledger_footprint(&sizes.ledger), CACHE_PAIR);
     sum += guard_footprint(settings, net_count);
+    sum = mem_need(sum, pool_footprint(sizeof(struct dial), DIALS_MAX), CACHE_PAIR);
+    sum = mem_need(sum, sizeof(struct client), CACHE_PAIR);
+    sum = mem_need(sum, client_footprint(settings), CACHE_PAIR);
     return mem_need(sum, SECURE_PLAIN_MAX + 17, CACHE_PAIR);
 }
 
@@ -104,6 +109,9 @@ int swarm_open(struct net *net, const struct settings *settings, uint32_t net_co
     make_pool(region, &swarm->peers, sizeof(struct peer), sizes.peers);
     make_pool(region, &swarm->streams, sizeof(struct stream), sizes.streams);
     make_pool(region, &swarm->handshakes, sizeof(struct handshake), SWARM_HANDSHAKE_JOBS);
+    make_pool(region, &swarm->dials, sizeof(struct dial), DIALS_MAX);
+    swarm->client = mem_carve(region, sizeof(struct client), CACHE_PAIR);
+    client_open(swarm->client, swarm, settings);
     sizes.ledger.salt = swarm->salt;
     ledger_init(&swarm->ledger, mem_carve(region, ledger_footprint(&sizes.ledger), CACHE_PAIR),
                 &sizes.ledger);
@@ -151,7 +159,8 @@ static void shaking_remove(struct swarm *swarm, struct peer *peer) {
     swarm->shaking--;
 }
 
-bool swarm_accept(struct swarm *swarm, struct conn *conn, const struct sockaddr *address) {
+static bool make_peer(struct swarm *swarm, struct conn *conn, const struct sockaddr *address,
+                      const struct peer_id *expected) {
     if (swarm->shaking >= swarm->shaking_max) { /* newcomers push the oldest half-open one out */
         counter_add(&swarm->counters.handshakes_displaced, 1);
         peer_end(swarm->shaking_head, CONN_END_ERROR);
@@ -164,7 +173,7 @@ bool swarm_accept(struct swarm *swarm, struct conn *conn, const struct sockaddr 
         return false;
     }
     memset(peer, 0, sizeof *peer);
-    if (!guard_take(&swarm->guard, peer, address, false)) {
+    if (!guard_take(&swarm->guard, peer, address, expected != NULL)) {
         counter_add(&swarm->counters.address_full, 1);
         pool_put(&swarm->peers, peer);
         return false;
@@ -178,11 +187,24 @@ bool swarm_accept(struct swarm *swarm, struct conn *conn, const struct sockaddr 
     peer->opened_ns = peer->heard_ns = swarm->net->core->now_ns;
     multistream_init(&peer->select);
     ledger_peer_init(&swarm->ledger, &peer->ledger);
+    if (expected) {
+        peer->dialer = true;
+        peer->expected = *expected;
+    }
     conn->peer = peer;
     shaking_add(swarm, peer);
     bool greeted = peer_greet(peer);
     must(greeted); /* there is room: a connection not begun yet could not be ended */
     return true;
+}
+
+bool swarm_accept(struct swarm *swarm, struct conn *conn, const struct sockaddr *address) {
+    return make_peer(swarm, conn, address, NULL);
+}
+
+bool swarm_dialled(struct swarm *swarm, struct conn *conn, const struct sockaddr *address,
+                   const struct peer_id *expected) {
+    return make_peer(swarm, conn, address, expected);
 }
 
 void swarm_proven(struct swarm *swarm, struct peer *peer) {
@@ -269,6 +291,7 @@ void swarm_flush(struct swarm *swarm, struct conn *conn) {
         if (peer->js && peer->ledger.queued == 0 && peer->jobs_out == 0) {
             swarm_end_burst(peer);
         }
+        wants_flush(peer);
         peer_owed(peer);
     }
     if (peer->state == PEER_OPEN || peer->state == PEER_MUXER) {
@@ -299,7 +322,8 @@ bool swarm_awaits_send(const struct conn *conn) {
 }
 
 bool swarm_has_output(const struct conn *conn) {
-    return conn->peer->record != NULL || yamux_owes(&conn->peer->yamux);
+    return conn->peer->record != NULL || yamux_owes(&conn->peer->yamux) ||
+           conn->peer->wants.used > 0;
 }
 
 /* ---- identify ------------------------------------------------------------------------------- */
@@ -398,7 +422,9 @@ bool swarm_poll(struct swarm *swarm) {
         struct ledger_peer *woken[WOKEN_A_TURN];
         wake(woken, ledger_rescan(&swarm->ledger, woken, WOKEN_A_TURN));
     }
-    return taken == ARRIVALS_A_TURN || swarm->arriving || ledger_rescanning(&swarm->ledger);
+    bool more = errand_poll(swarm);
+    more |= client_poll(swarm->client);
+    return more || taken == ARRIVALS_A_TURN || swarm->arriving || ledger_rescanning(&swarm->ledger);
 }
 
 void swarm_publish(struct swarm *swarm) {
@@ -409,6 +435,9 @@ void swarm_publish(struct swarm *swarm) {
 
 bool swarm_has_input(const struct swarm *swarm) {
     const struct engine *engine = swarm->net->engine;
+    if (errand_has_input(swarm)) {
+        return true;
+    }
     if (counter_get(&swarm->ledger.counters.waiting) == 0) {
         return false;
     }
@@ -430,6 +459,8 @@ void swarm_apply(struct swarm *swarm, const struct settings *settings) {
 void swarm_tick(struct swarm *swarm) {
     struct net *net = swarm->net;
     guard_tick(swarm);
+    client_tick(swarm->client);
+    dial_tick(net);
     uint64_t expiry_ns = net->settings->bitswap_want_expiry_ns;
     if (expiry_ns != 0 && net->core->now_ns > expiry_ns) {
         (void)ledger_expire(&swarm->ledger, net->core->now_ns - expiry_ns, EXPIRE_A_TICK);
@@ -438,6 +469,7 @@ void swarm_tick(struct swarm *swarm) {
                                       net->settings->bitswap_handshake_timeout_ns) {
         struct peer *late = swarm->shaking_head;
         counter_add(&swarm->counters.handshakes_late, 1);
+        late->end_why = "the handshake was not done in time";
         shaking_remove(swarm, late);
         peer_end(late, CONN_END_ERROR);
     }
@@ -501,7 +533,8 @@ static bool record_late(struct peer *peer, uint64_t now_ns) {
 
 static bool is_idle(const struct peer *peer, uint64_t now_ns) {
     uint64_t idle_ns = peer->swarm->net->settings->bitswap_idle_timeout_ns;
-    return idle_ns != 0 && peer->ledger.wants == 0 && now_ns - peer->useful_ns > idle_ns;
+    return idle_ns != 0 && peer->ledger.wants == 0 && !peer_is_used(peer) &&
+           now_ns - peer->useful_ns > idle_ns;
 }
 
 /* A peer that is not read cannot be heard ending: what it sent stands before its FIN, perhaps in

@@ -33,6 +33,7 @@ struct job;
 struct find;
 struct peer;
 struct settings;
+struct client;
 
 #define SWARM_COUNTERS(X)                                                                       \
     X(peers, "peers", "connected and proven now")                                               \
@@ -99,7 +100,8 @@ struct swarm {
     uint64_t salt;
 
     /* owner only */
-    struct pool peers, streams, handshakes;
+    struct pool peers, streams, handshakes, dials;
+    struct client *client; /* what we fetch */
     struct ledger ledger;
     struct guard guard;
     struct secure_memory memory;
@@ -125,6 +127,9 @@ must_check int swarm_open(struct net *net, const struct settings *settings, uint
 /* A connection of a Bitswap listener becomes a peer. Returns: false: no room, refuse it. */
 must_check bool swarm_accept(struct swarm *swarm, struct conn *conn,
                              const struct sockaddr *address);
+/* One that we made becomes a peer, who must be `expected` (count 0: anybody). */
+must_check bool swarm_dialled(struct swarm *swarm, struct conn *conn,
+                              const struct sockaddr *address, const struct peer_id *expected);
 /* Reads bytes of a peer. Returns: false if it had to stop (it has seen to its going on); *ret_used
  * says where. */
 bool swarm_read(struct swarm *swarm, struct conn *conn, const uint8_t *bytes, uint32_t count,

@@ -101,7 +101,8 @@ static struct sim *sim_make(uint64_t seed, uint32_t leaves) {
 
 static void sim_begin(struct sim *sim, const struct fetch_config *config) {
     struct lender lender = {.take = take, .give = give, .context = sim};
-    sim->memory = aligned_alloc(CACHE_LINE, (fetch_footprint(config->wants_max) + 63) & ~63ul);
+    sim->memory =
+        aligned_alloc(CACHE_LINE, (fetch_wants_footprint(config->wants_max) + 63) & ~63ul);
     fetch_init(&sim->fetch, sim->memory, config, &lender, &dag_root(&sim->dag)->cid, true,
                sim->now_ns);
 }
@@ -538,7 +539,7 @@ Test(fetch, an_end_before_the_end_cancels_what_was_asked) {
 
 static void one_block(struct sim *sim, const struct cid *root, bool dag) {
     struct lender lender = {.take = take, .give = give, .context = sim};
-    sim->memory = aligned_alloc(CACHE_LINE, (fetch_footprint(256) + 63) & ~63ul);
+    sim->memory = aligned_alloc(CACHE_LINE, (fetch_wants_footprint(256) + 63) & ~63ul);
     fetch_init(&sim->fetch, sim->memory, &plain_config, &lender, root, dag, sim->now_ns);
 }
 

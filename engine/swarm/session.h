@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* session — one fetch with the peers, look-ups and dials that carry it out; what client.c and
+ * session.c know of each other. Thread: the net tile's. */
+
+#include "engine/swarm/client.h"
+
+struct job;
+
+/* Returns: false: no memory. */
+must_check bool session_open(struct session *session, struct client *client,
+                             const struct session_spec *spec);
+/* Returns: whether more could be done at once. */
+bool session_poll(struct session *session);
+void session_tick(struct session *session);
+/* Uses this peer. from: which of those it was told of, or CLIENT_FROM_MAX. */
+void session_attach(struct session *session, struct peer *peer, uint8_t from);
+/* The peer of this slot is gone. */
+void session_detach(struct session *session, uint8_t slot);
+/* It is dialled no more. why: static. */
+void session_from_dead(struct session *session, uint8_t from, const char *why);
+/* A local read came home. Takes the job. */
+void session_read_home(struct session *session, struct job *job);

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_fetch — fetch: the daemon brings a block, or a whole DAG, here from other peers. */
+
+#include "tools/millrace/commands.h"
+
+#include "base/cid.h"
+#include "base/clock.h"
+#include "proto/libp2p/multiaddr.h"
+#include "tools/millrace/admin.h"
+#include "tools/millrace/dial.h"
+#include "tools/millrace/human.h"
+#include "tools/millrace/progress.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Between two questions: short at first, for a block that is there at once. */
+#define POLL_FIRST_MS 5u
+#define POLL_MOST_MS  200u
+
+static _Atomic bool interrupted; /* lock-free: a handler may set it */
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = true;
+}
+
+/* Ctrl-C asks once; a second one ends this command as ever. */
+static void mind_interrupt(void) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* The addresses of --from, in order. Returns: NULL after saying what is wrong with one. */
+static json_t *read_from(const struct cli *cli) {
+    json_t *from = json_array();
+    for (uint32_t i = 0; i < cli->values_count; i++) {
+        struct multiaddr address;
+        char why[160] = "";
+        const char *text = cli->values[i].text;
+        if (strcmp(cli->values[i].flag->name, "from") != 0) {
+            continue;
+        }
+        if (multiaddr_parse(text, &address, why, sizeof why) != 0) {
+            (void)cli_misuse(cli, "--from '%s': %s", text, why);
+            json_decref(from);
+            return NULL;
+        }
+        json_array_append_new(from, json_string(text));
+    }
+    return from;
+}
+
+static json_t *ask(const struct cli *cli, const char *command, json_int_t session, int *status) {
+    return admin_request(cli, json_pack("{s:s, s:I}", "command", command, "session", session),
+                         status);
+}
+
+static void cancel(const struct cli *cli, json_int_t session) {
+    int status = CLI_DONE;
+    json_decref(ask(cli, "fetch_cancel", session, &status));
+}
+
+static void summary(const json_t *answer, const struct progress *progress) {
+    char count[HUMAN_MAX], bytes[HUMAN_MAX], rate[HUMAN_MAX], here[HUMAN_MAX], twice[HUMAN_MAX];
+    double seconds = progress_seconds(progress);
+    double got = admin_number(answer, "bytes");
+    human_count((uint64_t)admin_number(answer, "blocks"), count);
+    human_bytes((uint64_t)got, bytes);
+    human_bytes((uint64_t)(got / (seconds > 0 ? seconds : 1)), rate);
+    human_count((uint64_t)admin_number(answer, "here_blocks"), here);
+    fprintf(stderr, "fetched %s blocks, %s in %.2f s (%s/s); %s were here", count, bytes, seconds,
+            rate, here);
+    if (admin_number(answer, "duplicates") > 0) {
+        human_count((uint64_t)admin_number(answer, "duplicates"), twice);
+        fprintf(stderr, "; %s came twice", twice);
+    }
+    fprintf(stderr, "\n");
+}
+
+static int conclude(const struct cli *cli, const json_t *answer, const struct progress *progress) {
+    if (strcmp(admin_text(answer, "state"), "done") != 0) {
+        const char *why = admin_text(answer, "why");
+        return cli_fail(cli, json_is_true(admin_at(answer, "absent")) ? CLI_ABSENT : CLI_FAILED,
+                        "%s", why[0] != '\0' ? why : "it ended without a word");
+    }
+    if (!cli_has(cli, "quiet") && !cli_has(cli, "json")) {
+        summary(answer, progress);
+    }
+    return CLI_DONE;
+}
+
+/* Looks on until it ends. */
+static int follow(const struct cli *cli, json_int_t session, uint64_t timeout_ns) {
+    struct progress progress;
+    int status = CLI_DONE;
+    bool quiet = cli_has(cli, "quiet") || cli_has(cli, "json");
+    bool late = false, told = false;
+    progress_begin(&progress, "fetch", 0, true);
+    for (uint32_t wait_ms = POLL_FIRST_MS;;
+         wait_ms = 2 * wait_ms < POLL_MOST_MS ? 2 * wait_ms : POLL_MOST_MS) {
+        json_t *answer = ask(cli, "fetch_status", session, &status);
+        if (answer == NULL) {
+            return status;
+        }
+        bool running = strcmp(admin_text(answer, "state"), "running") == 0;
+        if (!quiet) {
+            progress_show(&progress, (uint64_t)admin_number(answer, "bytes"),
+                          (uint64_t)admin_number(answer, "blocks"));
+        }
+        if (!running) {
+            progress_clear(&progress);
+            if (cli_has(cli, "json")) {
+                json_dumpf(answer, stdout, JSON_INDENT(2));
+                printf("\n");
+            }
+            status = late ? cli_fail(cli, CLI_FAILED,
+                                     "not done within --timeout: given up; what "
+                                     "came is kept, and the next fetch goes on")
+                          : conclude(cli, answer, &progress);
+            json_decref(answer);
+            return status;
+        }
+        json_decref(answer);
+        late |= !told && timeout_ns != 0 && clock_ns() - progress.begin_ns > timeout_ns;
+        if ((late || interrupted) && !told) {
+            told = true;
+            cancel(cli, session);
+        }
+        poll(NULL, 0, (int)wait_ms);
+    }
+}
+
+static int cmd_fetch(struct cli *cli) {
+    struct cid cid;
+    char why[160] = "";
+    uint64_t timeout_ns = 0;
+    int status = CLI_DONE;
+    if (cid_parse(cli->args[0], &cid, why, sizeof why) != 0) {
+        return cli_misuse(cli, "'%s' is not a CID: %s", cli->args[0], why);
+    }
+    if (cli_has(cli, "timeout")) {
+        status = dial_duration(cli, "timeout", "0", &timeout_ns);
+        if (status != CLI_DONE) {
+            return status;
+        }
+    }
+    json_t *from = read_from(cli);
+    if (from == NULL) {
+        return CLI_USAGE;
+    }
+    mind_interrupt();
+    json_t *request = json_pack("{s:s, s:s, s:o, s:b}", "command", "fetch", "cid", cli->args[0],
+                                "from", from, "dag", cli_has(cli, "dag"));
+    json_t *answer = admin_request(cli, request, &status);
+    if (answer == NULL) {
+        return status;
+    }
+    json_int_t session = json_integer_value(json_object_get(answer, "session"));
+    json_decref(answer);
+    return follow(cli, session, timeout_ns);
+}
+
+static const struct cli_flag flags[] = {
+    {"from", 'f', "MULTIADDR", "a peer that has it; may be given often (default: all connected)"},
+    {"dag", 'd', NULL, "everything under it, too: dag-pb, dag-cbor and dag-json are followed"},
+    {"timeout", 't', "TIME", "give up after so long, as 30s or 10m (default: never)"},
+    CLI_FLAG_ADMIN,
+    CLI_FLAG_JSON,
+    {"quiet", 'q', NULL, "say nothing but errors"},
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_fetch = {
+    .name = "fetch",
+    .args = "CID",
+    .summary = "bring a block, or with --dag all under it, here from other peers",
+    .flags = flags,
+    .args_min = 1,
+    .args_max = 1,
+    .more = "Every block is checked against its CID before it is stored. What is here already is "
+            "not fetched again, so a fetch that was broken off goes on where it was. Exit status "
+            "3: nobody who was asked has a block of it; the message names that block.",
+    .examples = "  millrace fetch --dag bafybei... --from /ip4/192.0.2.7/tcp/4001/p2p/12D3Koo...\n"
+                "  millrace fetch bafkrei... && millrace get bafkrei... > block\n",
+    .run = cmd_fetch,
+};
