@@ -22,7 +22,7 @@ from pathlib import Path
 
 MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
 COMMANDS = (
-    "serve put get has rm ls import export verify stat top topo why peers connect ping config "
+    "serve put get has rm add cat ls import export verify stat top topo why peers connect ping config "
     "doctor decode help"
 ).split()
 A_CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"  # the empty raw block
@@ -94,6 +94,9 @@ class Usage(Case):
     def test_wrong_values_are_usage(self):
         port = f"127.0.0.1:{free_port()}"
         self.assertRun(2, "import", "--on-error", "maybe", "x")
+        self.assertRun(2, "add", "--chunker", "size-0", "-")
+        self.assertRun(2, "add", "--cid-version", "2", "-")
+        self.assertRun(2, "cat", "--offset", "some", A_CID)
         self.assertRun(2, "put", "--codec", "nonsense", "-")
         self.assertRun(2, "put", "--mh", "nonsense", "-")
         self.assertRun(2, "put", "--mh", "identity", "-")
@@ -126,6 +129,8 @@ class NobodyListens(Case):
             ("get", A_CID),
             ("has", A_CID),
             ("rm", A_CID),
+            ("add", file),
+            ("cat", A_CID),
             ("ls",),
             ("import", file),
             ("export", "-o", self.scratch() / "x.car"),

@@ -36,9 +36,9 @@ const char *adder_cid_text(const struct unixfs_link *link, char text[CID_TEXT_MA
     return text;
 }
 
-/* Prints what is true now: nothing below `oldest` is out. */
+/* Prints what is true now: nothing below `oldest` is out, and all of it was taken. */
 static void lines_print(struct adder *adder, uint64_t oldest) {
-    while (adder->first != NULL && adder->first->before <= oldest) {
+    while (adder->status == CLI_DONE && adder->first != NULL && adder->first->before <= oldest) {
         struct adder_line *line = adder->first;
         progress_clear(&adder->progress);
         printf("%s\n", line->text);

@@ -75,7 +75,7 @@ static int put_data(const struct cli *cli, const char *name, const void *data, s
         struct mr_server server;
         mr_server(client, &server);
         status = cli_fail(cli, CLI_DAMAGED,
-                          "%s: larger than a block may be (%u bytes); 'millrace import' cuts "
+                          "%s: larger than a block may be (%u bytes); 'millrace add' cuts "
                           "files into blocks",
                           name, server.block_max);
     } else {
@@ -305,7 +305,7 @@ const struct cli_command command_put = {
     .more = "When it returns 0, the block is on disk. The store keys by hash: CIDs that differ in\n"
             "version or codec name one block, 'ls' shows it as raw or as first put, and a later "
             "put of the same\n"
-            "bytes under another codec stores nothing new. Larger files: 'millrace import'.",
+            "bytes under another codec stores nothing new. Larger files: 'millrace add'.",
     .examples = "  echo hello | millrace put -\n  millrace put block.bin --codec dag-pb\n",
     .run = cmd_put,
 };

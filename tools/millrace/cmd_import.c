@@ -147,9 +147,9 @@ const struct cli_command command_import = {
     .args_max = CLI_ARGS_ANY,
     .more =
         "CARv1 and CARv2 are known by their first bytes; other files are cut into raw leaves of\n"
-        "256 KiB. import stores the leaves and makes no root over them: a file of several leaves "
-        "has\n"
-        "no CID of its own (a DAG root comes with 'add' in the store's next stage).\n"
+        "256 KiB. import makes no root over the leaves, so that a file of several has no CID of "
+        "its\n"
+        "own: 'millrace add' makes one.\n"
         "Every block is checked against its CID. Bad sections are named by offset and CID, sound\n"
         "ones are kept, and the exit status is 4.",
     .examples = "  millrace import blocks.car\n  millrace import --on-error continue *.car --json\n"

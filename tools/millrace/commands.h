@@ -9,7 +9,7 @@
 
 extern const struct cli_command command_serve;
 extern const struct cli_command command_put, command_get, command_has, command_rm;
-extern const struct cli_command command_add;
+extern const struct cli_command command_add, command_cat;
 extern const struct cli_command command_ls, command_import, command_export, command_verify;
 extern const struct cli_command command_stat, command_topo, command_why, command_top;
 extern const struct cli_command command_id;
