@@ -22,8 +22,8 @@ from pathlib import Path
 
 MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
 COMMANDS = (
-    "serve put get has rm add cat ls import export verify stat top topo why peers connect ping config "
-    "doctor decode help"
+    "serve put get has rm add cat ls import export verify stat top topo why peers connect ping "
+    "config doctor decode help"
 ).split()
 A_CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"  # the empty raw block
 

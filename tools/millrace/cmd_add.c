@@ -200,10 +200,9 @@ static int cmd_add(struct cli *cli) {
 
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
-    {"chunker", 's', "PLAN",
-     "where files are cut: size-N (default size-262144), buzhash, rabin-MIN-AVERAGE-MAX"},
+    {"chunker", 's', "PLAN", "size-N (default size-262144), buzhash, rabin-MIN-AVERAGE-MAX"},
     {"cid-version", 0, "0|1", "1 (default): bafy..., raw leaves; 0: Qm..., leaves are nodes"},
-    {"raw-leaves", 0, NULL, "leaves without UnixFS around them; with --cid-version 1 always"},
+    {"raw-leaves", 0, NULL, "raw leaves with version 0 too"},
     {"wrap-with-directory", 'w', NULL, "one directory over all arguments is the root"},
     {"hidden", 'H', NULL, "also what begins with a dot, below a directory"},
     {"quieter", 'Q', NULL, "print the root's CID alone"},
@@ -219,14 +218,13 @@ const struct cli_command command_add = {
     .args_max = CLI_ARGS_ANY,
     .more =
         "CIDs are those that 'ipfs add' gives with the same --chunker, --cid-version and\n"
-        "--raw-leaves: balanced files of 174 links a node, directories sorted by name, and spread\n"
-        "over many blocks (HAMT, fanout 256) when names and CIDs come to more than 256 KiB.\n"
-        "Symbolic links are stored as such. Directories are walked without being asked; mode and\n"
-        "time of files are not kept.\n"
+        "--raw-leaves: balanced files of 174 links a node, directories sorted by name and, where\n"
+        "names and CIDs come to more than 256 KiB, spread over many blocks (HAMT, fanout 256).\n"
+        "Symbolic links are stored as such; mode and time of files are not kept.\n"
         "Content is streamed: memory does not grow with the file. A line 'added CID name' is\n"
-        "printed when all of it is on the daemon's disk. Several roots are printed one a line, in\n"
-        "the order of the arguments. When it fails, blocks that were stored stay. There are no "
-        "pins yet.",
+        "printed when all of it is on the daemon's disk. Several roots are printed one a line,\n"
+        "in the order of the arguments. When it fails, blocks that were stored stay. There are\n"
+        "no pins yet: nothing protects what was added from 'rm'.",
     .examples = "  millrace add video.mp4\n  millrace add -Q site/\n"
                 "  tar c . | millrace add --chunker buzhash -\n  millrace add -w a.txt b.txt\n",
     .run = cmd_add,
