@@ -3,7 +3,7 @@
 """hostile — what an honest Bitswap client feels while others attack the server it speaks to.
 
 usage: perf/hostile.py [--attacks NAME,...] [--seconds T] [--kubo IPFS] [--only millrace|kubo]
-                       [--fresh] [--json FILE] [--build DIR]
+                       [--rounds N] [--fresh] [--spread] [--json FILE] [--build DIR]
 
 For each attack of `millrace-load bitswap --hostile list`: the honest client runs while the attack
 is aimed at a sink (calm: the attackers cost the machine the same), then while it is aimed at the
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from statistics import median
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -230,19 +231,33 @@ def judge(row):
     return bad
 
 
+def lost(run):
+    return sum(run[k] for k in ("unanswered", "errors", "wrong", "not_found", "peers_lost"))
+
+
 def examine(ward, patient, name):
     before = patient.state()
-    calm = ward.beside(name, ward.sink_to, patient.to)
-    base = rss(patient.pid)
-    with Peak(patient.pid) as peak:
-        storm = ward.beside(name, patient.to, patient.to)
-    alive = patient.alive()
-    back, stays = comes_back(patient, before) if alive else (None, {})
-    row = {"server": patient.name, "attack": name, "calm_rate": calm["rate"],
-           "calm_p95_us": calm["p95_us"], "rate": storm["rate"], "p95_us": storm["p95_us"],
-           "rss_growth": max(0, peak.most - base), "alive": alive, "back_s": back, "stays": stays,
-           "lost": storm["unanswered"] + storm["errors"] + storm["wrong"] + storm["not_found"] +
-           storm["peers_lost"], "fault": storm.get("fault", ""), "did": storm["attack"]}
+    calm, storm, growth, waits, stays = [], [], 0, [], {}
+    for _ in range(ward.args.rounds):
+        calm.append(ward.beside(name, ward.sink_to, patient.to))
+        base = rss(patient.pid)
+        with Peak(patient.pid) as peak:
+            storm.append(ward.beside(name, patient.to, patient.to))
+        growth = max(growth, peak.most - base)
+        if not patient.alive():
+            break
+        took, stays = comes_back(patient, before)
+        waits.append(took)
+        if took is None:
+            break
+    row = {"server": patient.name, "attack": name, "rss_growth": growth,
+           "alive": patient.alive(), "stays": stays, "lost": sum(map(lost, storm)),
+           "back_s": max(waits) if waits and None not in waits else None,
+           "fault": next((s["fault"] for s in storm if s.get("fault")), ""),
+           "did": [s["attack"] for s in storm]}
+    for key in ("rate", "p95_us"):
+        row[f"calm_{key}"] = median(run[key] for run in calm)
+        row[key] = median(run[key] for run in storm)
     row["bad"] = judge(row)
     return row
 
@@ -266,6 +281,8 @@ def read_args():
     p = argparse.ArgumentParser(prog="perf/hostile.py", description=__doc__.splitlines()[0])
     p.add_argument("--attacks", help="which (all)")
     p.add_argument("--seconds", type=float, default=3, help="measured part of each run (3)")
+    p.add_argument("--rounds", type=int, default=1,
+                   help="calm and attacked runs of each, in turn; medians count (1)")
     p.add_argument("--kubo", metavar="IPFS", help="run the same against this Kubo")
     p.add_argument("--only", choices=("millrace", "kubo"), help="one server alone")
     p.add_argument("--fresh", action="store_true", help="a new server for each attack")

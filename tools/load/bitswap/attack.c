@@ -361,7 +361,8 @@ static const struct attack attacks[] = {
     {"half-handshake", "connections that stop at each stage of the handshake", 1000, 0,
      .begin = begin_half},
     {"giant-key", "handshakes that prove an RSA key of 32,768 bits", 20, 0, .begin = giant_begin},
-    {"ping-flood", "pings of the muxer, half of their answers not read", 20, 0, .push = push_pings},
+    {"ping-flood", "pings of the muxer, half of their answers not read", 20, 0, .blind = true,
+     .push = push_pings},
     {"window-games", "windows opened by single bytes, and overrun", 20, NS_PER_MS, .stingy = true,
      .push = push_windows},
 };

@@ -21,7 +21,7 @@ struct attack {
     const char *about;
     uint32_t conns; /* where the command line does not say */
     uint64_t gap_ns;
-    bool mute, stingy;
+    bool mute, stingy, blind;
     /* Either may be NULL. */
     void (*begin)(struct swarm *swarm, struct node *node); /* nothing is sent yet */
     enum attack_next (*push)(struct swarm *swarm, struct node *node);

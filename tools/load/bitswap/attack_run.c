@@ -92,6 +92,7 @@ int attack_run(struct swarm *swarm, const struct attack *attack) {
     swarm->host.on_want_lost = on_want_lost;
     swarm->host.mute = attack->mute;
     swarm->host.stingy = attack->stingy;
+    swarm->host.blind = attack->blind;
     if (attack->begin != NULL) {
         swarm->dial_limit = swarm->count; /* handshakes that are not meant to end */
     }

@@ -230,6 +230,9 @@ static void secured_read(struct peer *peer, const uint8_t *bytes, size_t count) 
 
 void peer_feed(struct peer *peer, const uint8_t *bytes, size_t count) {
     size_t used = 0;
+    if (peer->host->blind && peer->state == PEER_READY) {
+        return;
+    }
     if (peer->raw) {
         if (peer->host->on_raw != NULL) {
             peer->host->on_raw(peer, bytes, count);

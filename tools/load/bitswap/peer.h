@@ -79,6 +79,7 @@ struct peer_host {
     uint32_t window_max;
     bool mute;   /* streams opened to us get no answer at all, not even an ACK */
     bool stingy; /* what is read opens no window */
+    bool blind;  /* READY peers read without looking: answers to what the muxer never asked */
     /* READY; what came on any stream that is read; the want stream was reset (a new one is open:
      * ask again). */
     void (*on_ready)(struct peer *peer);
