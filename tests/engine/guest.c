@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,8 @@ struct guest guest_call(struct rig *rig, const struct guest_manners *manners) {
     guest.memory = malloc(sizeof *guest.memory); /* the channel keeps its address */
     *guest.memory = (struct secure_memory){.take = heap_take, .give = heap_give};
     guest.memory->scratch = malloc(SECURE_PLAIN_MAX + 17);
+    guest.turn = rig->turn;
+    guest.context = rig->context;
     guest.in_room = 512 * KiB;
     guest.in = malloc(guest.in_room);
     uint32_t at = 0;
@@ -135,6 +138,8 @@ struct guest guest_call(struct rig *rig, const struct guest_manners *manners) {
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                   .sin_port = htons(rig->engine->listeners[at].address.port)};
     cr_assert_eq(connect(guest.fd, (struct sockaddr *)&address, sizeof address), 0);
+    int one = 1; /* what it writes is there at once */
+    (void)setsockopt(guest.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     uint8_t seed[SECURE_SEED_BYTES];
     memset(seed, guest.manners.seed ? guest.manners.seed : 1, sizeof seed);
     cr_assert_eq(secure_self_open(seed, &guest.self), 0);

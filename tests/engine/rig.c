@@ -74,6 +74,10 @@ static void remove_tree(const char *path) {
     (void)rmdir(path);
 }
 
+void rig_remove(struct rig *rig) {
+    remove_tree(rig->dir);
+}
+
 int rig_wait(struct rig *rig) {
     struct timespec limit;
     (void)clock_gettime(CLOCK_REALTIME, &limit);
@@ -83,7 +87,7 @@ int rig_wait(struct rig *rig) {
         rig->check(rig->engine);
     }
     engine_close(rig->engine);
-    remove_tree(rig->dir);
+    rig_remove(rig);
     return rig->result;
 }
 
@@ -138,6 +142,8 @@ struct caller caller_open(struct rig *rig) {
                                   .sin_port = htons(rig->engine->listeners[0].address.port)};
     cr_assert_eq(connect(caller.fd, (struct sockaddr *)&address, sizeof address), 0);
     caller.bytes = malloc(caller.room);
+    caller.turn = rig->turn;
+    caller.context = rig->context;
     return caller;
 }
 
@@ -187,6 +193,10 @@ struct tlv_reply caller_hello(struct caller *caller, uint8_t class) {
 /* Returns: false at the connection's end. */
 static bool receive_more(struct caller *caller) {
     struct pollfd waiting = {.fd = caller->fd, .events = POLLIN};
+    uint64_t limit = clock_ns() + PATIENCE_NS;
+    while (caller->turn && poll(&waiting, 1, 0) == 0 && clock_ns() < limit) {
+        caller->turn(caller->context);
+    }
     cr_assert_eq(poll(&waiting, 1, (int)(PATIENCE_NS / NS_PER_MS)), 1, "no reply came");
     if (caller->used == caller->room) {
         caller->room *= 2;

@@ -22,6 +22,8 @@ struct rig {
     struct engine *engine;
     pthread_t thread;
     int result;
+    void (*turn)(void *context); /* called instead of waiting, where the test makes the turns */
+    void *context;
     void (*check)(struct engine *engine); /* its cores have ended, their memory is still there */
 };
 
@@ -30,6 +32,8 @@ void rig_init(struct rig *rig);
 void rig_run(struct rig *rig);
 /* Both at once. */
 void rig_open(struct rig *rig);
+/* Removes the directory. */
+void rig_remove(struct rig *rig);
 /* Waits for engine_run, closes the engine, removes the directory. Returns: engine_run's result. */
 int rig_wait(struct rig *rig);
 /* As rig_wait, after asking it to drain. */
@@ -49,6 +53,8 @@ struct caller {
     size_t room;
     uint8_t *body; /* of the last reply */
     uint32_t body_bytes;
+    void (*turn)(void *context);
+    void *context;
 };
 
 struct block {
