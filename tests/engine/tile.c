@@ -5,12 +5,11 @@
 #include "base/log.h"
 #include "engine/core.h"
 #include "engine/dispatch.h"
+#include "engine/listen.h"
 #include "engine/swarm/swarm.h"
 #include "engine/work.h"
 
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <sys/socket.h>
 
 void tile_init(struct tile *tile) {
     *tile = (struct tile){0};
@@ -52,16 +51,11 @@ static void reopen(struct core *core) {
     core->bell.ring_fd = io_fd(&core->io);
 }
 
-/* Halting drained the tile and shut what listens. */
+/* Halting drained the tile and shut what listens; the old ring may still accept from it. */
 static void listen_again(struct engine *engine) {
-    for (uint32_t i = 0; i < engine->listener_count; i++) {
-        struct listener *listener = &engine->listeners[i];
-        struct sockaddr_in address;
-        socklen_t length = sizeof address;
-        cr_assert_eq(listen(listener->fd, 128), 0);
-        cr_assert_eq(getsockname(listener->fd, (struct sockaddr *)&address, &length), 0);
-        listener->address.port = ntohs(address.sin_port);
-    }
+    char why[256] = "";
+    listen_close(engine);
+    cr_assert_eq(listen_open(engine, why, sizeof why), 0, "%s", why);
 }
 
 void tile_open(struct tile *tile) {
