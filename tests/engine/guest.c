@@ -412,6 +412,8 @@ static void answer_token(struct guest *guest, struct guest_stream *stream, const
     if (manners->refuses > 0) {
         manners->refuses--;
         say_on(guest, stream, multistream_na);
+        stream->agreed = true; /* on nothing: the rest is read away */
+        stream->bitswap = false;
         return;
     }
     cr_assert_str_eq(name, manners->speaks ? manners->speaks : "/ipfs/bitswap/1.2.0");
