@@ -83,13 +83,20 @@ static uint32_t jobs_room(const struct peer *peer) {
     return most > peer->jobs_out ? most - peer->jobs_out : 0;
 }
 
+/* No more can be said now, by its own fault or for want of chunks: looking wants up would only put
+ * them back. */
 static bool output_full(const struct peer *peer) {
-    return peer->conn->out_bytes >= 1024u * 1024 || net_output_full(peer->swarm->net, peer->conn);
+    const struct net *net = peer->swarm->net;
+    bool large = peer->block_bytes > MESSAGE_BLOCK_MAX;
+    return peer->conn->out_bytes >= 1024u * 1024 || net_output_full(net, peer->conn) ||
+           (large ? net->outs.large.free_count : out_pools_free(&net->outs)) == 0;
 }
 
 /* Blocks that stopped in the middle for want of window or output go on. */
 static void resume_large(struct peer *peer) {
-    for (uint32_t i = 0; i < PEER_REPLIES_MAX && !output_full(peer); i++) {
+    const struct pool *chunks = &peer->swarm->net->outs.large;
+    for (uint32_t i = 0; i < PEER_REPLIES_MAX && !output_full(peer) && chunks->free_count > 0;
+         i++) {
         struct stream *stream = peer->replies[i];
         if (!stream || stream->total == 0 || stream->job_out) {
             continue;
@@ -113,17 +120,25 @@ static bool may_serve(const struct peer *peer) {
     return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING && !output_full(peer);
 }
 
+/* It has wants, and nothing of its own is on its way out that would bring it back. */
+static bool waits_for_others(const struct peer *peer) {
+    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING && !peer->conn->out_head &&
+           peer->ledger.queued + peer->ledger.serving > 0;
+}
+
 static bool paused(const struct peer *peer) {
     return peer->swarm->net->core->now_ns < peer->pause_ns;
 }
 
 void serve_poll(struct peer *peer) {
     struct swarm *swarm = peer->swarm;
-    if (peer->polling || !may_serve(peer)) {
+    if (peer->polling) {
         return;
     }
-    if (unlikely(paused(peer))) {
-        net_conn_stall(swarm->net, peer->conn); /* nothing else would bring it back in time */
+    if (unlikely(paused(peer) || !may_serve(peer))) {
+        if (waits_for_others(peer)) {
+            net_conn_stall(swarm->net, peer->conn);
+        }
         return;
     }
     peer->polling = true;

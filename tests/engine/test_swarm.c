@@ -3,6 +3,7 @@
 #include "engine/swarm/swarm.h"
 
 #include "base/clock.h"
+#include "engine/swarm/serve.h"
 #include "tests/engine/tile.h"
 
 #include <criterion/criterion.h>
@@ -212,12 +213,16 @@ struct taken {
     void *slots[32768];
 };
 
+static void take_more(struct taken *taken, uint32_t left) {
+    while (taken->pool->free_count > left) {
+        taken->slots[taken->count++] = pool_get(taken->pool);
+    }
+}
+
 static struct taken *take_all(struct pool *pool, uint32_t left) {
     struct taken *taken = calloc(1, sizeof *taken);
     taken->pool = pool;
-    while (pool->free_count > left) {
-        taken->slots[taken->count++] = pool_get(pool);
-    }
+    take_more(taken, left);
     return taken;
 }
 
@@ -342,6 +347,7 @@ Test(swarm, four_blocks_in_the_middle_wait_for_chunks_without_a_turn_spent) {
     struct guest guest = enter(NULL);
     guest_ask(&guest, guest_stream(&guest, bitswap), &blocks[0]); /* its blocks are large */
     (void)guest_expect_block(&guest, &blocks[0]);
+    guest_settle(&guest);
     guest_wants(&guest, guest_stream(&guest, bitswap), wants, COUNT, false);
     struct peer *peer = tile_peer(&tile);
     uint64_t limit = clock_ns() + PATIENCE_NS;
@@ -356,8 +362,15 @@ Test(swarm, four_blocks_in_the_middle_wait_for_chunks_without_a_turn_spent) {
     }
     struct taken *taken = take_all(&tile.net->outs.large, 0);
     while (peer->conn->out_head) { /* what is said already leaves */
-        guest_step(&guest);
+        tile_turn(&tile);
+        take_more(taken, 0);
     }
+    peer->replies[0]->yamux.send_window += 100000; /* as if word of it had come in time */
+    guest_frame(&guest,
+                (struct guest_frame){
+                    .type = 1, .id = peer->replies[0]->yamux.id, .length = 4 * 1024 * 1024},
+                NULL, 0);
+    serve_poll(peer);
     tile_rest(&tile);
     give_all(taken);
     tile_tick(&tile);
