@@ -59,7 +59,7 @@ Test(stream, what_is_not_spoken_is_na_and_another_may_be_proposed) {
     struct guest_stream *stream = guest_stream(&guest, "/ipfs/kad/1.0.0");
     uint32_t at = token_bytes(multistream_header);
     expect_token(&guest, stream, at, multistream_na);
-    send_token(&guest, stream, "/meshsub/1.1.0");
+    send_token(&guest, stream, "/ipfs/kad/2.0.0");
     expect_token(&guest, stream, at + 4, multistream_na);
     send_token(&guest, stream, ping);
     expect_token(&guest, stream, at + 8, ping);
