@@ -284,6 +284,7 @@ static enum attack_next push_windows(struct swarm *swarm, struct node *node) {
     for (struct peer_stream *stream = node->peer.streams; stream; stream = stream->next) {
         for (uint32_t i = 0; i < 64 && used + YAMUX_HEAD_BYTES <= sizeof bytes; i++) {
             frame(bytes + used, TYPE_WINDOW, 0, stream->yamux.id, 1);
+            stream->yamux.receive_left++; /* it was given: what comes is no overrun of theirs */
             used += YAMUX_HEAD_BYTES;
         }
     }
