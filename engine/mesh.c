@@ -44,6 +44,11 @@ static void carve(struct mesh *mesh, struct carver *carver, const struct layout 
             mesh->helper_done[i] = one_to_one(carver, jobs_max);
             mesh->shed[i] = one_to_one(carver, jobs_max);
             mesh->desk[i] = one_to_one(carver, MESH_DESK);
+            for (uint32_t n = 0; n < layout->count; n++) {
+                bool pair = n != i && layout->cores[n].net;
+                mesh->notes[i][n] = pair ? one_to_one(carver, MESH_NOTES) : NULL;
+                mesh->notes_home[i][n] = pair ? one_to_one(carver, MESH_NOTES) : NULL;
+            }
         }
         if (layout->cores[i].work) {
             mesh->inbox[i] = one_to_one(carver, MESH_ORDER_BATCHES);

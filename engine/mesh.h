@@ -10,6 +10,7 @@
  *   work w ──empty containers──► sched                         (order_home[w])
  *   work w ──chains of finished jobs──► net n                  (done[w][n])
  *   sched ──chains of jobs shed or expired──► net n            (shed[n])
+ *   net n ──chains of notes, and home again──► net m           (notes[n][m], notes_home[n][m])
  *   control ──requests about peers and fetches──► net n        (desk[n]; answers by a word in them)
  *   net n ──jobs──► helper ──chains──► net n                   (helper_in, helper_done[n])
  *
@@ -26,6 +27,7 @@
 #define MESH_ORDER_BATCHES 64u  /* containers the scheduler owns per work tile */
 #define MESH_CLASS_RING    1024u
 #define MESH_HELPER_RING   1024u
+#define MESH_NOTES         63u  /* chains of notes, of one turn each */
 #define MESH_DESK          128u /* requests control may have out */
 
 struct mesh {
@@ -39,6 +41,8 @@ struct mesh {
     struct ring *helper_in;
     struct ring *helper_done[LAYOUT_CORES_MAX];
     struct ring *desk[LAYOUT_CORES_MAX]; /* requests about peers (swarm/desk.h) */
+    struct ring *notes[LAYOUT_CORES_MAX][LAYOUT_CORES_MAX];      /* [net][net] swarm/far.h */
+    struct ring *notes_home[LAYOUT_CORES_MAX][LAYOUT_CORES_MAX]; /* [net][net] read, going back */
     uint32_t sched_core;
     uint32_t helper_core;
     uint32_t core_count; /* without the helper */

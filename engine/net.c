@@ -492,6 +492,7 @@ bool net_flush(struct net *net) {
         conn = next;
     }
     io_publish_buffers(&net->core->io);
+    left |= client_flush(net->swarm->client);
     swarm_publish(net->swarm);
     return left || net->wake;
 }

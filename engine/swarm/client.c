@@ -14,7 +14,8 @@
 COUNTER_NAMES(client, CLIENT_COUNTERS);
 
 #define INTAKES_MAX   4096u
-#define SESSION_BYTES (128 * MiB) /* what sessions remember of their DAGs, all of a tile */
+#define HEARD_NS      (100 * NS_PER_MS) /* between two words to another core about it */
+#define SESSION_BYTES (128 * MiB)       /* what sessions remember of their DAGs, all of a tile */
 
 /* ---- set-up --------------------------------------------------------------------------------- */
 
@@ -63,6 +64,7 @@ struct session *client_begin(struct client *client, const struct session_spec *s
 
 bool client_poll(struct client *client) {
     bool more = false;
+    far_poll(client);
     if (client->waiting_head && client->net->core->now_ns >= client->pause_ns) {
         (void)intake_retry(client); /* those left wait for jobs that come home */
     }
@@ -70,6 +72,14 @@ bool client_poll(struct client *client) {
         if (client->sessions[i].generation != 0) {
             more |= session_poll(&client->sessions[i]);
         }
+    }
+    return more;
+}
+
+bool client_flush(struct client *client) {
+    bool more = far_flush(client);
+    for (uint32_t i = 0; counter_get(&client->counters.sessions) > 0 && i < CLIENT_SESSIONS; i++) {
+        more |= client->sessions[i].generation != 0 && client->sessions[i].dirty;
     }
     return more;
 }
@@ -91,7 +101,8 @@ void client_drain(struct client *client) {
 }
 
 bool client_idle(const struct client *client) {
-    return counter_get(&client->counters.sessions) == 0 && pool_used(&client->intakes) == 0;
+    return counter_get(&client->counters.sessions) == 0 && pool_used(&client->intakes) == 0 &&
+           far_idle(client);
 }
 
 void client_home(struct client *client, struct job *job, uint64_t now_ns) {
@@ -109,7 +120,12 @@ void client_home(struct client *client, struct job *job, uint64_t now_ns) {
 /* The session a link means, if it is still that one. */
 static struct session *session_of(struct client *client, const struct peer_link *link) {
     struct session *session = &client->sessions[link->session];
-    return link->generation != 0 && session->generation == link->generation ? session : NULL;
+    bool ours = link->generation != 0 && link->core == client->net->core->index;
+    return ours && session->generation == link->generation ? session : NULL;
+}
+
+static bool is_far(const struct client *client, const struct peer_link *link) {
+    return link->generation != 0 && link->core != client->net->core->index;
 }
 
 /* The fetch's slot for the peer of this link, if it is still that peer's. */
@@ -125,6 +141,7 @@ void client_peer_opened(struct client *client, struct peer *peer) {
             session_attach(session, peer, CLIENT_FROM_MAX);
         }
     }
+    far_peer_opened(client, peer);
 }
 
 void client_peer_gone(struct client *client, struct peer *peer) {
@@ -132,6 +149,8 @@ void client_peer_gone(struct client *client, struct peer *peer) {
         struct session *session = session_of(client, &peer->links[i]);
         if (session && slot_of(session, &peer->links[i]) != FETCH_PEER_NONE) {
             session_detach(session, peer->links[i].slot);
+        } else if (is_far(client, &peer->links[i])) {
+            far_down(client, &peer->links[i]);
         }
         peer->links[i].generation = 0;
     }
@@ -145,6 +164,10 @@ void client_stream_lost(struct client *client, struct peer *peer) {
     memcpy(links, peer->links, sizeof links);
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         struct session *session = session_of(client, &links[i]);
+        if (is_far(client, &links[i])) {
+            far_down(client, &links[i]);
+            peer->links[i].generation = 0;
+        }
         if (!session || slot_of(session, &links[i]) == FETCH_PEER_NONE) {
             continue;
         }
@@ -158,6 +181,9 @@ void client_stream_lost(struct client *client, struct peer *peer) {
             session_from_dead(session, from, "it does not speak Bitswap");
         }
     }
+    if (peer->wants.refusals < BITSWAP_PROTOCOLS) {
+        far_peer_opened(client, peer); /* they know it anew */
+    }
 }
 
 void client_presence(struct client *client, struct peer *peer,
@@ -169,6 +195,9 @@ void client_presence(struct client *client, struct peer *peer,
         if (slot != FETCH_PEER_NONE) {
             fetch_presence(&session->fetch, slot, &presence->key, &presence->form, presence->have);
             session->dirty = true;
+        } else if (is_far(client, &peer->links[i])) {
+            peer->links[i].owed -= peer->links[i].owed > 0;
+            far_presence(client, &peer->links[i], presence);
         }
     }
 }
@@ -179,6 +208,9 @@ void client_heard(struct client *client, struct peer *peer) {
         uint8_t slot = session ? slot_of(session, &peer->links[i]) : FETCH_PEER_NONE;
         if (slot != FETCH_PEER_NONE) {
             fetch_heard(&session->fetch, slot, client->net->core->now_ns);
+        } else if (is_far(client, &peer->links[i]) &&
+                   client->net->core->now_ns - peer->useful_ns > HEARD_NS) {
+            far_heard(client, &peer->links[i]);
         }
     }
     peer->useful_ns = client->net->core->now_ns;
@@ -188,7 +220,8 @@ bool client_owed(struct client *client, const struct peer *peer) {
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         struct session *session = session_of(client, &peer->links[i]);
         uint8_t slot = session ? slot_of(session, &peer->links[i]) : FETCH_PEER_NONE;
-        if (slot != FETCH_PEER_NONE && fetch_owes(&session->fetch, slot)) {
+        if ((slot != FETCH_PEER_NONE && fetch_owes(&session->fetch, slot)) ||
+            (is_far(client, &peer->links[i]) && peer->links[i].owed > 0)) {
             return true;
         }
     }
@@ -229,6 +262,10 @@ uint32_t client_offer(struct client *client, const struct peer_link *link,
 void client_stored(struct client *client, const struct peer_link *link, uint32_t want,
                    enum fetch_stored how) {
     struct session *session = session_of(client, link);
+    if (is_far(client, link)) {
+        far_stored(client, link, want, how);
+        return;
+    }
     must(session != NULL && session->intakes_out > 0); /* it waits for all of them */
     session->intakes_out--;
     session->dirty = true;

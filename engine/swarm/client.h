@@ -8,7 +8,8 @@
  *                        └── presences, blocks (intake.h) ◄────┘
  *
  * A session lives on one tile, with the peers it dials. Where it names none it uses all that are
- * connected and those that come. A peer that is lost is dialled again, after ever longer rests; a
+ * connected, on every core,
+ * and those that come. A peer that is lost is dialled again, after ever longer rests; a
  * session ends when it is done, has failed, or is cancelled, and then says so once.
  *
  * Bounds: CLIENT_SESSIONS at once on a tile, CLIENT_FROM_MAX addresses each; blocks in memory
@@ -19,6 +20,7 @@
 #include "base/counter.h"
 #include "base/pool.h"
 #include "engine/swarm/dial.h"
+#include "engine/swarm/far.h"
 #include "engine/swarm/fetch.h"
 #include "engine/swarm/peer_link.h"
 #include "rings/job.h"
@@ -54,6 +56,7 @@ struct swarm;
     X(presences_in, "presences", "HAVE and DONT_HAVE read")                              \
     X(streams_lost, "streams", "of wants, ended by their peer")                          \
     X(no_intake, "blocks", "passed over: too many are coming at once")                   \
+    X(notes_lost, "notes", "to other cores that found no room: the fetch asks again")    \
     X(no_body_memory, "blocks", "passed over: no memory for them")
 COUNTER_STRUCT(client, CLIENT_COUNTERS);
 
@@ -125,6 +128,7 @@ struct client {
     struct intake *waiting_head, *waiting_tail; /* for a job */
     uint64_t pause_ns;
     uint32_t generation;
+    struct far far;           /* sessions and peers of other cores */
     struct session *sessions; /* [CLIENT_SESSIONS] */
     struct client_counters counters;
 };
@@ -144,6 +148,8 @@ size_t session_say(const struct session *session, char text[SESSION_SAY_MAX]);
 
 /* Once a turn, and at the tick. Returns: whether more could be done at once. */
 bool client_poll(struct client *client);
+/* The end of a turn: what is said to other cores leaves. Returns: whether another turn has work. */
+bool client_flush(struct client *client);
 void client_tick(struct client *client);
 /* Ends all sessions. */
 void client_drain(struct client *client);

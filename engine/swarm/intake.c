@@ -55,6 +55,7 @@ struct intake *intake_begin(struct client *client, struct peer *peer, uint32_t b
     }
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         if (peer->links[i].generation != 0) {
+            peer->links[i].owed -= peer->links[i].owed > 0;
             intake->links[intake->link_count++] = peer->links[i];
         }
     }
@@ -115,17 +116,10 @@ bool intake_retry(struct client *client) {
 
 /* ---- its name is known ---------------------------------------------------------------------- */
 
-static void judge(struct client *client, struct intake *intake) {
-    bool wanted = false, known = false;
+/* All have spoken: it is stored if somebody takes it. */
+static void judged(struct client *client, struct intake *intake) {
+    bool wanted = false;
     for (uint32_t i = 0; i < intake->link_count; i++) {
-        known |= client_knows(client, &intake->links[i], intake);
-    }
-    counter_add(&client->counters.blocks_in, 1);
-    counter_add(&client->counters.block_bytes_in, intake->bytes);
-    for (uint32_t i = 0; i < intake->link_count; i++) {
-        bool concerned = !known || client_knows(client, &intake->links[i], intake);
-        intake->wants[i] =
-            concerned ? client_offer(client, &intake->links[i], intake) : INTAKE_NOBODY;
         wanted |= intake->wants[i] != INTAKE_NOBODY;
     }
     if (!wanted) {
@@ -134,6 +128,38 @@ static void judge(struct client *client, struct intake *intake) {
     }
     intake->phase = INTAKE_STORING;
     send_job(client, intake);
+}
+
+void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want) {
+    must(intake->phase == INTAKE_JUDGED && intake->awaited > 0);
+    intake->wants[place] = want;
+    if (--intake->awaited == 0) {
+        judged(client, intake);
+    }
+}
+
+static void judge(struct client *client, struct intake *intake) {
+    uint32_t self = client->net->core->index;
+    bool known = false;
+    counter_add(&client->counters.blocks_in, 1);
+    counter_add(&client->counters.block_bytes_in, intake->bytes);
+    intake->phase = INTAKE_JUDGED;
+    for (uint32_t i = 0; i < intake->link_count; i++) {
+        known |= client_knows(client, &intake->links[i], intake);
+    }
+    for (uint32_t i = 0; i < intake->link_count; i++) {
+        const struct peer_link *link = &intake->links[i];
+        intake->wants[i] = INTAKE_NOBODY;
+        if (link->core != self) {
+            intake->awaited +=
+                far_offer(client, link, intake, i, !known && intake->link_count == 1);
+        } else if (client_knows(client, link, intake) || intake->link_count == 1) {
+            intake->wants[i] = client_offer(client, link, intake);
+        } /* else it is for a session that knows it, or for nobody's blame */
+    }
+    if (intake->awaited == 0) {
+        judged(client, intake);
+    }
 }
 
 void intake_end(struct client *client, struct intake *intake, const struct bitswap_prefix *prefix) {

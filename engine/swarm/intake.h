@@ -25,6 +25,7 @@ struct peer;
 enum intake_phase {
     INTAKE_FILLING,
     INTAKE_HASHING, /* a job is out, or waits to be */
+    INTAKE_JUDGED,  /* sessions on other cores look at it */
     INTAKE_STORING
 };
 
@@ -34,6 +35,7 @@ struct intake {
     uint32_t bytes, filled;
     uint8_t phase;
     uint8_t link_count;
+    uint8_t awaited; /* verdicts of sessions on other cores */
     struct key key;
     struct bitswap_form form;
     struct peer_link links[PEER_LINKS_MAX]; /* who was connected with the peer when it came */
@@ -52,6 +54,9 @@ void intake_drop(struct client *client, struct intake *intake);
 /* The empty block, made here for one want. Returns: false: no room now. */
 must_check bool intake_empty(struct client *client, const struct peer_link *link, uint32_t want,
                              const struct key *key, uint32_t codec);
+
+/* What a session on another core says of it: its want, or INTAKE_NOBODY. */
+void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want);
 
 /* One of its jobs came home. Takes the job. */
 void intake_home(struct client *client, struct job *job, uint64_t now_ns);

@@ -64,6 +64,7 @@ static void attach_all(struct session *session) {
 static void find_peers(struct session *session) {
     if (session->all) {
         attach_all(session);
+        far_use(session);
         return;
     }
     for (uint8_t i = 0; i < session->from_count; i++) {
@@ -135,19 +136,36 @@ size_t session_say(const struct session *session, char text[SESSION_SAY_MAX]) {
     return used;
 }
 
+struct peer_link session_link(const struct session *session) {
+    return (struct peer_link){
+        .generation = session->generation,
+        .core = (uint8_t)session->client->net->core->index,
+        .session = (uint8_t)(session - session->client->sessions),
+    };
+}
+
+static bool is_ours(const struct session *session, const struct peer_link *link) {
+    return link->generation == session->generation &&
+           link->core == session->client->net->core->index;
+}
+
 static void close_session(struct session *session) {
     struct client *client = session->client;
     bool done = session->fetch.state == FETCH_DONE;
     for (uint8_t slot = 0; slot < FETCH_PEERS_MAX; slot++) {
         struct session_peer *known = &session->peers[slot];
-        struct conn *conn =
-            known->used ? pool_find(&client->net->conns, known->conn, known->generation) : NULL;
+        struct conn *conn = known->used && known->core == client->net->core->index
+                                ? pool_find(&client->net->conns, known->conn, known->generation)
+                                : NULL;
         for (uint32_t i = 0; conn && conn->peer && i < PEER_LINKS_MAX; i++) {
-            if (conn->peer->links[i].generation == session->generation) {
+            if (is_ours(session, &conn->peer->links[i])) {
                 conn->peer->links[i].generation = 0;
             }
         }
         known->used = false;
+    }
+    if (session->all) {
+        far_leave(session);
     }
     counter_set(&client->counters.sessions, counter_get(&client->counters.sessions) - 1);
     counter_add(done ? &client->counters.done : &client->counters.failed, 1);
@@ -245,7 +263,7 @@ void session_tick(struct session *session) {
 void session_attach(struct session *session, struct peer *peer, uint8_t from) {
     struct peer_link *free_link = NULL;
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
-        if (peer->links[i].generation == session->generation) {
+        if (is_ours(session, &peer->links[i])) {
             session->peers[peer->links[i].slot].from = from;
             return;
         }
@@ -266,14 +284,32 @@ void session_attach(struct session *session, struct peer *peer, uint8_t from) {
         .generation = pool_generation(&session->client->net->conns, peer->conn->slot),
         .epoch = known->epoch + 1,
     };
-    *free_link = (struct peer_link){
-        .generation = session->generation,
-        .epoch = known->epoch,
-        .core = known->core,
-        .session = (uint8_t)(session - session->client->sessions),
-        .slot = slot,
-    };
+    *free_link = session_link(session);
+    free_link->epoch = known->epoch;
+    free_link->slot = slot;
     session->dirty = true;
+}
+
+bool session_attach_far(struct session *session, const struct note *up,
+                        struct peer_link *ret_link) {
+    uint8_t slot = fetch_peer_up(&session->fetch, up->round_trip_ns, now_ns(session));
+    if (slot == FETCH_PEER_NONE) {
+        return false;
+    }
+    struct session_peer *known = &session->peers[slot];
+    *known = (struct session_peer){
+        .used = true,
+        .core = up->from,
+        .from = CLIENT_FROM_MAX,
+        .conn = up->conn,
+        .generation = up->generation,
+        .epoch = known->epoch + 1,
+    };
+    *ret_link = session_link(session);
+    ret_link->epoch = known->epoch;
+    ret_link->slot = slot;
+    session->dirty = true;
+    return true;
 }
 
 void session_detach(struct session *session, uint8_t slot) {
@@ -320,11 +356,7 @@ static void answer_local(struct session *session, uint32_t want, bool present, c
                          uint32_t bytes) {
     struct fetch *fetch = &session->fetch;
     struct key key = *fetch_key(fetch, want);
-    struct peer_link self = {
-        .generation = session->generation,
-        .core = (uint8_t)session->client->net->core->index,
-        .session = (uint8_t)(session - session->client->sessions),
-    };
+    struct peer_link self = session_link(session);
     switch (fetch_local(fetch, want, present, bytes)) {
     case FETCH_ORDER_READ:
         if (body) {
@@ -408,16 +440,19 @@ static void look_up(struct session *session, const struct fetch_action *const as
 static void say(struct session *session, const struct fetch_action *action) {
     struct client *client = session->client;
     const struct session_peer *known = &session->peers[action->peer];
+    bool far = known->used && known->core != client->net->core->index;
     struct conn *conn =
-        known->used ? pool_find(&client->net->conns, known->conn, known->generation) : NULL;
-    if (!conn || !conn->peer || conn->peer->state != PEER_OPEN) {
+        known->used && !far ? pool_find(&client->net->conns, known->conn, known->generation) : NULL;
+    if (!far && (!conn || !conn->peer || conn->peer->state != PEER_OPEN)) {
         return; /* it went since; the fetch hears of it */
     }
     counter_add(action->kind == FETCH_WANT_BLOCK  ? &client->counters.wants_out
                 : action->kind == FETCH_WANT_HAVE ? &client->counters.haves_out
                                                   : &client->counters.cancels_out,
                 1);
-    if (!wants_say(conn->peer, action)) {
+    if (far) {
+        far_word(session, action);
+    } else if (!wants_say(conn->peer, action)) {
         peer_end(conn->peer, CONN_END_STALLED);
     }
 }

@@ -7,6 +7,7 @@
 #include "engine/swarm/client.h"
 
 struct job;
+struct note;
 
 /* Returns: false: no memory. */
 must_check bool session_open(struct session *session, struct client *client,
@@ -16,6 +17,11 @@ bool session_poll(struct session *session);
 void session_tick(struct session *session);
 /* Uses this peer. from: which of those it was told of, or CLIENT_FROM_MAX. */
 void session_attach(struct session *session, struct peer *peer, uint8_t from);
+/* The same for a peer of another core, by its UP. Returns: false: no slot for it. */
+must_check bool session_attach_far(struct session *session, const struct note *up,
+                                   struct peer_link *ret_link);
+/* The session, as peers of other cores know it. */
+struct peer_link session_link(const struct session *session);
 /* The peer of this slot is gone. */
 void session_detach(struct session *session, uint8_t slot);
 /* It is dialled no more. why: static. */

@@ -435,7 +435,7 @@ void swarm_publish(struct swarm *swarm) {
 
 bool swarm_has_input(const struct swarm *swarm) {
     const struct engine *engine = swarm->net->engine;
-    if (errand_has_input(swarm)) {
+    if (errand_has_input(swarm) || far_has_input(swarm->client)) {
         return true;
     }
     if (counter_get(&swarm->ledger.counters.waiting) == 0) {

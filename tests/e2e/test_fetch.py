@@ -113,6 +113,27 @@ class Fetch(cases.Case):
         self.assertExit(run("connect", "--admin", a.admin_path, b.multiaddr), 0)
         self.assertEqual(self.numbers(b, root, "--dag")["blocks"], len(blocks))
 
+    def test_sessions_use_peers_of_every_core(self):
+        flags = layouts().get("two cores") or layouts()["four cores, overcommitted"]
+        a, b, c = self.node(flags), self.node(flags), self.node(flags)
+        dags = [tree(40 + i, 200, 1500) for i in range(8)]
+        for i, (_, blocks) in enumerate(dags):
+            self.put((a, c)[i % 2], blocks)
+        for d in (a, c):  # two connections of each: on both cores
+            self.assertExit(run("connect", "--admin", d.admin_path, b.multiaddr), 0)
+            self.assertExit(run("connect", "--admin", b.admin_path, d.multiaddr), 0)
+        for root, blocks in dags:
+            numbers = self.numbers(b, root, "--dag")
+            self.assertGreaterEqual(numbers["peers"], 2)
+            self.assertEqual(numbers["known"], len(blocks))
+            self.assertEqual(numbers["unwanted"], 0)
+        cores = [core["client"] for core in b.ask("stat")["cores"] if "client" in core]
+        self.assertGreater(len([core for core in cores if core["begun"] > 0]), 1, cores)
+        self.assertGreater(len([core for core in cores if core["stored"] > 0]), 1, cores)
+        self.assertEqual(sum(core["notes_lost"] for core in cores), 0)
+        wait_for(lambda: a.sum("ledger", "wants") + c.sum("ledger", "wants") == 0, "no want left")
+        self.assertEqual(b.stop(), 0)
+
     def test_two_peers_with_half_each_make_a_whole(self):
         a, b = self.pair()
         c = self.node()
