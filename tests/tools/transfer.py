@@ -168,6 +168,9 @@ def main():
     result = unittest.TextTestRunner(verbosity=1).run(
         unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     )
-    failed = len(result.failures) + len(result.errors)
-    print(f"cases: {result.testsRun - failed} passed, {failed} failed, 0 skipped")
+    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
+    for case, reason in result.skipped:
+        print(f"SKIPPED: {case.id()}: {reason}")
+    good = max(0, result.testsRun - failed - skipped)  # a case's parts fail one by one
+    print(f"cases: {good} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
