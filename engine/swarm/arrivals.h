@@ -7,8 +7,8 @@
  * out (ARRIVALS_LOST) and looks everything up again. Peers' wants for blocks we lacked hang on it.
  *
  *   writer   slot words (relaxed), then head + 1 (release)
- *   reader   head (acquire); slot words (relaxed); fence (acquire); head again: if it has come
- *            within a ring's length of the slot, the words may be another key's: lost
+ *   reader   head (acquire); slot words (relaxed); fence (acquire); next: if it has come to a
+ *            ring's length past the slot, the words may be another key's: lost
  *
  * The words of a slot are atomics, so a torn read is a wrong key and no data race, and the second
  * look at `next` throws it away: the writer announces in `next` (release fence before its words)

@@ -11,7 +11,6 @@
 
 #define LENGTH_ROOM    2u    /* of the varint of a small message */
 #define WINDOW_MIN     4096u /* below it nothing new begins on a stream */
-#define OUTPUT_MAX     (1024u * 1024)
 #define OWED_ROOM      1024u
 #define LARGE_HEAD_MAX (BITSWAP_LENGTH_MAX + BITSWAP_EMPTY_LIST_BYTES + BITSWAP_BLOCK_HEAD_MAX)
 #define MANY_BLOCKS    256u /* a peer that took so many is worth several streams */
@@ -23,16 +22,17 @@
 #define CAREFUL_FRAME   16384u
 
 /* Protocols before 1.1.0 know blocks without a prefix only. */
-static bool bare_blocks(const struct stream *stream) {
-    return stream->spoken >= 2;
+static bool bare_blocks(uint8_t spoken) {
+    return spoken >= 2;
 }
 
 /* ---- streams -------------------------------------------------------------------------------- */
 
-/* Its FIN follows what was written; another takes its place. */
-static void retire(struct peer *peer, uint32_t slot) {
-    struct stream *stream = peer->replies[slot];
-    peer->replies[slot] = NULL;
+void message_retire(struct stream *stream) {
+    struct peer *peer = stream->peer;
+    for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
+        peer->replies[i] = peer->replies[i] == stream ? NULL : peer->replies[i];
+    }
     stream_finish(stream);
     stream->role = STREAM_CLOSING;
     stream_reap(stream);
@@ -57,7 +57,7 @@ struct stream *message_stream(struct peer *peer, uint32_t bytes) {
         struct stream *stream = peer->replies[slot];
         if (stream && stream->total == 0 && stream != peer->message.stream &&
             (is_spent(stream, bytes) || stream->spoken != peer->spoken)) {
-            retire(peer, slot);
+            message_retire(stream);
             stream = NULL;
         }
         if (!stream) {
@@ -162,7 +162,7 @@ bool message_block(struct peer *peer, const struct ledger_want *want, const uint
     must(bytes <= MESSAGE_BLOCK_MAX);
     uint8_t head[BITSWAP_BLOCK_HEAD_MAX];
     struct bitswap_form form = ledger_form(want);
-    bool bare = peer->spoken >= 2;
+    bool bare = bare_blocks(peer->spoken);
     uint32_t head_bytes = (uint32_t)(bare ? bitswap_put_block_head_100(bytes, head)
                                           : bitswap_put_block_head(&want->key, &form, bytes, head));
     uint8_t *room = item_room(peer, head_bytes + bytes);
@@ -181,7 +181,7 @@ bool message_block(struct peer *peer, const struct ledger_want *want, const uint
 static uint32_t large_head(const struct stream *stream, const struct ledger_want *want,
                            uint32_t bytes, uint8_t out[LARGE_HEAD_MAX]) {
     struct bitswap_form form = ledger_form(want);
-    bool bare = bare_blocks(stream);
+    bool bare = bare_blocks(stream->spoken);
     size_t field =
         bare ? bitswap_block_size_100(bytes) : bitswap_block_size(&want->key, &form, bytes);
     size_t at = bitswap_put_length((uint32_t)(BITSWAP_EMPTY_LIST_BYTES + field), out);
@@ -193,8 +193,7 @@ static uint32_t large_head(const struct stream *stream, const struct ledger_want
 
 /* A record with room for a good piece, control frames ahead of it. */
 static bool large_record(struct peer *peer) {
-    struct net *net = peer->swarm->net;
-    if (net_output_full(net, peer->conn) || peer->conn->out_bytes >= OUTPUT_MAX) {
+    if (peer_output_full(peer)) {
         return false;
     }
     message_end(peer);
@@ -203,13 +202,8 @@ static bool large_record(struct peer *peer) {
     if (!roomy && !record_begin_large(peer)) {
         return false;
     }
-    if (yamux_owes(&peer->yamux)) {
-        uint8_t *room = record_room(peer, OWED_ROOM, false);
-        must(room != NULL);
-        size_t used = yamux_write_owed(&peer->yamux, net->core->now_ns, room, OWED_ROOM);
-        record_trim(peer, OWED_ROOM - (uint32_t)used);
-    }
-    return true;
+    peer_owed(peer); /* ahead of what is bulky */
+    return peer->record != NULL;
 }
 
 uint32_t message_large(struct stream *stream, struct ledger_want *want, const uint8_t *body,

@@ -31,5 +31,8 @@ void message_end(struct peer *peer);
  * bytes sent; 0: nothing can leave now. */
 uint32_t message_large(struct stream *stream, struct ledger_want *want, const uint8_t *body,
                        uint32_t bytes);
+/* Ends a reply stream that is in the middle of nothing: its FIN follows what was written, another
+ * takes its place. The stream may be gone when this returns. */
+void message_retire(struct stream *stream);
 /* A reply stream on which a message of `bytes` may begin. Returns: NULL: none now. */
 struct stream *message_stream(struct peer *peer, uint32_t bytes);

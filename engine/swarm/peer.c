@@ -6,6 +6,7 @@
 #include "engine/arena.h"
 #include "engine/net.h"
 #include "engine/swarm/client.h"
+#include "engine/swarm/message.h"
 #include "engine/swarm/record.h"
 #include "engine/swarm/serve.h"
 
@@ -14,9 +15,10 @@
 #define EARLY_FIRST   1024u
 #define EARLY_BYTES   (8 * MiB) /* of all handshakes in progress on this tile */
 #define OWED_BYTES    1024u
-#define OUTPUT_CHUNKS 4u            /* large ones that must be free before a record is opened */
-#define WASTED_BYTES  256u          /* of payload for nobody: a unit */
-#define TURN_BYTES    (128u * 1024) /* plaintext acted on before others get their turn */
+#define OUTPUT_CHUNKS 4u             /* large ones that must be free before a record is opened */
+#define WASTED_BYTES  256u           /* of payload for nobody: a unit */
+#define OUTPUT_MAX    (1024u * 1024) /* sealed and not sent: control frames wait behind it */
+#define TURN_BYTES    (128u * 1024)  /* plaintext acted on before others get their turn */
 #define WINDOW_MAX    (16u * 1024 * 1024)
 
 const char *const peer_state_names[] = {
@@ -65,10 +67,6 @@ void peer_end(struct peer *peer, enum conn_end end) {
     }
 }
 
-const char *peer_bitswap_protocol(const struct peer *peer) {
-    return bitswap_protocols[peer->spoken];
-}
-
 bool peer_is_used(const struct peer *peer) {
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         if (peer->links[i].generation != 0) {
@@ -76,6 +74,13 @@ bool peer_is_used(const struct peer *peer) {
         }
     }
     return false;
+}
+
+bool peer_output_full(const struct peer *peer) {
+    const struct net *net = peer->swarm->net;
+    bool large = peer->block_bytes > MESSAGE_BLOCK_MAX;
+    return peer->conn->out_bytes >= OUTPUT_MAX || net_output_full(net, peer->conn) ||
+           (large ? net->outs.large.free_count : out_pools_free(&net->outs)) == 0;
 }
 
 bool peer_has_presences(const struct peer *peer) {
@@ -98,12 +103,20 @@ bool peer_greet(struct peer *peer) {
            (!peer->dialer || say(peer, secure_protocols[peer->kind]));
 }
 
+/* Ours is the fault, not the peer's. Returns: false, as its callers do. */
+static bool shake_no_memory(struct peer *peer) {
+    counter_add(&peer->swarm->counters.handshakes_no_memory, 1);
+    peer->end_why = "no memory here for another handshake";
+    peer_end(peer, CONN_END_ERROR);
+    return false;
+}
+
 static bool begin_secure(struct peer *peer) {
     const struct peer_id *expected = peer->expected.count > 0 ? &peer->expected : NULL;
     peer->secure = secure_open(peer->swarm->self, (enum secure_kind)peer->kind, peer->dialer,
                                expected, &peer->swarm->memory);
     peer->state = PEER_HANDSHAKE;
-    return peer->secure != NULL;
+    return peer->secure != NULL || shake_no_memory(peer);
 }
 
 /* One token of the negotiation of the channel's protocol. Returns: false: it cannot go on. */
@@ -158,11 +171,13 @@ static bool early_keep(struct peer *peer, const uint8_t *bytes, uint32_t count) 
     uint32_t need = peer->early_used + count;
     if (need > peer->early_room) {
         uint32_t room = need <= EARLY_FIRST ? EARLY_FIRST : (uint32_t)power_of_two_above(need);
-        bool allowed = need <= SECURE_HANDSHAKE_IN_MAX + IO_BUFFER_BYTES &&
-                       swarm->early_bytes + room <= EARLY_BYTES;
+        if (need > SECURE_HANDSHAKE_IN_MAX + IO_BUFFER_BYTES) {
+            return false;
+        }
+        bool allowed = swarm->early_bytes + room <= EARLY_BYTES;
         uint8_t *grown = allowed ? arena_take(swarm->net->core->arena, room, 16) : NULL;
         if (!grown) {
-            return false;
+            return shake_no_memory(peer);
         }
         if (peer->early) {
             memcpy(grown, peer->early, peer->early_used);
@@ -369,7 +384,7 @@ void peer_plain(struct peer *peer, const uint8_t *bytes, size_t count) {
         read_muxer(peer, &bytes, &count);
     }
     uint64_t now_ns = peer->swarm->net->core->now_ns;
-    uint64_t drained = peer->yamux.drained_bytes;
+    uint64_t drained = peer->yamux.drained_bytes, refused = peer->yamux.refused;
     enum yamux_event event = YAMUX_WINDOW;
     while (event != YAMUX_MORE && peer->state == PEER_OPEN) { /* a FIN may stand behind all bytes */
         struct yamux_step step;
@@ -379,6 +394,9 @@ void peer_plain(struct peer *peer, const uint8_t *bytes, size_t count) {
         act(peer, event, &step);
     }
     peer_charge(peer, (uint32_t)((peer->yamux.drained_bytes - drained) / WASTED_BYTES));
+    refused = peer->yamux.refused - refused;
+    peer_charge(peer, (uint32_t)refused);
+    counter_add(&peer->swarm->counters.streams_refused, refused);
     if (peer->state == PEER_OPEN && yamux_owes(&peer->yamux)) {
         net_conn_dirty(peer->swarm->net, peer->conn);
     }
@@ -388,6 +406,18 @@ void peer_earn(struct peer *peer, uint32_t units) {
     peer->patience = peer->patience + (int32_t)units > PEER_PATIENCE_MAX
                          ? PEER_PATIENCE_MAX
                          : peer->patience + (int32_t)units;
+}
+
+void peer_ask_identify(struct peer *peer) {
+    struct stream *stream = stream_open(peer, STREAM_IDENTIFY_OUT);
+    if (stream && !stream_write(stream, NULL, 0)) {
+        stream_reset(stream);
+        stream = NULL;
+    }
+    peer->asked = stream != NULL;
+    if (!stream) {
+        counter_add(&peer->swarm->counters.identify_put_off, 1);
+    }
 }
 
 void peer_opened(struct peer *peer) {
@@ -400,10 +430,7 @@ void peer_opened(struct peer *peer) {
     if (yamux_ping(&peer->yamux)) {
         peer->pinged_ns = swarm->net->core->now_ns;
     }
-    struct stream *stream = stream_open(peer, STREAM_IDENTIFY_OUT);
-    if (stream && !stream_write(stream, NULL, 0)) {
-        stream_reset(stream);
-    }
+    peer_ask_identify(peer);
     net_conn_dirty(swarm->net, peer->conn);
     if (peer->dial) {
         dial_opened(peer);

@@ -48,6 +48,7 @@ struct peer {
     uint8_t state;
     uint8_t kind; /* enum secure_kind, proposed or agreed */
     bool js;      /* a js-libp2p peer: reply streams end with their burst */
+    bool asked;   /* who it is; else the next sweep asks */
     bool identified;
     bool shaking;       /* on the list of handshakes in progress */
     bool let_go;        /* its wants, streams and record are gone */
@@ -114,15 +115,19 @@ void peer_end(struct peer *peer, enum conn_end end);
 void peer_step_home(struct swarm *swarm, struct job *job, uint64_t now_ns);
 /* Bytes while the handshake goes on; and whatever else it is in the middle of. As swarm_read. */
 bool peer_read(struct peer *peer, const uint8_t *bytes, uint32_t count, uint32_t *ret_used);
+/* Asks who it is and what it speaks. */
+void peer_ask_identify(struct peer *peer);
 /* First words in the clear. Returns: false: no output memory. */
 must_check bool peer_greet(struct peer *peer);
+/* Enough of its output waits for now: it holds the most a peer may, or its part of what is left. */
+bool peer_output_full(const struct peer *peer);
 /* Writes what yamux owes into the record. */
 void peer_owed(struct peer *peer);
 /* Early bytes and the channel; no step of it is in flight. */
 void peer_free_parts(struct peer *peer);
 /* The channel is open and both sides may open streams. */
 void peer_opened(struct peer *peer);
-/* One piece of plaintext. */
+/* One piece of plaintext. Its streams may be gone and the connection ended when this returns. */
 void peer_plain(struct peer *peer, const uint8_t *bytes, size_t count);
 /* What it sent led to nothing (a want refused or of an absent block, a cancel of nothing, a
  * presence or bytes nobody asked for, a frame without payload): that is paid for. */
@@ -131,8 +136,6 @@ static inline void peer_charge(struct peer *peer, uint32_t units) {
 }
 /* It was served: that earns some. */
 void peer_earn(struct peer *peer, uint32_t units);
-/* The name of the Bitswap protocol to reply in. */
-const char *peer_bitswap_protocol(const struct peer *peer);
 /* Some fetch of ours counts on it. */
 bool peer_is_used(const struct peer *peer);
 bool peer_has_presences(const struct peer *peer); /* it speaks 1.2.0 */

@@ -85,17 +85,10 @@ static uint32_t jobs_room(const struct peer *peer) {
 
 /* No more can be said now, by its own fault or for want of chunks: looking wants up would only put
  * them back. */
-static bool output_full(const struct peer *peer) {
-    const struct net *net = peer->swarm->net;
-    bool large = peer->block_bytes > MESSAGE_BLOCK_MAX;
-    return peer->conn->out_bytes >= 1024u * 1024 || net_output_full(net, peer->conn) ||
-           (large ? net->outs.large.free_count : out_pools_free(&net->outs)) == 0;
-}
-
 /* Blocks that stopped in the middle for want of window or output go on. */
 static void resume_large(struct peer *peer) {
     const struct pool *chunks = &peer->swarm->net->outs.large;
-    for (uint32_t i = 0; i < PEER_REPLIES_MAX && !output_full(peer) && chunks->free_count > 0;
+    for (uint32_t i = 0; i < PEER_REPLIES_MAX && !peer_output_full(peer) && chunks->free_count > 0;
          i++) {
         struct stream *stream = peer->replies[i];
         if (!stream || stream->total == 0 || stream->job_out) {
@@ -117,7 +110,7 @@ static void resume_large(struct peer *peer) {
 
 /* Is a want to be looked up that could be answered? */
 static bool may_serve(const struct peer *peer) {
-    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING && !output_full(peer);
+    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING && !peer_output_full(peer);
 }
 
 /* It has wants, and nothing of its own is on its way out that would bring it back. */

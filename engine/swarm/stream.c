@@ -15,8 +15,8 @@
 
 #include <string.h>
 
-#define ENTRY_BYTES    64u  /* a want or a presence has about as many */
-#define IDENTIFIES_MAX 512u /* identify messages being read at once: 8 KiB each */
+#define ENTRY_BYTES 64u  /* a want or a presence has about as many */
+#define READERS_MAX 512u /* identify messages being read at once: 8 KiB each */
 
 const char *const bitswap_protocols[BITSWAP_PROTOCOLS] = {
     "/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"};
@@ -53,7 +53,7 @@ static struct stream *take_stream(struct peer *peer, enum stream_role role) {
 static bool take_identify(struct stream *stream) {
     struct peer *peer = stream->peer;
     struct swarm *swarm = peer->swarm;
-    uint8_t *buffer = swarm->identifies < IDENTIFIES_MAX
+    uint8_t *buffer = swarm->identifies < READERS_MAX
                           ? arena_take(swarm->net->core->arena, IDENTIFY_BYTES_MAX, 16)
                           : NULL;
     if (buffer) {

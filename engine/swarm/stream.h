@@ -4,8 +4,8 @@
 /* stream — one yamux stream of a peer, and the protocol on it.
  *
  *   theirs: SELECT ──► BITSWAP_IN | PUSH_IN | PING_IN | CLOSING (identify was answered)
- *   ours:   REPLY | IDENTIFY_OUT | PING_OUT | WANT, all lazy: the proposal leaves with the first
- *           bytes, and the peer's two tokens are read and verified when they come
+ *   ours:   REPLY | IDENTIFY_OUT | PING_OUT | WANT, all lazy: the proposal leaves without waiting,
+ *           in its own frame or with the first bytes, and the peer's two tokens are verified later
  *
  * Streams are one-way in Bitswap: wants come on theirs, blocks leave on ours. A stream's reading
  * side is bounded by its parser, its writing side by the peer's window.
@@ -72,13 +72,14 @@ struct stream *stream_open(struct peer *peer, enum stream_role role);
 /* Writes small things (at most 2 KiB, all of it or nothing) as one data frame, our proposal before
  * the first. Returns: false: the window or output memory does not allow it. */
 must_check bool stream_write(struct stream *stream, const void *bytes, uint32_t count);
-/* What yamux reports. */
+/* What yamux reports. data and fin may free the stream, and any of them may end its peer: look at
+ * peer->state before going on, and at the stream no more. */
 void stream_accept(struct peer *peer);
 void stream_data(struct stream *stream, const uint8_t *bytes, uint32_t count);
 void stream_fin(struct stream *stream);
 /* Gone already for yamux: its memory goes. */
 void stream_gone(struct stream *stream);
-/* Resets it, or ends the connection where even that is too much. */
+/* Resets it, or ends the connection where even that is too much. The stream is gone either way. */
 void stream_reset(struct stream *stream);
 void stream_finish(struct stream *stream);
 /* Unlinks and frees it if it is over; else, once what it owes is written, reap_finished does. */

@@ -2,6 +2,7 @@
 #include "engine/swarm/swarm.h"
 
 #include "base/bits.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "engine/arena.h"
@@ -71,7 +72,7 @@ size_t swarm_footprint(const struct settings *settings, uint32_t net_count) {
     sum = mem_need(sum, pool_footprint(sizeof(struct dial), DIALS_MAX), CACHE_PAIR);
     sum = mem_need(sum, sizeof(struct client), CACHE_PAIR);
     sum = mem_need(sum, client_footprint(settings), CACHE_PAIR);
-    return mem_need(sum, SECURE_PLAIN_MAX + 17, CACHE_PAIR);
+    return mem_need(sum, SECURE_SCRATCH_BYTES, CACHE_PAIR);
 }
 
 static void *record_take(void *context, size_t bytes) {
@@ -104,24 +105,24 @@ int swarm_open(struct net *net, const struct settings *settings, uint32_t net_co
     swarm->peers_max = sizes.peers;
     swarm->shaking_max = sizes.shaking;
     if (getrandom(&swarm->salt, sizeof swarm->salt, 0) != sizeof swarm->salt) {
-        return -EIO;
+        return err_raise(-EIO);
     }
     make_pool(region, &swarm->peers, sizeof(struct peer), sizes.peers);
     make_pool(region, &swarm->streams, sizeof(struct stream), sizes.streams);
     make_pool(region, &swarm->handshakes, sizeof(struct handshake), SWARM_HANDSHAKE_JOBS);
-    make_pool(region, &swarm->dials, sizeof(struct dial), DIALS_MAX);
-    swarm->client = mem_carve(region, sizeof(struct client), CACHE_PAIR);
-    client_open(swarm->client, swarm, settings);
     sizes.ledger.salt = swarm->salt;
     ledger_init(&swarm->ledger, mem_carve(region, ledger_footprint(&sizes.ledger), CACHE_PAIR),
                 &sizes.ledger);
+    guard_open(&swarm->guard, region, settings, net_count, swarm->salt);
+    make_pool(region, &swarm->dials, sizeof(struct dial), DIALS_MAX);
+    swarm->client = mem_carve(region, sizeof(struct client), CACHE_PAIR);
+    client_open(swarm->client, swarm, settings);
     swarm->memory = (struct secure_memory){
         .take = record_take,
         .give = record_give,
         .context = swarm,
-        .scratch = mem_carve(region, SECURE_PLAIN_MAX + 17, CACHE_PAIR),
+        .scratch = mem_carve(region, SECURE_SCRATCH_BYTES, CACHE_PAIR),
     };
-    guard_open(&swarm->guard, region, settings, net_count, swarm->salt);
     net->swarm = swarm;
     return 0;
 }
@@ -161,11 +162,6 @@ static void shaking_remove(struct swarm *swarm, struct peer *peer) {
 
 static bool make_peer(struct swarm *swarm, struct conn *conn, const struct sockaddr *address,
                       const struct peer_id *expected) {
-    if (swarm->shaking >= swarm->shaking_max) { /* newcomers push the oldest half-open one out */
-        counter_add(&swarm->counters.handshakes_displaced, 1);
-        peer_end(swarm->shaking_head, CONN_END_ERROR);
-        shaking_remove(swarm, swarm->shaking_head);
-    }
     bool greets = out_pools_free(&swarm->net->outs) >= GREETING_CHUNKS;
     struct peer *peer = greets ? pool_get(&swarm->peers) : NULL;
     if (!peer) {
@@ -177,6 +173,13 @@ static bool make_peer(struct swarm *swarm, struct conn *conn, const struct socka
         counter_add(&swarm->counters.address_full, 1);
         pool_put(&swarm->peers, peer);
         return false;
+    }
+    if (swarm->shaking >=
+        swarm->shaking_max) { /* it is taken: the oldest half-open one makes room */
+        struct peer *oldest = swarm->shaking_head;
+        counter_add(&swarm->counters.handshakes_displaced, 1);
+        shaking_remove(swarm, oldest);
+        peer_end(oldest, CONN_END_ERROR);
     }
     peer->conn = conn;
     peer->swarm = swarm;
@@ -284,30 +287,28 @@ void swarm_resume(struct swarm *swarm, struct conn *conn) {
     serve_poll(peer);
 }
 
+/* Reply streams of a js peer end with their burst. */
+static void end_burst(struct peer *peer) {
+    for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
+        struct stream *stream = peer->replies[i];
+        if (stream && stream->total == 0 && !stream->selecting) {
+            message_retire(stream);
+        }
+    }
+}
+
 void swarm_flush(struct swarm *swarm, struct conn *conn) {
     (void)swarm;
     struct peer *peer = conn->peer;
     if (peer->state == PEER_OPEN) {
         if (peer->js && peer->ledger.queued == 0 && peer->jobs_out == 0) {
-            swarm_end_burst(peer);
+            end_burst(peer);
         }
         wants_flush(peer);
         peer_owed(peer);
     }
     if (peer->state == PEER_OPEN || peer->state == PEER_MUXER) {
         (void)record_seal(peer);
-    }
-}
-
-void swarm_end_burst(struct peer *peer) {
-    for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
-        struct stream *stream = peer->replies[i];
-        if (stream && stream->total == 0 && !stream->selecting) {
-            peer->replies[i] = NULL;
-            stream_finish(stream);
-            stream->role = STREAM_CLOSING;
-            stream_reap(stream);
-        }
     }
 }
 
@@ -491,12 +492,7 @@ static void sweep_streams(struct peer *peer, uint64_t now_ns) {
                 return;
             }
         } else if (reply_quiet) {
-            for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
-                peer->replies[i] = peer->replies[i] == stream ? NULL : peer->replies[i];
-            }
-            stream->role = STREAM_CLOSING;
-            stream_finish(stream);
-            stream_reap(stream);
+            message_retire(stream);
         } else if (quiet && stream->role != STREAM_REPLY && stream->role != STREAM_BITSWAP_IN &&
                    stream->role != STREAM_WANT) {
             stream_reset(stream); /* opened, and then nothing */
@@ -568,6 +564,9 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
         return CONN_END_STALLED;
     }
     guard_sweep(peer);
+    if (!peer->asked) {
+        peer_ask_identify(peer);
+    }
     sweep_streams(peer, now_ns);
     if (peer->state != PEER_OPEN) {
         return CONN_END_COUNT;

@@ -40,6 +40,7 @@ struct client;
     X(handshakes, "handshakes", "finished")                                                     \
     X(handshakes_failed, "handshakes",                                                          \
       "broken off: the peer broke the protocol or proved another")                              \
+    X(handshakes_no_memory, "handshakes", "broken off: no memory for them")                     \
     X(handshakes_late, "handshakes", "broken off: not done in time")                            \
     X(handshakes_displaced, "handshakes", "broken off, the oldest first: too many at once")     \
     X(no_peer, "connections", "turned away: no room for another peer")                          \
@@ -51,6 +52,7 @@ struct client;
     X(streams_refused, "streams", "reset: too many open, or opened too fast")                   \
     X(streams_reset, "streams", "reset by us: what came on them broke their protocol")          \
     X(identify_served, "messages", "identify answered")                                         \
+    X(identify_put_off, "messages", "identify not asked for yet: too many are being read")      \
     X(identify_refused, "messages", "identify not answered: asked for too often")               \
     X(pings_served, "pings", "echoed")                                                          \
     X(messages_in, "messages", "Bitswap messages read")                                         \
@@ -158,8 +160,6 @@ void swarm_home(struct swarm *swarm, struct job *job, uint64_t now_ns);
 void swarm_drop(struct swarm *swarm, struct job *job);
 /* The handshake proved who the peer is. */
 void swarm_proven(struct swarm *swarm, struct peer *peer);
-/* Reply streams of a js peer end with their burst. */
-void swarm_end_burst(struct peer *peer);
 /* The connection is closing: wants, streams and records go now; idempotent. */
 void swarm_let_go(struct swarm *swarm, struct conn *conn);
 /* No job names the connection any more. */

@@ -32,6 +32,7 @@
 #define SECURE_PLAIN_MAX         65519u /* plaintext of one secure_seal, of one secure_read */
 #define SECURE_HEAD              96u    /* room kept before the plaintext of a record being built */
 #define SECURE_TAIL              112u   /* room kept behind it */
+#define SECURE_SCRATCH_BYTES     (SECURE_PLAIN_MAX + 17u)
 #define SECURE_RECORD_BYTES      (SECURE_HEAD + SECURE_PLAIN_MAX + 1u + SECURE_TAIL)
 
 enum secure_kind { SECURE_NOISE, SECURE_TLS };
@@ -67,7 +68,7 @@ struct secure_memory {
     void *(*take)(void *context, size_t bytes); /* NULL: none to be had */
     void (*give)(void *context, void *memory, size_t bytes);
     void *context;
-    uint8_t *scratch; /* SECURE_PLAIN_MAX + 17 bytes; overwritten by the next secure_read of any
+    uint8_t *scratch; /* SECURE_SCRATCH_BYTES; overwritten by the next secure_read of any
                          channel that shares it */
 };
 

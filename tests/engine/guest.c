@@ -125,7 +125,7 @@ struct guest guest_call(struct rig *rig, const struct guest_manners *manners) {
     guest.manners = manners ? *manners : (struct guest_manners){0};
     guest.memory = malloc(sizeof *guest.memory); /* the channel keeps its address */
     *guest.memory = (struct secure_memory){.take = heap_take, .give = heap_give};
-    guest.memory->scratch = malloc(SECURE_PLAIN_MAX + 17);
+    guest.memory->scratch = malloc(SECURE_SCRATCH_BYTES);
     guest.turn = rig->turn;
     guest.context = rig->context;
     guest.in_room = 512 * KiB;

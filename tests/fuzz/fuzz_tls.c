@@ -12,7 +12,7 @@
 #include <string.h>
 
 static struct tls_self *self;
-static uint8_t scratch[SECURE_PLAIN_MAX + 17];
+static uint8_t scratch[SECURE_SCRATCH_BYTES];
 static const struct peer_id anybody;
 
 static void *take(void *context, size_t bytes) {

@@ -38,7 +38,7 @@ static inline void rig_give(void *context, void *memory, size_t bytes) {
 static inline void rig_memory_init(struct rig_memory *rig) {
     *rig = (struct rig_memory){.refuse_after = UINT32_MAX};
     rig->memory = (struct secure_memory){.take = rig_take, .give = rig_give, .context = rig};
-    rig->memory.scratch = malloc(SECURE_PLAIN_MAX + 17);
+    rig->memory.scratch = malloc(SECURE_SCRATCH_BYTES);
 }
 
 static inline void rig_memory_fini(struct rig_memory *rig) {

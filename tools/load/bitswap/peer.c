@@ -68,7 +68,7 @@ static void memory_give(void *context, void *memory, size_t bytes) {
 int peer_host_open(struct peer_host *host) {
     host->memory.take = memory_take;
     host->memory.give = memory_give;
-    host->memory.scratch = malloc(SECURE_PLAIN_MAX + 17);
+    host->memory.scratch = malloc(SECURE_SCRATCH_BYTES);
     host->record = malloc(SECURE_RECORD_BYTES);
     if (host->memory.scratch == NULL || host->record == NULL) {
         peer_host_close(host);
