@@ -196,7 +196,6 @@ void client_presence(struct client *client, struct peer *peer,
             fetch_presence(&session->fetch, slot, &presence->key, &presence->form, presence->have);
             session->dirty = true;
         } else if (is_far(client, &peer->links[i])) {
-            peer->links[i].owed -= peer->links[i].owed > 0;
             far_presence(client, &peer->links[i], presence);
         }
     }
@@ -216,16 +215,18 @@ void client_heard(struct client *client, struct peer *peer) {
     peer->useful_ns = client->net->core->now_ns;
 }
 
-bool client_owed(struct client *client, const struct peer *peer) {
+uint32_t client_owed(struct client *client, const struct peer *peer) {
+    uint32_t owed = 0;
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         struct session *session = session_of(client, &peer->links[i]);
         uint8_t slot = session ? slot_of(session, &peer->links[i]) : FETCH_PEER_NONE;
-        if ((slot != FETCH_PEER_NONE && fetch_owes(&session->fetch, slot)) ||
-            (is_far(client, &peer->links[i]) && peer->links[i].owed > 0)) {
-            return true;
+        if (slot != FETCH_PEER_NONE) {
+            owed += fetch_owes(&session->fetch, slot);
+        } else if (is_far(client, &peer->links[i])) {
+            owed += peer->links[i].owed;
         }
     }
-    return false;
+    return owed;
 }
 
 /* ---- blocks --------------------------------------------------------------------------------- */

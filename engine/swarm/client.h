@@ -168,8 +168,8 @@ void client_presence(struct client *client, struct peer *peer,
                      const struct bitswap_presence *presence);
 /* Bytes of a block are coming. */
 void client_heard(struct client *client, struct peer *peer);
-/* Some session expects a block of it. */
-bool client_owed(struct client *client, const struct peer *peer);
+/* How many answers sessions expect of it. */
+uint32_t client_owed(struct client *client, const struct peer *peer);
 
 /* ---- intake ---- */
 

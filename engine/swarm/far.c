@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/swarm/far.h"
 
+#include "base/bits.h"
 #include "base/must.h"
 #include "engine/arena.h"
 #include "engine/net.h"
@@ -10,6 +11,8 @@
 #include "engine/swarm/session.h"
 
 #include <string.h>
+
+#define OWED_MAX 4096u
 
 static uint32_t here(const struct client *client) {
     return client->net->core->index;
@@ -102,7 +105,8 @@ static void on_up(struct client *client, struct session *session, const struct n
 static void on_offer(struct client *client, struct session *session, const struct note *note) {
     uint32_t want = INTAKE_NOBODY;
     const struct intake *intake = note->intake; /* its bytes stay until the verdict is there */
-    if (session && (note->flag || client_knows(client, &note->link, intake))) {
+    bool known = client_knows(client, &note->link, intake);
+    if (session && (note->flag || known)) {
         want = client_offer(client, &note->link, intake);
     }
     struct note *answer = note_take(client, NOTE_VERDICT, false);
@@ -110,6 +114,7 @@ static void on_offer(struct client *client, struct session *session, const struc
     answer->intake = note->intake;
     answer->place = note->want;
     answer->want = want;
+    answer->flag = known;
     note_send(client, note->from, answer);
 }
 
@@ -208,7 +213,7 @@ static void on_word(struct client *client, const struct note *note) {
     struct peer *peer = peer_of(client, note);
     for (uint32_t i = 0; peer && i < PEER_LINKS_MAX; i++) {
         if (same_session(&peer->links[i], &note->link) && note->action.kind != FETCH_CANCEL) {
-            peer->links[i].owed++;
+            peer->links[i].owed = min_u32(peer->links[i].owed + 1, OWED_MAX);
         }
     }
     if (peer && !wants_say(peer, &note->action)) {
@@ -231,7 +236,7 @@ static void hear(struct client *client, const struct note *note) {
         on_word(client, note);
         break;
     case NOTE_VERDICT:
-        intake_verdict(client, note->intake, note->place, note->want);
+        intake_verdict(client, note->intake, note->place, note->want, note->flag);
         break;
     case NOTE_UP:
     case NOTE_PRESENCE:

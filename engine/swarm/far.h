@@ -50,7 +50,7 @@ struct note {
     struct note *next;
     uint8_t kind;
     uint8_t from; /* core of the sender */
-    bool flag;    /* PRESENCE: have; OFFER: nobody else may know it; STORED: see `how` */
+    bool flag;    /* PRESENCE: have; OFFER: nobody else may know it; VERDICT: it is known */
     uint8_t how;  /* STORED: enum fetch_stored */
     uint32_t conn, generation; /* of the peer: UP, LINKED, WORD */
     uint32_t want;             /* OFFER: place in intake->links; VERDICT, STORED: the want */

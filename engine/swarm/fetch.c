@@ -560,8 +560,8 @@ void fetch_heard(struct fetch *fetch, uint8_t slot, uint64_t now_ns) {
     fetch->peers[slot].heard_ns = now_ns;
 }
 
-bool fetch_owes(const struct fetch *fetch, uint8_t slot) {
-    return fetch->peers[slot].owed > 0;
+uint32_t fetch_owes(const struct fetch *fetch, uint8_t slot) {
+    return fetch->peers[slot].owed;
 }
 
 /* ---- what is said --------------------------------------------------------------------------- */

@@ -205,8 +205,8 @@ void fetch_presence(struct fetch *fetch, uint8_t peer, const struct key *key,
                     const struct bitswap_form *form, bool have);
 /* Bytes of a block are coming: what was asked of it is not late yet. */
 void fetch_heard(struct fetch *fetch, uint8_t peer, uint64_t now_ns);
-/* May a block of this peer be hashed to see whether it is wanted? */
-bool fetch_owes(const struct fetch *fetch, uint8_t peer);
+/* How many blocks of this peer may be hashed to see whether they are wanted? */
+uint32_t fetch_owes(const struct fetch *fetch, uint8_t peer);
 /* Was this block ever a part of what is fetched? Where sessions share a peer, its blocks are for
  * those that know them. */
 bool fetch_knows(const struct fetch *fetch, const struct key *key, uint32_t codec);

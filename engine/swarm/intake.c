@@ -46,16 +46,19 @@ static struct intake *take(struct client *client, uint32_t bytes) {
 }
 
 struct intake *intake_begin(struct client *client, struct peer *peer, uint32_t bytes) {
-    if (bytes == 0 || bytes > client->net->block_bytes_max || !client_owed(client, peer)) {
+    if (bytes == 0 || bytes > client->net->block_bytes_max ||
+        client_owed(client, peer) <= peer->filling) {
         return NULL;
     }
     struct intake *intake = take(client, bytes);
     if (!intake) {
         return NULL;
     }
+    peer->filling++;
+    intake->conn = peer->conn->slot;
+    intake->generation = pool_generation(&client->net->conns, intake->conn);
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         if (peer->links[i].generation != 0) {
-            peer->links[i].owed -= peer->links[i].owed > 0;
             intake->links[intake->link_count++] = peer->links[i];
         }
     }
@@ -68,7 +71,9 @@ void intake_data(struct intake *intake, const uint8_t *bytes, uint32_t count) {
     intake->filled += count;
 }
 
-void intake_drop(struct client *client, struct intake *intake) {
+void intake_drop(struct client *client, struct peer *peer, struct intake *intake) {
+    must(peer->filling > 0);
+    peer->filling--;
     give(client, intake);
 }
 
@@ -130,8 +135,23 @@ static void judged(struct client *client, struct intake *intake) {
     send_job(client, intake);
 }
 
-void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want) {
+static void answered(struct client *client, const struct intake *intake, uint32_t place) {
+    struct conn *conn = pool_find(&client->net->conns, intake->conn, intake->generation);
+    for (uint32_t i = 0; conn && conn->peer && i < PEER_LINKS_MAX; i++) {
+        struct peer_link *link = &conn->peer->links[i];
+        if (link->generation == intake->links[place].generation &&
+            link->core == intake->links[place].core && link->epoch == intake->links[place].epoch) {
+            link->owed -= link->owed > 0;
+        }
+    }
+}
+
+void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want,
+                    bool known) {
     must(intake->phase == INTAKE_JUDGED && intake->awaited > 0);
+    if (known) {
+        answered(client, intake, place);
+    }
     intake->wants[place] = want;
     if (--intake->awaited == 0) {
         judged(client, intake);
@@ -162,8 +182,10 @@ static void judge(struct client *client, struct intake *intake) {
     }
 }
 
-void intake_end(struct client *client, struct intake *intake, const struct bitswap_prefix *prefix) {
-    must(intake->filled == intake->bytes);
+void intake_end(struct client *client, struct peer *peer, struct intake *intake,
+                const struct bitswap_prefix *prefix) {
+    must(intake->filled == intake->bytes && peer->filling > 0);
+    peer->filling--;
     if (!prefix->known) {
         counter_add(&client->counters.unknown_hashes, 1);
         give(client, intake);

@@ -35,7 +35,8 @@ struct intake {
     uint32_t bytes, filled;
     uint8_t phase;
     uint8_t link_count;
-    uint8_t awaited; /* verdicts of sessions on other cores */
+    uint8_t awaited;           /* verdicts of sessions on other cores */
+    uint32_t conn, generation; /* the peer's */
     struct key key;
     struct bitswap_form form;
     struct peer_link links[PEER_LINKS_MAX]; /* who was connected with the peer when it came */
@@ -44,19 +45,23 @@ struct intake {
 #define INTAKE_NOBODY UINT32_MAX
 
 /* A block of so many bytes begins to come from this peer. Returns: NULL: nobody is owed one, or
- * there is no room: its bytes are to be passed over. */
+ * there is no room: its bytes are to be passed over. A peer has no more of them coming than it
+ * owes. */
 struct intake *intake_begin(struct client *client, struct peer *peer, uint32_t bytes);
 void intake_data(struct intake *intake, const uint8_t *bytes, uint32_t count);
 /* All bytes are there. Takes it. */
-void intake_end(struct client *client, struct intake *intake, const struct bitswap_prefix *prefix);
+void intake_end(struct client *client, struct peer *peer, struct intake *intake,
+                const struct bitswap_prefix *prefix);
 /* Its stream broke off. Takes it. */
-void intake_drop(struct client *client, struct intake *intake);
+void intake_drop(struct client *client, struct peer *peer, struct intake *intake);
 /* The empty block, made here for one want. Returns: false: no room now. */
 must_check bool intake_empty(struct client *client, const struct peer_link *link, uint32_t want,
                              const struct key *key, uint32_t codec);
 
-/* What a session on another core says of it: its want, or INTAKE_NOBODY. */
-void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want);
+/* What a session on another core says of it: its want, or INTAKE_NOBODY. known: it is no stranger
+ * there, so it is an answer to what was asked. */
+void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want,
+                    bool known);
 
 /* One of its jobs came home. Takes the job. */
 void intake_home(struct client *client, struct job *job, uint64_t now_ns);

@@ -101,6 +101,7 @@ struct peer {
     /* what we want of it */
     struct wants wants;
     struct peer_link links[PEER_LINKS_MAX]; /* sessions that use it */
+    uint32_t filling;                       /* blocks that are coming from it */
     struct dial *dial;                      /* that is making it; NULL: none */
     const char *end_why; /* static: why its handshake was broken off, where that is known */
 

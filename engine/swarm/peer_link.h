@@ -12,7 +12,8 @@
 struct peer_link {
     uint32_t generation; /* of the session; 0: none */
     uint32_t epoch;      /* of its slot for the peer: a late word about one that went is void */
-    uint32_t owed;       /* a session on another core: what the peer was asked, less its answers */
+    uint32_t owed;       /* a session on another core: what the peer was asked, less the blocks
+                            that came: presences only make it too many */
     uint8_t core;
     uint8_t session;
     uint8_t slot;

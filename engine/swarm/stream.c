@@ -81,7 +81,7 @@ void stream_free(struct stream *stream) {
     give_identify(stream);
     errand_pinged(stream, false);
     if (stream->intake) {
-        intake_drop(peer->swarm->client, stream->intake);
+        intake_drop(peer->swarm->client, peer, stream->intake);
     }
     for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
         if (peer->replies[i] == stream) {
@@ -347,11 +347,11 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
                 stream->intake = NULL;
                 peer->ledger.blocks_received++;
                 peer->ledger.bytes_received += intake->bytes;
-                intake_end(swarm->client, intake, &step.prefix);
+                intake_end(swarm->client, peer, intake, &step.prefix);
             }
             break;
         case BITSWAP_PRESENCE:
-            peer_charge(peer, client_owed(swarm->client, peer) ? 0 : 1);
+            peer_charge(peer, client_owed(swarm->client, peer) > 0 ? 0 : 1);
             client_presence(swarm->client, peer, &step.presence);
             break;
         case BITSWAP_BEGIN:

@@ -3,7 +3,7 @@
 """Millrace fetches from Millrace, from outside: `millrace fetch` (tools/millrace/cmd_fetch.c) and
 what carries it out: engine/swarm/front.c, engine/swarm/desk.c, engine/swarm/resolve.c,
 engine/swarm/errand.c, engine/swarm/client.c, engine/swarm/session.c, engine/swarm/dial.c,
-engine/swarm/wants.c and engine/swarm/intake.c.
+engine/swarm/wants.c, engine/swarm/intake.c and engine/swarm/far.c.
 """
 
 import json

@@ -228,6 +228,7 @@ void guest_close(struct guest *guest) {
         free(stream);
     }
     free(guest->answers);
+    free(guest->wanted);
     free(guest->in);
     free(guest->memory->scratch);
     free(guest->memory);
@@ -365,6 +366,11 @@ static void read_bitswap(struct guest *guest, struct guest_stream *stream, const
                 add_answer(guest, stream, step.presence.have ? GUEST_HAVE : GUEST_DONT_HAVE);
             answer->key = step.presence.key;
             answer->form = step.presence.form;
+        } else if (event == BITSWAP_WANT) {
+            guest->wanted =
+                realloc(guest->wanted, (guest->wanted_count + 1) * sizeof *guest->wanted);
+            guest->wanted[guest->wanted_count++] = step.want;
+            guest->want_stream = stream;
         } else if (event == BITSWAP_END) {
             stream->messages++;
         }
@@ -584,6 +590,42 @@ const struct guest_answer *guest_expect_block(struct guest *guest, const struct 
     }
     cr_assert_eq(answer->bytes, block->count);
     return answer;
+}
+
+uint32_t guest_wanted(const struct guest *guest, const struct key *key, bool cancel) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < guest->wanted_count; i++) {
+        count += guest->wanted[i].cancel == cancel && key_equal(&guest->wanted[i].key, key);
+    }
+    return count;
+}
+
+void guest_give(struct guest *guest, const struct block *block, uint64_t codec) {
+    struct bitswap_form form = {.codec = (uint32_t)codec, .version = 1};
+    uint8_t *message = malloc(block->count + 128), head[BITSWAP_BLOCK_HEAD_MAX];
+    size_t field = bitswap_block_size(&block->key, &form, block->count);
+    size_t used = bitswap_put_length((uint32_t)(field + BITSWAP_EMPTY_LIST_BYTES), message);
+    used += bitswap_put_empty_list(message + used);
+    size_t head_bytes = bitswap_put_block_head(&block->key, &form, block->count, head);
+    memcpy(message + used, head, head_bytes);
+    memcpy(message + used + head_bytes, block->bytes, block->count);
+    used += head_bytes + block->count;
+    struct guest_stream *stream = guest_stream(guest, "/ipfs/bitswap/1.2.0");
+    guest_send(guest, stream, message, used);
+    guest_finish(guest, stream);
+    free(message);
+}
+
+void guest_presence(struct guest *guest, const struct block *block, bool have) {
+    struct bitswap_form form = {.codec = CID_RAW, .version = 1};
+    uint8_t message[BITSWAP_PRESENCE_MAX + 16], item[BITSWAP_PRESENCE_MAX];
+    size_t count = bitswap_put_presence(&block->key, &form, have, item);
+    size_t used = bitswap_put_length((uint32_t)(count + BITSWAP_EMPTY_LIST_BYTES), message);
+    used += bitswap_put_empty_list(message + used);
+    memcpy(message + used, item, count);
+    struct guest_stream *stream = guest_stream(guest, "/ipfs/bitswap/1.2.0");
+    guest_send(guest, stream, message, used + count);
+    guest_finish(guest, stream);
 }
 
 uint32_t guest_replies(const struct guest *guest) {

@@ -76,8 +76,11 @@ struct guest {
     struct guest_stream *streams; /* all there ever were, newest first */
     struct guest_answer *answers;
     uint32_t answer_count;
-    uint32_t pongs, resets, opened; /* opened: streams by the other side */
-    uint32_t goaway;                /* code + 1 */
+    struct bitswap_want *wanted; /* what the engine wants of it, cancels too, as they came */
+    uint32_t wanted_count;
+    struct guest_stream *want_stream; /* on which the last of them came */
+    uint32_t pongs, resets, opened;   /* opened: streams by the other side */
+    uint32_t goaway;                  /* code + 1 */
 };
 
 /* ---- coming and going ---- */
@@ -142,5 +145,13 @@ uint32_t guest_count_all(const struct guest *guest, enum guest_kind kind);
 const struct guest_answer *guest_find(const struct guest *guest, const struct key *key);
 /* The block comes, whole. */
 const struct guest_answer *guest_expect_block(struct guest *guest, const struct block *block);
+/* How many wants or cancels of this key came. */
+uint32_t guest_wanted(const struct guest *guest, const struct key *key, bool cancel);
+
+/* ---- what it gives ---- */
+
+/* A message with this block (CIDv1), on a stream of its own. */
+void guest_give(struct guest *guest, const struct block *block, uint64_t codec);
+void guest_presence(struct guest *guest, const struct block *block, bool have);
 /* Reply streams that are open on both sides. */
 uint32_t guest_replies(const struct guest *guest);
