@@ -92,6 +92,7 @@ struct conn {
     uint32_t jobs;             /* in flight, named by slot */
     uint32_t requests;         /* since accept, saturating: HELLO must be the first */
     struct job *upload;        /* whose body is being received */
+    uint32_t lingered;         /* CLOSING: bytes read away */
     uint32_t upload_bytes;     /* of its body, received so far */
     struct job_chain deferred; /* ready to be answered, but its output is full */
 

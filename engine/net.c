@@ -161,6 +161,7 @@ static void take_buffer(struct net *net, struct conn *conn, const struct io_even
     (void)io_buffer_take(&net->core->io, conn->group, event->buffer);
     counter_add(&net->counters.bytes_in, (uint64_t)event->result);
     if (conn->state == CONN_CLOSING) {
+        conn->lingered += (uint32_t)event->result;
         io_buffer_return(&net->core->io, conn->group, event->buffer);
         return;
     }

@@ -239,13 +239,15 @@ void net_conn_end(struct net *net, struct conn *conn, enum conn_end end) {
     net_conn_wait(net, conn);
 }
 
+#define LINGER_BYTES (256u * 1024)
+
 /* The peer may still be sending (it broke the protocol, or we are shutting down): closing now would
  * reset the connection, and our last words with it. So shut our side, and read away what comes
  * until it ends or a second passed. */
 static bool linger(struct net *net, struct conn *conn) {
     bool ours = conn->end == CONN_END_PROTOCOL || conn->end == CONN_END_DRAIN;
-    if (!ours || conn->peer_ended) {
-        return false;
+    if (!ours || conn->peer_ended || conn->lingered > LINGER_BYTES) {
+        return false; /* who goes on pouring does not listen either */
     }
     if (!conn->lingering) {
         conn->lingering = true;

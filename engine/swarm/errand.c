@@ -127,9 +127,11 @@ static void begin_ping(struct swarm *swarm, struct desk_request *request) {
         }
         request->found = 1;
         struct stream *stream = stream_open(peer, STREAM_PING_OUT);
-        uint8_t bytes[32];
+        uint8_t bytes[32]; /* anything that another ping has not; nothing secret may go into it */
+        uint64_t word = clock_ns() ^ (uint64_t)request->number << 32;
         for (uint32_t i = 0; i < sizeof bytes; i++) {
-            bytes[i] = (uint8_t)(swarm->salt >> i % 8 * 8 ^ request->number * 131 ^ i * 17);
+            word = word * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            bytes[i] = (uint8_t)(word >> 56);
         }
         if (!stream) {
             fail(request, "it has too many streams open");

@@ -12,14 +12,17 @@
 
 #include <string.h>
 
-#define EARLY_FIRST   1024u
-#define EARLY_BYTES   (8 * MiB) /* of all handshakes in progress on this tile */
-#define OWED_BYTES    1024u
-#define OUTPUT_CHUNKS 4u             /* large ones that must be free before a record is opened */
-#define WASTED_BYTES  256u           /* of payload for nobody: a unit */
-#define OUTPUT_MAX    (1024u * 1024) /* sealed and not sent: control frames wait behind it */
-#define TURN_BYTES    (128u * 1024)  /* plaintext acted on before others get their turn */
-#define WINDOW_MAX    (16u * 1024 * 1024)
+#define SHAKE_WINDOW_NS (10 * NS_PER_MS)
+#define SHAKE_BURST_NS  (50 * NS_PER_MS)
+#define SHAKE_BUSY_JOBS 100u /* light jobs in a window: there is something to protect */
+#define EARLY_FIRST     1024u
+#define EARLY_BYTES     (8 * MiB) /* of all handshakes in progress on this tile */
+#define OWED_BYTES      1024u
+#define OUTPUT_CHUNKS   4u             /* large ones that must be free before a record is opened */
+#define WASTED_BYTES    256u           /* of payload for nobody: a unit */
+#define OUTPUT_MAX      (1024u * 1024) /* sealed and not sent: control frames wait behind it */
+#define TURN_BYTES      (128u * 1024)  /* plaintext acted on before others get their turn */
+#define WINDOW_MAX      (16u * 1024 * 1024)
 
 const char *const peer_state_names[] = {
     [PEER_FREE] = "free",   [PEER_SECURITY] = "security", [PEER_HANDSHAKE] = "handshake",
@@ -193,10 +196,38 @@ static bool early_keep(struct peer *peer, const uint8_t *bytes, uint32_t count) 
     return true;
 }
 
+/* While requests are served, handshakes take a quarter of a core's time at most: a storm of them
+ * delays newcomers, not those that are here. */
+static bool may_shake(struct swarm *swarm) {
+    struct net *net = swarm->net;
+    uint64_t now_ns = net->core->now_ns;
+    uint64_t passed_ns = now_ns - swarm->shake_seen_ns;
+    if (passed_ns >= SHAKE_WINDOW_NS) {
+        uint64_t light = counter_get(&net->counters.light);
+        swarm->shake_limited = light - swarm->shake_light > SHAKE_BUSY_JOBS;
+        swarm->shake_light = light;
+        swarm->shake_seen_ns = now_ns;
+        uint64_t earned_ns = min_u64(passed_ns, NS_PER_S) / 4;
+        swarm->shake_left_ns += (int64_t)earned_ns;
+        if (swarm->shake_left_ns > (int64_t)SHAKE_BURST_NS) {
+            swarm->shake_left_ns = (int64_t)SHAKE_BURST_NS;
+        }
+    }
+    if (swarm->shake_limited && swarm->shake_left_ns <= 0) {
+        counter_add(&swarm->counters.handshakes_held, 1);
+        return false;
+    }
+    return true;
+}
+
 /* Sends the next step to a work tile if there are bytes for one. */
 static void begin_step(struct peer *peer) {
     struct swarm *swarm = peer->swarm;
     struct net *net = swarm->net;
+    if (!may_shake(swarm)) {
+        net_conn_stall(net, peer->conn);
+        return;
+    }
     const uint8_t *in = peer->early ? peer->early + peer->early_at : NULL;
     uint32_t in_bytes = peer->early_used - peer->early_at;
     if (peer->step || !secure_wants_step(peer->secure, in, in_bytes)) {
@@ -258,6 +289,7 @@ void peer_step_home(struct swarm *swarm, struct job *job, uint64_t now_ns) {
     struct peer *peer = ((struct conn *)pool_at(&net->conns, job->conn))->peer;
     struct handshake *step = job->data;
     bool ran = job->status == JOB_OK;
+    swarm->shake_left_ns -= job->finished_ns - job->started_ns;
     must(peer->step == step);
     peer->step = NULL;
     job->data = NULL;
@@ -355,7 +387,9 @@ static void act(struct peer *peer, enum yamux_event event, const struct yamux_st
         break;
     case YAMUX_WINDOW:
         net_conn_dirty(peer->swarm->net, peer->conn); /* wants may be waiting for it */
-        serve_poll(peer);
+        if (stream_may_send(stream_at(step))) {
+            serve_poll(peer);
+        }
         break;
     case YAMUX_PONG:
         peer->pinged_ns = 0;

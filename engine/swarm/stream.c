@@ -15,7 +15,8 @@
 
 #include <string.h>
 
-#define ENTRY_BYTES 64u  /* a want or a presence has about as many */
+#define ENTRY_BYTES 64u /* a want or a presence has about as many */
+#define SEND_WORTH  4096u
 #define READERS_MAX 512u /* identify messages being read at once: 8 KiB each */
 
 const char *const bitswap_protocols[BITSWAP_PROTOCOLS] = {
@@ -213,6 +214,11 @@ const char *stream_protocol(const struct stream *stream) {
 static uint32_t put_proposal(const struct stream *stream, uint8_t *out) {
     size_t used = multistream_write(multistream_header, out);
     return (uint32_t)(used + multistream_write(stream_protocol(stream), out + used));
+}
+
+bool stream_may_send(const struct stream *stream) {
+    return stream->yamux.send_window >= SEND_WORTH ||
+           (stream->role == STREAM_REPLY && stream->total != 0);
 }
 
 bool stream_write(struct stream *stream, const void *bytes, uint32_t count) {

@@ -87,5 +87,7 @@ void stream_reap(struct stream *stream);
 void stream_reap_finished(struct peer *peer);
 /* Frees the memory, without a word to yamux. */
 void stream_free(struct stream *stream);
+/* Its window is worth a look for something to send: not opened byte by byte. */
+bool stream_may_send(const struct stream *stream);
 /* The protocol that a stream of ours proposes. */
 const char *stream_protocol(const struct stream *stream);

@@ -41,6 +41,7 @@ struct client;
     X(handshakes_failed, "handshakes",                                                          \
       "broken off: the peer broke the protocol or proved another")                              \
     X(handshakes_no_memory, "handshakes", "broken off: no memory for them")                     \
+    X(handshakes_held, "waits", "a step waited: handshakes had their part of the time")         \
     X(handshakes_late, "handshakes", "broken off: not done in time")                            \
     X(handshakes_displaced, "handshakes", "broken off, the oldest first: too many at once")     \
     X(no_peer, "connections", "turned away: no room for another peer")                          \
@@ -115,6 +116,9 @@ struct swarm {
     uint64_t arrivals_seen[LAYOUT_CORES_MAX]; /* cursor per work tile */
     struct key arriving_key;                  /* more peers wait for it than one turn wakes */
     bool arriving;
+    bool shake_limited;    /* requests were served in the last window */
+    int64_t shake_left_ns; /* of work tiles' time, for handshakes */
+    uint64_t shake_seen_ns, shake_light;
 
     /* written here, read elsewhere */
     struct swarm_counters counters;
