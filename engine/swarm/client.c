@@ -134,6 +134,18 @@ static uint8_t slot_of(const struct session *session, const struct peer_link *li
     return peer->used && peer->epoch == link->epoch ? link->slot : FETCH_PEER_NONE;
 }
 
+struct peer *client_find(const struct client *client, const struct peer_id *id) {
+    struct pool *conns = &client->net->conns;
+    for (uint32_t i = 0; id->count > 0 && i < conns->slots_max; i++) {
+        struct conn *conn = pool_at(conns, i);
+        if (conn->state != CONN_FREE && conn->peer && conn->peer->state == PEER_OPEN &&
+            peer_id_equal(secure_peer(conn->peer->secure), id)) {
+            return conn->peer;
+        }
+    }
+    return NULL;
+}
+
 void client_peer_opened(struct client *client, struct peer *peer) {
     for (uint32_t i = 0; counter_get(&client->counters.sessions) > 0 && i < CLIENT_SESSIONS; i++) {
         struct session *session = &client->sessions[i];

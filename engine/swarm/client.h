@@ -159,6 +159,8 @@ void client_home(struct client *client, struct job *job, uint64_t now_ns);
 
 /* ---- peers ---- */
 
+/* A connection to this peer that the tile has already; NULL: none, or the id is empty. */
+struct peer *client_find(const struct client *client, const struct peer_id *id);
 /* The channel is open. */
 void client_peer_opened(struct client *client, struct peer *peer);
 void client_peer_gone(struct client *client, struct peer *peer);

@@ -30,7 +30,7 @@ struct io;
 #define DESK_REQUESTS MESH_DESK
 #define DESK_PAGE     64u
 
-enum desk_kind { DESK_DIAL, DESK_PEERS, DESK_DISCONNECT, DESK_PING, DESK_FETCH };
+enum desk_kind { DESK_DIAL, DESK_PEERS, DESK_FIND, DESK_DISCONNECT, DESK_PING, DESK_FETCH };
 enum desk_state {
     DESK_FREE,
     DESK_TAKEN,     /* control fills it */
@@ -80,7 +80,7 @@ struct desk_request {
     bool no_memory;
     struct cid root; /* FETCH */
     bool dag;
-    struct peer_id id;      /* DISCONNECT, PING */
+    struct peer_id id;      /* FIND, DISCONNECT, PING */
     struct desk_page *page; /* PEERS */
     uint32_t cursor;        /* PEERS */
 
@@ -90,7 +90,7 @@ struct desk_request {
     struct dial *dial;
     char why[SESSION_SAY_MAX];
     bool absent;             /* FETCH: failed because nobody has a block of it */
-    uint32_t found;          /* DISCONNECT, PING: connections of that peer */
+    uint32_t found;          /* FIND, DISCONNECT, PING: connections of that peer */
     struct peer_id answered; /* DIAL */
     uint64_t round_trip_ns;  /* PING */
 

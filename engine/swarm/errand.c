@@ -45,6 +45,12 @@ static void dialled(void *context, struct dial *dial, struct peer *peer) {
 }
 
 static void begin_dial(struct swarm *swarm, struct desk_request *request) {
+    if (client_find(swarm->client, &request->targets[0].peer)) {
+        request->answered = request->targets[0].peer;
+        atomic_store_explicit(&request->phase, DESK_CONNECTED, memory_order_relaxed);
+        desk_end(request, DESK_DONE);
+        return;
+    }
     request->dial = dial_begin(swarm->net, &request->targets[0], dialled, request);
     if (!request->dial) {
         fail(request, "too many connections are being made, no such address, or shutting down");
@@ -103,6 +109,11 @@ static void show_page(struct swarm *swarm, struct desk_request *request) {
 
 static bool is_it(const struct peer *peer, const struct peer_id *id) {
     return peer && peer->state == PEER_OPEN && peer_id_equal(secure_peer(peer->secure), id);
+}
+
+static void look_for(struct swarm *swarm, struct desk_request *request) {
+    request->found = client_find(swarm->client, &request->id) != NULL;
+    desk_end(request, DESK_DONE);
 }
 
 static void disconnect(struct swarm *swarm, struct desk_request *request) {
@@ -229,6 +240,9 @@ bool errand_poll(struct swarm *swarm) {
             break;
         case DESK_PEERS:
             show_page(swarm, request);
+            break;
+        case DESK_FIND:
+            look_for(swarm, request);
             break;
         case DESK_DISCONNECT:
             disconnect(swarm, request);

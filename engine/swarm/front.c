@@ -40,6 +40,39 @@ static uint32_t next_core(const struct engine *engine) {
     return core;
 }
 
+/* The tile that holds a connection to this peer; the layout's count: none does. */
+static uint32_t core_of(struct engine *engine, const struct peer_id *id) {
+    struct desk *desk = engine->desk;
+    for (uint32_t i = 0; id->count > 0 && i < engine->layout.count; i++) {
+        struct desk_request *request = engine->cores[i].net ? desk_take(desk, DESK_FIND) : NULL;
+        if (!request) {
+            continue;
+        }
+        request->id = *id;
+        bool answered = desk_ask(desk, request, i);
+        if (answered && request->found > 0) {
+            desk_give(request);
+            return i;
+        }
+        if (answered) {
+            desk_give(request);
+        }
+    }
+    return engine->layout.count;
+}
+
+/* Who is connected is dealt with where it is: a peer answers over whichever of its connections it
+ * likes, so a second one, on another tile, would take the answers there. */
+static uint32_t core_for(struct engine *engine, const struct multiaddr *addresses, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t core = core_of(engine, &addresses[i].peer);
+        if (core < engine->layout.count) {
+            return core;
+        }
+    }
+    return next_core(engine);
+}
+
 static uint64_t read_word(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed); /* a number to look at, no more */
 }
@@ -164,7 +197,7 @@ static json_t *answer_connect(struct engine *engine, const json_t *json) {
         return too_many();
     }
     desk_target(request, &address);
-    request->core = next_core(engine);
+    request->core = core_for(engine, &address, 1);
     request->wait = true;
     front_poll(engine);
     return json_pack("{s:i}", "dial", (int)request->number);
@@ -302,7 +335,7 @@ static json_t *answer_fetch(struct engine *engine, const json_t *json) {
     }
     request->root = root;
     request->dag = json_is_true(json_object_get(json, "dag"));
-    request->core = next_core(engine);
+    request->core = core_for(engine, addresses, count);
     request->wait = true;
     front_poll(engine);
     return json_pack("{s:i}", "session", (int)request->number);

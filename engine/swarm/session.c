@@ -38,19 +38,6 @@ static void take_back(void *context, void *memory, size_t bytes) {
 
 static void begin_dial(struct session *session, uint8_t index);
 
-/* A connection to this peer that the tile has already. */
-static struct peer *find_peer(struct client *client, const struct peer_id *id) {
-    struct pool *conns = &client->net->conns;
-    for (uint32_t i = 0; id->count > 0 && i < conns->slots_max; i++) {
-        struct conn *conn = pool_at(conns, i);
-        if (conn->state != CONN_FREE && conn->peer && conn->peer->state == PEER_OPEN &&
-            peer_id_equal(secure_peer(conn->peer->secure), id)) {
-            return conn->peer;
-        }
-    }
-    return NULL;
-}
-
 static void attach_all(struct session *session) {
     struct pool *conns = &session->client->net->conns;
     for (uint32_t i = 0; i < conns->slots_max; i++) {
@@ -69,7 +56,7 @@ static void find_peers(struct session *session) {
     }
     for (uint8_t i = 0; i < session->from_count; i++) {
         struct session_from *from = &session->from[i];
-        struct peer *peer = find_peer(session->client, &from->target.peer);
+        struct peer *peer = client_find(session->client, &from->target.peer);
         if (peer) {
             from->state = FROM_UP;
             from->was_up = true;
