@@ -32,9 +32,7 @@ class Millrace(daemon.Daemon):
         return self
 
     def command(self, name, *arguments, check=True, timeout=120, **more):
-        done = daemon.run(
-            name, "--admin", self.admin_path, *arguments, timeout=timeout, **more
-        )
+        done = daemon.run(name, "--admin", self.admin_path, *arguments, timeout=timeout, **more)
         if check and done.returncode != 0:
             raise AssertionError(f"millrace {name}: {done.returncode}: {done.stderr[-2000:]}")
         return done
@@ -47,12 +45,13 @@ class Millrace(daemon.Daemon):
     def connect(self, address):
         return self.command("connect", address)
 
-    def fetch(self, cid, address, dag=False, timeout=120, check=True):
-        """Fetches from that peer; true where it came."""
+    def fetch(self, cid, source, dag=False, timeout=120, check=True, limit=None):
+        """Fetches from that peer, or those; true where it came. limit: seconds it may take."""
         more = ["--dag"] if dag else []
-        done = self.command(
-            "fetch", cid, "--from", address, *more, timeout=timeout, check=check
-        )
+        more += ["--timeout", f"{limit}s"] if limit else []
+        for address in [source] if isinstance(source, str) else source:
+            more += ["--from", address]
+        done = self.command("fetch", cid, *more, timeout=timeout, check=check)
         return done.returncode == 0
 
     def block(self, cid):
@@ -93,11 +92,12 @@ class Kubo(peers.Kubo):
         self.peer_address = self.address
         return self
 
-    def fetch(self, cid, address, dag=False, timeout=120, check=True):
+    def fetch(self, cid, address, dag=False, timeout=120, check=True, limit=None):
+        timeout = limit or timeout
         words = ["refs", "-r", cid] if dag else ["block", "stat", cid]
         try:
             self.connect(address)
-            self.run(*words, f"--timeout={max(1, timeout - 5)}s", timeout=timeout)
+            self.run(*words, f"--timeout={timeout}s", timeout=timeout + 10)
         except AssertionError:
             if check:
                 raise

@@ -148,7 +148,7 @@ class Server(interop.Case):
         helia.ask("load", car=str(car))
         client = self.node()
         fetching = interop.Background(
-            lambda: client.fetch(root, helia.address, dag=True, check=False, timeout=60)
+            lambda: client.fetch(root, helia.address, dag=True, check=False, limit=60)
         )
         interop.wait_for(lambda: client.blocks() > 20, "some blocks to come")
         helia.ask("disconnect")

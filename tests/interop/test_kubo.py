@@ -234,7 +234,7 @@ class Server(interop.Case):
         kubo = self.kubo(car)
         client = self.node()
         fetching = interop.Background(
-            lambda: client.fetch(root, kubo.address, dag=True, check=False, timeout=30)
+            lambda: client.fetch(root, kubo.address, dag=True, check=False, limit=30)
         )
         wait_for(lambda: client.blocks() > 20, "some blocks to come")
         kubo.end()
