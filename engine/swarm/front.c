@@ -61,8 +61,8 @@ static uint32_t core_of(struct engine *engine, const struct peer_id *id) {
     return engine->layout.count;
 }
 
-/* Who is connected is dealt with where it is: a peer answers over whichever of its connections it
- * likes, so a second one, on another tile, would take the answers there. */
+/* Who is connected is dealt with where it is: a second connection, on another tile, would only make
+ * notes between the two, for a peer answers over whichever it likes. */
 static uint32_t core_for(struct engine *engine, const struct multiaddr *addresses, size_t count) {
     for (size_t i = 0; i < count; i++) {
         uint32_t core = core_of(engine, &addresses[i].peer);

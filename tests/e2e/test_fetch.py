@@ -134,6 +134,17 @@ class Fetch(cases.Case):
         wait_for(lambda: a.sum("ledger", "wants") + c.sum("ledger", "wants") == 0, "no want left")
         self.assertEqual(b.stop(), 0)
 
+    def test_who_is_connected_is_not_dialled_again(self):
+        flags = layouts().get("two cores") or layouts()["four cores, overcommitted"]
+        a, b = self.node(flags), self.node(flags)
+        blocks = [raw_block(bytes([i]) * 3000) for i in range(6)]
+        self.put(a, blocks)
+        for _ in range(3):
+            self.assertExit(run("connect", "--admin", b.admin_path, a.multiaddr), 0)
+        for block in blocks:
+            self.assertEqual(self.numbers(b, block, "--from", a.multiaddr)["blocks"], 1)
+        self.assertEqual((b.sum("client", "dials"), b.sum("swarm", "peers")), (1, 1))
+
     def test_two_peers_with_half_each_make_a_whole(self):
         a, b = self.pair()
         c = self.node()
