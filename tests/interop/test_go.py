@@ -124,7 +124,6 @@ class Client(interop.Case):
             self.report(f"{security}: {said['rate']:.0f} connections/s")
 
 
-@node.needs_fetch
 @peers.needs(peers.GO_PEER)
 class Server(interop.Case):
     """The node asks the Go peer."""

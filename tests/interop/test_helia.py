@@ -97,7 +97,6 @@ class Client(interop.Case):
         self.assertFetched(helia.finish(), 8, 32 * KIB)
 
 
-@node.needs_fetch
 @peers.needs(peers.NODE)
 class Server(interop.Case):
     """The node fetches from Helia."""

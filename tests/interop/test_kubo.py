@@ -158,7 +158,6 @@ class Client(interop.Case):
         self.get(kubo, root, "again", size)
 
 
-@node.needs_fetch
 @peers.needs(peers.KUBO)
 class Server(interop.Case):
     """The node fetches from Kubo."""
