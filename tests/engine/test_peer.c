@@ -58,8 +58,8 @@ Test(peer, its_header_comes_unasked) {
 Test(peer, unknown_securities_are_na_and_another_may_be_proposed) {
     struct guest guest = guest_call(&tile.rig, NULL);
     say(&guest, multistream_header);
-    say(&guest, "/plaintext/2.0.0");
-    say(&guest, "/secio/1.0.0");
+    say(&guest, "/p2p/plain/2.0.0");
+    say(&guest, "/p2p/secio/1.0.0");
     expect_clear(&guest, "\x13/multistream/1.0.0\n\x03na\n\x03na\n", 28);
     say(&guest, "/noise");
     expect_clear(&guest, "\x13/multistream/1.0.0\n\x03na\n\x03na\n\x07/noise\n", 36);
@@ -70,7 +70,7 @@ Test(peer, securities_are_not_proposed_for_ever) {
     struct guest guest = guest_call(&tile.rig, NULL);
     say(&guest, multistream_header);
     for (uint32_t i = 0; i < 2 * PEER_PROPOSALS_MAX && !guest.ended; i++) {
-        say(&guest, "/plaintext/2.0.0");
+        say(&guest, "/p2p/plain/2.0.0");
     }
     guest_expect_end(&guest);
     cr_assert_eq(tile_counter(&tile, handshakes_failed), 1);
