@@ -230,8 +230,8 @@ static void on_send(struct net *net, const struct io_event *event) {
         net_conn_dirty(net, conn);
     }
     /* Only those that were held back, or are about to end, have anything to do now. */
-    if (conn->state == CONN_CLOSING || conn->deferred.head || conn->input_count > 0 ||
-        conn->peer_ended || (conn->peer && swarm_awaits_send(conn))) {
+    bool held_back = conn->peer ? swarm_sent(conn) : conn->deferred.head != NULL;
+    if (conn->state == CONN_CLOSING || held_back || conn->input_count > 0 || conn->peer_ended) {
         net_conn_wait(net, conn);
     }
 }

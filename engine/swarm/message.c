@@ -9,8 +9,9 @@
 
 #include <string.h>
 
-#define LENGTH_ROOM    2u    /* of the varint of a small message */
-#define WINDOW_MIN     4096u /* below it nothing new begins on a stream */
+#define LENGTH_ROOM    2u     /* of the varint of a small message */
+#define WINDOW_BEGIN   16384u /* below it no message begins on a stream: any small one fits it */
+#define WINDOW_MIN     4096u  /* below it a large one does not go on */
 #define OWED_ROOM      1024u
 #define LARGE_HEAD_MAX (BITSWAP_LENGTH_MAX + BITSWAP_EMPTY_LIST_BYTES + BITSWAP_BLOCK_HEAD_MAX)
 #define MANY_BLOCKS    256u /* a peer that took so many is worth several streams */
@@ -20,6 +21,10 @@
  * longer than 16 KiB (docs/decisions.md). */
 #define STREAM_SENT_MAX (1000u * 1000)
 #define CAREFUL_FRAME   16384u
+
+static_assert(WINDOW_BEGIN >= 2 * MULTISTREAM_WRITE_MAX + LENGTH_ROOM + BITSWAP_EMPTY_LIST_BYTES +
+                                  BITSWAP_BLOCK_HEAD_MAX + MESSAGE_BLOCK_MAX,
+              "a proposal and any small item");
 
 /* Protocols before 1.1.0 know blocks without a prefix only. */
 static bool bare_blocks(uint8_t spoken) {
@@ -62,7 +67,7 @@ struct stream *message_stream(struct peer *peer, uint32_t bytes) {
         }
         if (!stream) {
             free_slot = slot;
-        } else if (stream->total == 0 && stream->yamux.send_window >= WINDOW_MIN &&
+        } else if (stream->total == 0 && stream->yamux.send_window >= WINDOW_BEGIN &&
                    !(large && stream == peer->message.stream && !peer->js)) {
             peer->reply_next = (slot + 1) % PEER_REPLIES_MAX;
             if (free_slot == PEER_REPLIES_MAX || peer->js ||
@@ -74,6 +79,18 @@ struct stream *message_stream(struct peer *peer, uint32_t bytes) {
         }
     }
     return free_slot < PEER_REPLIES_MAX ? open_reply(peer, free_slot) : NULL;
+}
+
+bool message_possible(const struct peer *peer) {
+    bool opens = peer->swarm->streams.free_count > 0 && !peer->yamux.gone_away &&
+                 peer->yamux.streams < peer->yamux.streams_max;
+    for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
+        const struct stream *stream = peer->replies[i];
+        if (stream ? stream->total != 0 || stream->yamux.send_window >= WINDOW_BEGIN : opens) {
+            return true; /* one in the middle of a block may go on */
+        }
+    }
+    return false;
 }
 
 /* Our tokens, as a frame of their own ahead of the first message. */

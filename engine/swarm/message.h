@@ -34,5 +34,7 @@ uint32_t message_large(struct stream *stream, struct ledger_want *want, const ui
 /* Ends a reply stream that is in the middle of nothing: its FIN follows what was written, another
  * takes its place. The stream may be gone when this returns. */
 void message_retire(struct stream *stream);
+/* Is there a reply stream for anything at all, or could one be opened? */
+bool message_possible(const struct peer *peer);
 /* A reply stream on which a message of `bytes` may begin. Returns: NULL: none now. */
 struct stream *message_stream(struct peer *peer, uint32_t bytes);

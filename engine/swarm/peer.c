@@ -386,6 +386,7 @@ static void act(struct peer *peer, enum yamux_event event, const struct yamux_st
         stream_gone(stream_at(step));
         break;
     case YAMUX_WINDOW:
+        peer->blocked = false;
         net_conn_dirty(peer->swarm->net, peer->conn); /* wants may be waiting for it */
         if (stream_may_send(stream_at(step))) {
             serve_poll(peer);

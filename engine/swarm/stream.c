@@ -99,6 +99,10 @@ void stream_free(struct stream *stream) {
     }
     counter_set(&peer->swarm->counters.streams, counter_get(&peer->swarm->counters.streams) - 1);
     pool_put(&peer->swarm->streams, stream);
+    peer->blocked = false;
+    if (peer->state == PEER_OPEN && peer->ledger.queued > 0) {
+        net_conn_wait(peer->swarm->net, peer->conn); /* its place may be a reply's */
+    }
 }
 
 void stream_gone(struct stream *stream) {

@@ -316,8 +316,9 @@ uint32_t swarm_cost_ns(const struct conn *conn) {
     return 600 + conn->peer->block_bytes / 2;
 }
 
-bool swarm_awaits_send(const struct conn *conn) {
-    const struct peer *peer = conn->peer;
+bool swarm_sent(struct conn *conn) {
+    struct peer *peer = conn->peer;
+    peer->blocked = false;
     return peer->state != PEER_OPEN || peer->ledger.queued + peer->ledger.serving > 0 ||
            peer->early != NULL;
 }

@@ -149,8 +149,8 @@ void swarm_resume(struct swarm *swarm, struct conn *conn);
 void swarm_flush(struct swarm *swarm, struct conn *conn);
 /* Estimated cost of its next want, by what its last ones took to look up, encrypt and send. */
 uint32_t swarm_cost_ns(const struct conn *conn);
-/* Something of it was held back until its output moved. */
-bool swarm_awaits_send(const struct conn *conn);
+/* Its output moved. Returns: whether something of it was held back until then. */
+bool swarm_sent(struct conn *conn);
 /* Is more to be said once a send is done? */
 bool swarm_has_output(const struct conn *conn);
 /* A light GET of a peer: `find` is done. Takes the lease and the job, or passes the job on. */

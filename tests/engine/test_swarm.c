@@ -297,6 +297,31 @@ Test(swarm, a_want_waits_for_a_reply_stream) {
     block_free(&block);
 }
 
+Test(swarm, a_peer_that_holds_all_its_streams_costs_no_disk_reads) {
+    tile_open(&tile);
+    struct block block = block_make(1, 300000);
+    house_put(&tile.rig, &block);
+    struct guest guest = enter(NULL);
+    struct guest_stream *stream = guest_stream(&guest, bitswap), *other = NULL;
+    for (uint32_t i = 1; i < PEER_STREAMS_MAX; i++) {
+        other = guest_stream(&guest, "/ipfs/ping/1.0.0");
+    }
+    guest_settle(&guest);
+    cr_assert_eq(tile_counter(&tile, streams), PEER_STREAMS_MAX);
+    uint64_t heavy = counter_get(&tile.net->counters.heavy);
+    guest_ask(&guest, stream, &block);
+    for (uint32_t i = 0; i < 10; i++) {
+        guest_settle(&guest);
+        tile_tick(&tile);
+    }
+    cr_assert_leq(counter_get(&tile.net->counters.heavy) - heavy, 1);
+    cr_assert_eq(guest.answer_count, 0);
+    guest_reset(&guest, other); /* and now there is room for a reply */
+    (void)guest_expect_block(&guest, &block);
+    guest_close(&guest);
+    block_free(&block);
+}
+
 static void expect_block_without(uint32_t bytes, bool small, bool large) {
     tile_open(&tile);
     struct block block = block_make(1, bytes);
