@@ -15,9 +15,10 @@
 
 #include <string.h>
 
-#define ENTRY_BYTES 64u /* a want or a presence has about as many */
-#define SEND_WORTH  4096u
-#define READERS_MAX 512u /* identify messages being read at once: 8 KiB each */
+#define PASSED_BYTES 2048u
+#define ENTRY_BYTES  64u /* a want or a presence has about as many */
+#define SEND_WORTH   4096u
+#define READERS_MAX  512u /* identify messages being read at once: 8 KiB each */
 
 const char *const bitswap_protocols[BITSWAP_PROTOCOLS] = {
     "/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"};
@@ -328,7 +329,8 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
     struct peer *peer = stream->peer;
     struct swarm *swarm = peer->swarm;
     uint32_t skipped = stream->bitswap.skipped;
-    uint32_t idle_bytes = count; /* but for blocks that we asked for, what it holds is a burden */
+    uint32_t spelled = count; /* bytes that had to be read one by one: all but those of blocks */
+    uint32_t passed = 0;      /* bytes of blocks for nobody: cheap, and often only late */
     if (stream->intake) {
         client_heard(swarm->client, peer);
     }
@@ -337,7 +339,6 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
         enum bitswap_event event = bitswap_step(&stream->bitswap, bytes, count, &step);
         bytes += step.used;
         count -= (uint32_t)step.used;
-        idle_bytes -= stream->intake ? (uint32_t)step.used : 0;
         switch (event) {
         case BITSWAP_MORE:
         case BITSWAP_PENDING:
@@ -347,8 +348,11 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
             counter_add(&swarm->counters.unwanted_blocks, !stream->intake);
             break;
         case BITSWAP_DATA:
+            spelled -= step.count;
             if (stream->intake) {
                 intake_data(stream->intake, step.bytes, step.count);
+            } else {
+                passed += step.count;
             }
             break;
         case BITSWAP_BLOCK_END:
@@ -380,12 +384,12 @@ static void read_bitswap(struct stream *stream, const uint8_t *bytes, uint32_t c
             break;
         case BITSWAP_BAD:
             counter_add(&swarm->counters.bad_messages, 1);
-            peer_charge(peer, idle_bytes / ENTRY_BYTES);
+            peer_charge(peer, spelled / ENTRY_BYTES + passed / PASSED_BYTES);
             stream_reset(stream);
             return;
         }
     }
-    peer_charge(peer, idle_bytes / ENTRY_BYTES);
+    peer_charge(peer, spelled / ENTRY_BYTES + passed / PASSED_BYTES);
     peer_charge(peer, stream->bitswap.skipped - skipped);
     counter_add(&swarm->counters.entries_skipped, stream->bitswap.skipped - skipped);
 }
