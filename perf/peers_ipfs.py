@@ -110,6 +110,13 @@ def go_dials(address, pid, count, security, cpus=LOAD_CPU):
     return result
 
 
+def file_car(path, size, chunk):
+    """A CAR of a file's DAG, as Kubo lays files out. Returns: its root, how many blocks."""
+    import blocks  # tests/interop
+    names = blocks.write_car(path, blocks.file_dag("perf", size, chunk))
+    return names[-1], len(names)
+
+
 def cids_of(car, path):
     """Writes the CIDs of a CAR, one a line."""
     import content  # tests/e2e, found by peers

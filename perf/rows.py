@@ -67,6 +67,7 @@ def absent(row, job, why):
 LAYOUTS = {  # name: CPUs of the process, core lists
     "one": ("0", ("0", "0", "0", "0")),
     "two": ("0,1", ("0-1", "0-1", "1", "1")),
+    "load": ("1", ("1", "1", "1", "1")),  # where the generator is else
 }
 
 
@@ -89,6 +90,14 @@ class Bed:
         server = Server(name, argv, port, cpus, self.out)
         self.servers.append(server)
         return server
+
+    def drop(self, server):
+        """Stops one of them, and forgets its store."""
+        server.stop()
+        self.servers.remove(server)
+        path = os.path.dirname(server.admin)
+        shutil.rmtree(path, ignore_errors=True)
+        self.dirs.remove(path)
 
     def millrace(self, layout="one", settings=(), peers=False):
         """A daemon on a fresh store. peers: it listens for IPFS peers, and its port is theirs."""

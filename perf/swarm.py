@@ -13,7 +13,7 @@ import time
 
 import peers_ipfs
 import rows
-from measure import Broken, Missing, column, ratios, rounds, rss_bytes, say, spread
+from measure import LOAD_CPU, Broken, Missing, column, cpu_ns, ratios, rounds, rss_bytes, say, spread
 from rows import SELF_MAX, Bed, finish, mean, peer_or_none
 
 KIB = 1024
@@ -51,14 +51,8 @@ class SwarmBed(Bed):
 
     def product(self, *settings):
         server = self.millrace("one", settings, peers=True)
-        self.fill(server)
+        import_car(self.bench, server, self.car)
         return server
-
-    def fill(self, server):
-        argv = [self.bench.program("millrace"), "import", "--to", server.tlv, self.car]
-        done = subprocess.run(argv, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Broken(f"{' '.join(argv)}: {done.stderr.strip()[-400:]}")
 
     def other(self, kind):
         made = peer_or_none(kind, kind.name)
@@ -69,6 +63,13 @@ class SwarmBed(Bed):
 
     def cids(self):
         return peers_ipfs.cids_of(self.car, self.car + ".cids")
+
+
+def import_car(bench, server, car):
+    argv = [bench.program("millrace"), "import", "--to", server.tlv, car]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Broken(f"{' '.join(argv)}: {done.stderr.strip()[-400:]}")
 
 
 def floor_seal(ctx, security):
@@ -164,6 +165,93 @@ def g9(ctx):
                 yield from g9_shape(ctx, name, security)
             except (Missing, Broken) as why:
                 yield rows.absent("G9", f"Bitswap, {name}, {security}", str(why))
+    for name in DAGS:
+        try:
+            yield from g9_clients(ctx, name)
+        except (Missing, Broken) as why:
+            yield rows.absent("G9", f"{name} fetched", str(why))
+
+
+# ---- who fetches ---------------------------------------------------------------------------------
+
+DAGS = {  # of: bytes of the file, bytes of a leaf
+    "512 MiB in blocks of 256 KiB": (512 << 20, 256 * KIB),
+    "33,000 blocks of 1 KiB": (33000 * KIB, KIB),
+}
+
+
+def timed_fetch(argv, environment, pid, blocks):
+    """Runs a command that makes the daemon `pid` fetch. Returns: rate, and its CPU a block."""
+    before, start = cpu_ns(pid), time.monotonic()
+    done = subprocess.run(argv, env=environment, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, timeout=600)
+    seconds, spent = time.monotonic() - start, cpu_ns(pid) - before
+    if done.returncode != 0:
+        raise Broken(f"{' '.join(argv)}: {done.stderr.strip()[-400:]}")
+    return {"rate": blocks / seconds, "cpu_us": spent / 1e3 / blocks}
+
+
+def fetch_with_kubo(bed, source, root, blocks):
+    """A Kubo that has nothing yet, on the generator's CPU, connected and then told to walk."""
+    kubo = peers_ipfs.KuboServer(LOAD_CPU)
+    try:
+        kubo.connect(source.address)
+        return timed_fetch([*peers_ipfs.pinned(LOAD_CPU), str(peers_ipfs.peers.KUBO), "refs", "-r",
+                            root], kubo.environment, kubo.pid, blocks)
+    finally:
+        kubo.stop()
+
+
+def fetch_with_ours(bed, source, root, blocks):
+    """A daemon of ours that has nothing yet, on the generator's CPU."""
+    client = bed.millrace("load", ("store.memory=256MiB",), peers=True)
+    try:
+        program = bed.bench.program("millrace")
+        argv = [program, "connect", "--admin", client.admin, source.address]
+        if subprocess.run(argv, capture_output=True).returncode != 0:
+            raise Broken(f"{' '.join(argv)} failed")
+        return timed_fetch([*peers_ipfs.pinned(LOAD_CPU), program, "fetch", "--admin",
+                            client.admin, "--quiet", "--dag", "--from", source.address, root],
+                           None, client.pid, blocks)
+    finally:
+        bed.drop(client)
+
+
+def g9_clients(ctx, name):
+    size, leaf = DAGS[name]
+    size = size // 16 if ctx.quick else size
+    with Bed(ctx.bench, ctx.out) as bed:
+        bed.dirs.append(tempfile.mkdtemp(prefix="millrace-perf-", dir="/var/tmp"))
+        car = os.path.join(bed.dirs[-1], "dag.car")
+        root, blocks = peers_ipfs.file_car(car, size, leaf)
+        server = bed.millrace("one", peers=True)
+        import_car(bed.bench, server, car)
+        kubo = peer_or_none(peers_ipfs.KuboServer, "kubo")
+        sources = {"ours": server}
+        if kubo:
+            bed.servers.append(kubo)
+            kubo.load(car)
+            sources["kubo"] = kubo
+        fetch_with_ours(bed, server, root, blocks)  # now it is in memory
+        runs = {}
+        for at, source in sources.items():
+            runs[f"ours_at_{at}"] = lambda s=source: fetch_with_ours(bed, s, root, blocks)
+            if kubo:
+                runs[f"kubo_at_{at}"] = lambda s=source: fetch_with_kubo(bed, s, root, blocks)
+        results, about = rounds(ctx.rounds_bench, runs, calm=ctx.calm, crowd=True,
+                                label=f"G9 fetch of {name}")
+    for at, speed, cpu in (("ours", 3, 0.25), ("kubo", None, None)):
+        ours, theirs = results.get(f"ours_at_{at}"), results.get(f"kubo_at_{at}")
+        if not ours:
+            continue
+        source = "Millrace" if at == "ours" else "Kubo"
+        job = f"{name} fetched from {source}, client on a core of its own"
+        for what, unit, field, target, sense in (
+                ("rate", "blocks/s", "rate", speed, ">="),
+                ("client CPU", "us/block", "cpu_us", cpu, "<=")):
+            yield finish("G9", f"{job}: {what}", unit, column(ours, field), None,
+                         column(theirs, field) if theirs else None, "kubo's client", None, target,
+                         sense, **about)
 
 
 def g10(ctx):
