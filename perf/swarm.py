@@ -13,7 +13,8 @@ import time
 
 import peers_ipfs
 import rows
-from measure import LOAD_CPU, Broken, Missing, column, cpu_ns, ratios, rounds, rss_bytes, say, spread
+from measure import (LOAD_CPU, Broken, Missing, column, cpu_ns, ratios, rounds, rss_bytes, say,
+                     spread)
 from rows import SELF_MAX, Bed, finish, mean, peer_or_none
 
 KIB = 1024
