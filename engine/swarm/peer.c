@@ -160,34 +160,64 @@ static uint32_t read_security(struct peer *peer, const uint8_t *bytes, uint32_t 
 
 /* ---- the handshake -------------------------------------------------------------------------- */
 
+static void early_give(struct peer *peer) {
+    arena_give(peer->swarm->net->core->arena, peer->early, peer->early_room);
+    peer->swarm->early_bytes -= peer->early_room > EARLY_FIRST ? peer->early_room : 0;
+}
+
 static void early_free(struct peer *peer) {
     if (peer->early) {
-        arena_give(peer->swarm->net->core->arena, peer->early, peer->early_room);
-        peer->swarm->early_bytes -= peer->early_room;
+        early_give(peer);
     }
     peer->early = NULL;
     peer->early_used = peer->early_at = peer->early_room = 0;
 }
 
-static bool early_keep(struct peer *peer, const uint8_t *bytes, uint32_t count) {
+/* The oldest of those that hold more than their first part gives it up, and its handshake. */
+static bool early_displace(const struct peer *newcomer) {
+    struct swarm *swarm = newcomer->swarm;
+    for (struct peer *peer = swarm->shaking_head; peer; peer = peer->shaking_next) {
+        if (peer != newcomer && peer->early_room > EARLY_FIRST && !peer->step) {
+            counter_add(&swarm->counters.handshakes_displaced, 1);
+            peer->end_why = "newer handshakes needed its memory";
+            peer_end(peer, CONN_END_ERROR);
+            early_free(peer);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Everybody's first part is its own; what is beyond has a bound for all, and the oldest make room.
+ */
+static uint8_t *early_take(struct peer *peer, uint32_t room) {
     struct swarm *swarm = peer->swarm;
+    bool first = room == EARLY_FIRST;
+    while (!first && swarm->early_bytes + room > EARLY_BYTES) {
+        if (!early_displace(peer)) {
+            return NULL;
+        }
+    }
+    uint8_t *early = arena_take(swarm->net->core->arena, room, 16);
+    swarm->early_bytes += early && !first ? room : 0;
+    return early;
+}
+
+static bool early_keep(struct peer *peer, const uint8_t *bytes, uint32_t count) {
     uint32_t need = peer->early_used + count;
     if (need > peer->early_room) {
         uint32_t room = need <= EARLY_FIRST ? EARLY_FIRST : (uint32_t)power_of_two_above(need);
         if (need > SECURE_HANDSHAKE_IN_MAX + IO_BUFFER_BYTES) {
             return false;
         }
-        bool allowed = swarm->early_bytes + room <= EARLY_BYTES;
-        uint8_t *grown = allowed ? arena_take(swarm->net->core->arena, room, 16) : NULL;
+        uint8_t *grown = early_take(peer, room);
         if (!grown) {
             return shake_no_memory(peer);
         }
         if (peer->early) {
             memcpy(grown, peer->early, peer->early_used);
-            arena_give(swarm->net->core->arena, peer->early, peer->early_room);
-            swarm->early_bytes -= peer->early_room;
+            early_give(peer);
         }
-        swarm->early_bytes += room;
         peer->early = grown;
         peer->early_room = room;
     }

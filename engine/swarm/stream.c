@@ -158,10 +158,19 @@ void stream_reap_finished(struct peer *peer) {
     }
 }
 
+/* A few streams are everybody's own. Beyond them half of the pool is shared out, each peer at most
+ * a quarter of what is left of it, so that any number of greedy ones leaves the others theirs. */
+static bool may_have_another(const struct peer *peer) {
+    const struct pool *pool = &peer->swarm->streams;
+    uint32_t reserve = pool->slots_max / 2;
+    uint32_t shared = pool->free_count > reserve ? pool->free_count - reserve : 0;
+    return peer->yamux.streams < STREAMS_OWN || peer->yamux.streams - STREAMS_OWN < shared / 4;
+}
+
 void stream_accept(struct peer *peer) {
     struct swarm *swarm = peer->swarm;
     struct stream *stream = NULL;
-    if (peer->opens_left > 0 && peer->state == PEER_OPEN) {
+    if (peer->opens_left > 0 && peer->state == PEER_OPEN && may_have_another(peer)) {
         peer->opens_left--;
         stream = take_stream(peer, STREAM_SELECT);
     }

@@ -23,6 +23,8 @@ struct desk_request;
 struct intake;
 struct peer;
 
+#define STREAMS_OWN 4u /* that a peer may open whatever others have */
+
 enum stream_role {
     STREAM_SELECT,
     STREAM_BITSWAP_IN,

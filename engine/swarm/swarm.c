@@ -25,7 +25,6 @@
 
 COUNTER_NAMES(swarm, SWARM_COUNTERS);
 
-#define STREAMS_PER_PEER      6u         /* on average; a peer may have PEER_STREAMS_MAX */
 #define RECORD_BYTES          (16 * MiB) /* for records that came in part, all peers of the tile */
 #define ARRIVALS_A_TURN       64u
 #define WOKEN_A_TURN          256u
@@ -54,7 +53,7 @@ static struct swarm_sizes sizes_of(const struct settings *settings, uint32_t net
     uint32_t peers = (uint32_t)(settings->bitswap_peers_max / net_count + 16);
     return (struct swarm_sizes){
         .peers = peers,
-        .streams = peers * STREAMS_PER_PEER + PEER_STREAMS_MAX,
+        .streams = 2 * peers * STREAMS_OWN + PEER_STREAMS_MAX,
         .shaking = max_u32(peers / 4, 64),
         .ledger = {.wants_max = (uint32_t)settings->bitswap_wants_max,
                    .peer_wants_max = (uint32_t)settings->bitswap_peer_wants_max},
@@ -525,7 +524,9 @@ static bool record_late(struct peer *peer, uint64_t now_ns) {
     if (!peer->conn->receive_out) {
         peer->part_ns = peer->part_ns ? now_ns : 0; /* we do not listen: no fault of its own */
     }
-    return peer->part_ns != 0 && now_ns - peer->part_ns > KEEPALIVE_PATIENCE_NS;
+    bool pressed = peer->swarm->record_bytes > RECORD_BYTES / 2;
+    uint64_t patience_ns = pressed ? NS_PER_S : KEEPALIVE_PATIENCE_NS;
+    return peer->part_ns != 0 && now_ns - peer->part_ns > patience_ns;
 }
 
 static bool is_idle(const struct peer *peer, uint64_t now_ns) {
