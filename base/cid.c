@@ -128,8 +128,8 @@ static char cid_odd_char(const char *text) {
 }
 
 int cid_parse(const char *text, struct cid *ret_cid, char *why, size_t why_bytes) {
-    if (strncmp(text, "/ipfs/", 6) == 0) {
-        text += 6;
+    if (strncmp(text, "/ipfs/", 6) == 0 || strncmp(text, "ipfs://", 7) == 0) {
+        text += text[0] == '/' ? 6 : 7;
     }
     size_t chars = strnlen(text, CID_TEXT_MAX);
     if (chars == 0) {

@@ -40,8 +40,8 @@ enum { CID_BAD = 1, CID_SHORT = 2, CID_UNKNOWN_HASH = 3, CID_IDENTITY = 4 };
 must_check int cid_read(const uint8_t *bytes, size_t count, struct cid *ret_cid, size_t *ret_used);
 size_t cid_write(const struct cid *cid, uint8_t out[CID_BYTES_MAX]);
 
-/* cid_parse takes the whole text (an "/ipfs/" in front is allowed). Returns: 0 or CID_BAD with a
- * sentence for people in `why` (may be NULL). */
+/* cid_parse takes the whole text ("/ipfs/" or "ipfs://" in front is allowed). Returns: 0 or CID_BAD
+ * with a sentence for people in `why` (may be NULL). */
 must_check int cid_parse(const char *text, struct cid *ret_cid, char *why, size_t why_bytes);
 /* cid_format writes v0 as base58btc, v1 as base32. Always terminated. */
 size_t cid_format(const struct cid *cid, char text[CID_TEXT_MAX]);

@@ -63,8 +63,8 @@ struct desk_page {
 
 /* Numbers of a fetch that move while it runs. */
 struct desk_progress {
-    _Atomic uint64_t blocks, bytes, here_blocks, here_bytes, duplicates, duplicate_bytes, unwanted,
-        in_flight, known, frontier, late, dont_haves, peers;
+    _Atomic uint64_t blocks, bytes, here_blocks, duplicates, duplicate_bytes, unwanted, in_flight,
+        seeking, known, frontier, late, dont_haves, peers, dialing;
 };
 
 struct desk_request {

@@ -12,6 +12,7 @@
 #include "engine/swarm/record.h"
 #include "store/store.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define REQUESTS_A_TURN 4u
@@ -188,23 +189,28 @@ static void changed(void *context, const struct session *session) {
     put(&progress->blocks, numbers.blocks);
     put(&progress->bytes, numbers.bytes);
     put(&progress->here_blocks, numbers.here_blocks);
-    put(&progress->here_bytes, numbers.here_bytes);
     put(&progress->duplicates, numbers.duplicate_blocks);
     put(&progress->duplicate_bytes, numbers.duplicate_bytes);
     put(&progress->unwanted, numbers.unwanted_blocks);
     put(&progress->in_flight, numbers.in_flight);
+    put(&progress->seeking, session->fetch.seeking.count);
     put(&progress->known, numbers.known);
     put(&progress->frontier, numbers.frontier);
     put(&progress->late, numbers.late);
     put(&progress->dont_haves, numbers.dont_haves);
     put(&progress->peers, (uint64_t)__builtin_popcountll(session->fetch.live));
+    put(&progress->dialing, session->fetch.expected);
+    bool cancel = atomic_load_explicit(&request->cancel, memory_order_relaxed);
     if (session_over(session)) {
         size_t said = session_say(session, request->why);
+        if (session->fetch.why == FETCH_WHY_CANCELED && !cancel) {
+            (void)snprintf(request->why, sizeof request->why, "the daemon is stopping");
+        }
         request->session = NULL;
         request->absent =
             session->fetch.why == FETCH_WHY_ABSENT || session->fetch.why == FETCH_WHY_NO_PEER;
         desk_end(request, said == 0 ? DESK_DONE : DESK_FAILED);
-    } else if (atomic_load_explicit(&request->cancel, memory_order_relaxed)) {
+    } else if (cancel) {
         session_cancel(request->session);
     }
 }
@@ -221,7 +227,8 @@ static void begin_fetch(struct swarm *swarm, struct desk_request *request) {
     desk_end(request, DESK_UNDER_WAY);
     request->session = client_begin(swarm->client, &spec);
     if (!request->session) {
-        fail(request, "as many fetches are under way as there may be, or no memory is left");
+        fail(request, "as many fetches are under way as there may be, no memory is left, or the "
+                      "daemon is stopping");
     }
 }
 

@@ -320,7 +320,6 @@ static bool spawn(struct fetch *fetch, struct fetch_action actions[], uint32_t *
         fetch_fail(fetch, FETCH_WHY_CODEC, &cid);
     } else if (r == CID_IDENTITY) {
         fetch->numbers.here_blocks++;
-        fetch->numbers.here_bytes += cid.digest_bytes;
         follow_all(fetch, &cid, cid.digest, cid.digest_bytes);
     } else if (r != 0) {
         fetch_fail(fetch, FETCH_WHY_HASH, &cid);
@@ -387,9 +386,8 @@ static bool is_empty(const struct key *key) {
 }
 
 /* It was here all the time. */
-static void want_here(struct fetch *fetch, struct fetch_want *want, uint64_t bytes) {
+static void want_here(struct fetch *fetch, struct fetch_want *want) {
     fetch->numbers.here_blocks++;
-    fetch->numbers.here_bytes += bytes;
     if (want->told) {
         want->listed = true;
         list_push(fetch, &fetch->telling, want, false);
@@ -397,7 +395,7 @@ static void want_here(struct fetch *fetch, struct fetch_want *want, uint64_t byt
     want_over(fetch, want);
 }
 
-enum fetch_order fetch_local(struct fetch *fetch, uint32_t index, bool present, uint64_t bytes) {
+enum fetch_order fetch_local(struct fetch *fetch, uint32_t index, bool present) {
     struct fetch_want *want = want_at(fetch, index);
     must(want->state == WANT_ASKING && fetch->local > 0);
     if (fetch->state != FETCH_RUNNING) {
@@ -411,7 +409,7 @@ enum fetch_order fetch_local(struct fetch *fetch, uint32_t index, bool present, 
     }
     fetch->local--;
     if (present) {
-        want_here(fetch, want, bytes);
+        want_here(fetch, want);
         return FETCH_ORDER_NONE;
     }
     if (is_empty(&want->key)) {
@@ -433,7 +431,7 @@ void fetch_read(struct fetch *fetch, uint32_t index, const uint8_t *block, size_
         ask_seek(fetch, want, false);
     } else {
         follow_want(fetch, want, block, bytes);
-        want_here(fetch, want, bytes);
+        want_here(fetch, want);
     }
 }
 

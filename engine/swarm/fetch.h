@@ -103,7 +103,7 @@ enum fetch_stored { FETCH_STORED, FETCH_STORE_FULL, FETCH_STORE_FAILED };
 
 struct fetch_numbers {
     uint64_t blocks, bytes;                     /* fetched and stored */
-    uint64_t here_blocks, here_bytes;           /* found here */
+    uint64_t here_blocks;                       /* found here */
     uint64_t duplicate_blocks, duplicate_bytes; /* came more than once */
     uint64_t unwanted_blocks;
     uint64_t asked, dont_haves, late; /* want-blocks sent; DONT_HAVE that came; answers overdue */
@@ -187,8 +187,7 @@ const struct key *fetch_key(const struct fetch *fetch, uint32_t want);
 
 /* ---- local events ---- */
 
-/* bytes: its size where it is present. */
-enum fetch_order fetch_local(struct fetch *fetch, uint32_t want, bool present, uint64_t bytes);
+enum fetch_order fetch_local(struct fetch *fetch, uint32_t want, bool present);
 /* A read that FETCH_ORDER_READ asked for. block NULL: it could not be read: it is fetched anew. */
 void fetch_read(struct fetch *fetch, uint32_t want, const uint8_t *block, size_t bytes);
 void fetch_stored(struct fetch *fetch, uint32_t want, enum fetch_stored how);

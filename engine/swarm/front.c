@@ -355,22 +355,24 @@ static json_t *answer_fetch_status(struct engine *engine, const json_t *json) {
         {"blocks", &progress->blocks},
         {"bytes", &progress->bytes},
         {"here_blocks", &progress->here_blocks},
-        {"here_bytes", &progress->here_bytes},
         {"duplicates", &progress->duplicates},
         {"duplicate_bytes", &progress->duplicate_bytes},
         {"unwanted", &progress->unwanted},
         {"in_flight", &progress->in_flight},
+        {"seeking", &progress->seeking},
         {"known", &progress->known},
         {"frontier", &progress->frontier},
         {"late", &progress->late},
         {"dont_haves", &progress->dont_haves},
         {"peers", &progress->peers},
+        {"dialing", &progress->dialing},
     };
     json_t *answer = json_object();
     json_object_set_new(answer, "state",
                         json_string(state == DESK_DONE     ? "done"
                                     : state == DESK_FAILED ? "failed"
                                                            : "running"));
+    json_object_set_new(answer, "resolving", json_boolean(state == DESK_TAKEN));
     if (state == DESK_FAILED) {
         json_object_set_new(answer, "why", json_string(request->why));
         json_object_set_new(answer, "absent", json_boolean(request->absent));

@@ -15,13 +15,8 @@
 const char self_agent[] = "millrace/" MILLRACE_VERSION;
 const char self_protocol_version[] = "ipfs/0.1.0";
 const char *const self_protocols[] = {
-    "/ipfs/id/1.0.0",
-    "/ipfs/id/push/1.0.0",
-    "/ipfs/ping/1.0.0",
-    "/ipfs/bitswap/1.2.0",
-    "/ipfs/bitswap/1.1.0",
-    "/ipfs/bitswap/1.0.0",
-    NULL,
+    "/ipfs/id/1.0.0",      "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/ipfs/bitswap/1.2.0",
+    "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap",    NULL,
 };
 
 static void add(struct engine *engine, const struct multiaddr *address) {

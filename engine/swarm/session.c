@@ -344,7 +344,7 @@ static void answer_local(struct session *session, uint32_t want, bool present, c
     struct fetch *fetch = &session->fetch;
     struct key key = *fetch_key(fetch, want);
     struct peer_link self = session_link(session);
-    switch (fetch_local(fetch, want, present, bytes)) {
+    switch (fetch_local(fetch, want, present)) {
     case FETCH_ORDER_READ:
         if (body) {
             fetch_read(fetch, want, body, bytes);

@@ -88,6 +88,9 @@ Test(cid, random_ones_come_back_from_bytes_and_from_every_base) {
             cr_assert_eq(cid_parse(text, &again, NULL, 0), 0, "%s", text);
             cr_assert(same(&cid, &again));
             cr_assert_eq(cid_parse(path, &again, NULL, 0), 0);
+            snprintf(path, sizeof path, "ipfs://%s", text);
+            cr_assert_eq(cid_parse(path, &again, NULL, 0), 0);
+            cr_assert(same(&cid, &again));
         }
     }
 }
@@ -135,6 +138,7 @@ Test(cid, bad_texts_are_refused_in_words) {
     } cases[] = {
         {"", "empty"},
         {"/ipfs/", "empty"},
+        {"ipfs://", "empty"},
         {"hello", "begins neither"},
         {"bafkqaaa/readme", "path"},
         {"baf!", "character other than"},

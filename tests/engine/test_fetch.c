@@ -178,7 +178,7 @@ static void on_local(struct sim *sim, const struct fetch_action *action) {
     uint32_t block = dag_find(&sim->dag, &action->key);
     cr_assert_neq(block, UINT32_MAX);
     const struct dag_block *b = &sim->dag.blocks[block];
-    switch (fetch_local(&sim->fetch, action->want, sim->here[block], b->count)) {
+    switch (fetch_local(&sim->fetch, action->want, sim->here[block])) {
     case FETCH_ORDER_READ:
         fetch_read(&sim->fetch, action->want, b->bytes, b->count);
         break;
@@ -602,7 +602,7 @@ Test(fetch, a_store_that_is_full_ends_it) {
     one_block(sim, &root->cid, false);
     uint8_t slot = fetch_peer_up(&sim->fetch, NS_PER_MS, sim->now_ns);
     cr_assert_eq(fetch_next(&sim->fetch, sim->now_ns, actions, 256), 1);
-    cr_assert_eq(fetch_local(&sim->fetch, actions[0].want, false, 0), FETCH_ORDER_NONE);
+    cr_assert_eq(fetch_local(&sim->fetch, actions[0].want, false), FETCH_ORDER_NONE);
     cr_assert_eq(fetch_next(&sim->fetch, sim->now_ns, actions, 256), 1);
     cr_assert_eq(actions[0].kind, FETCH_WANT_BLOCK);
     cr_assert_eq(actions[0].priority, INT32_MAX);

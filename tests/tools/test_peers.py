@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""peers, connect and ping against a daemon that says what a test's script says.
+"""peers, connect, ping and fetch against a daemon that says what a test's script says.
 
     test_peers.py PATH/TO/millrace
 
 Covers tools/millrace/cmd_peers.c, tools/millrace/cmd_connect.c, tools/millrace/cmd_ping.c,
-tools/millrace/dial.c, tools/millrace/live.c and tools/millrace/admin.c.
+tools/millrace/cmd_fetch.c, tools/millrace/dial.c, tools/millrace/live.c and tools/millrace/admin.c.
 """
 
 import json
@@ -240,6 +240,82 @@ class Ping(Case):
         self.run_millrace(2, "ping", "nobody")
         self.run_millrace(2, "ping", "-c", "0", ID)
         self.run_millrace(2, "ping", "-i", "often", ID)
+        self.assertEqual(self.asked, [])
+
+
+CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+
+class Fetch(Case):
+    def fetch(self, status, answer, *arguments, before=()):
+        self.daemon(
+            {
+                "fetch": [{"session": 3}],
+                "fetch_status": [*before, answer],
+                "fetch_cancel": [{"canceled": True}],
+            }
+        )
+        return self.run_millrace(status, "fetch", *arguments, CID)
+
+    def test_says_what_came_and_what_was_here(self):
+        done = {"state": "done", "blocks": 1, "bytes": 1024, "here_blocks": 1}
+        self.assertRegex(
+            self.fetch(0, done)[1], r"^fetched 1 block, 1.0 KiB in .* s \(.*/s\); 1 was here\n$"
+        )
+        done = {"state": "done", "blocks": 2, "bytes": 2048, "here_blocks": 14, "duplicates": 3}
+        self.assertRegex(self.fetch(0, done)[1], "^fetched 2 .*; 14 were here; 3 came twice\n$")
+        done = {"state": "done", "blocks": 0, "bytes": 0, "here_blocks": 14}
+        self.assertEqual(self.fetch(0, done)[1], "already here: 14 blocks\n")
+        self.assertEqual(self.fetch(0, done, "--quiet")[1], "")
+        out, err = self.fetch(0, done, "--json")
+        self.assertEqual((json.loads(out), err), (done, ""))
+
+    def test_says_who_ended_it(self):
+        failed = {"state": "failed", "why": "canceled", "absent": False, "blocks": 0}
+        running = [{"state": "running"}] * 6
+        self.assertIn("canceled by another command", self.fetch(1, failed)[1])
+        _, err = self.fetch(1, {**failed, "blocks": 1}, "--timeout", "1ms", before=running)
+        self.assertIn("--timeout: given up; the 1 block that came is kept", err)
+        self.assertIn({"command": "fetch_cancel", "session": 3}, self.asked)
+        _, err = self.fetch(1, failed, "--timeout", "1ms", before=running)
+        self.assertIn("; nothing had come", err)
+        stopping = {**failed, "why": "the daemon is stopping", "blocks": 2}
+        self.assertIn("is stopping; the 2 blocks that came are kept", self.fetch(1, stopping)[1])
+        gone = {"error": "no such fetch"}
+        self.assertIn("the daemon stopped while it fetched", self.fetch(1, gone)[1])
+        absent = {**failed, "why": f"{CID}: no peer", "absent": True}
+        self.assertIn(f"{CID}: no peer", self.fetch(3, absent)[1])
+
+    def test_says_what_it_waits_for(self):
+        notes = (
+            ({"resolving": True}, b"looking up the names of --from"),
+            ({"dialing": 2}, b"dialing 2 peers"),
+            ({"seeking": 1}, b"no peer is connected yet"),
+            ({"peers": 1, "in_flight": 1}, b"1 peer asked for " + CID.encode()),
+            ({"peers": 3, "in_flight": 4, "here_blocks": 1}, b"3 peers asked, 4 blocks to come"),
+            ({"blocks": 1, "bytes": 9, "peers": 1}, b"9 B  1 block "),
+        )
+        for numbers, note in notes:
+            self.daemon(
+                {"fetch": [{"session": 1}], "fetch_status": [{"state": "running", **numbers}]}
+            )
+            master, slave = pty.openpty()
+            with subprocess.Popen(
+                [MILLRACE, "fetch", CID, "--admin", str(self.path)], stderr=slave
+            ) as child:
+                os.close(slave)
+                seen = b""
+                while note not in seen and select.select([master], [], [], 30)[0]:
+                    seen += os.read(master, 65536)
+                child.kill()
+            os.close(master)
+            self.assertIn(note, seen)
+
+    def test_usage(self):
+        self.daemon({})
+        _, err = self.run_millrace(2, "fetch", "nonsense")
+        self.assertEqual(err.count("not a CID"), 1, err)
+        self.assertIn("1h", self.run_millrace(2, "fetch", CID, "--timeout", "2h")[1])
         self.assertEqual(self.asked, [])
 
 

@@ -4,6 +4,7 @@
 
 #include "tools/millrace/commands.h"
 
+#include "base/bits.h"
 #include "base/cid.h"
 #include "base/clock.h"
 #include "proto/libp2p/multiaddr.h"
@@ -21,6 +22,9 @@
 /* Between two questions: short at first, for a block that is there at once. */
 #define POLL_FIRST_MS 5u
 #define POLL_MOST_MS  200u
+
+#define WORDS_MAX (HUMAN_MAX + 16)
+#define NOTE_MAX  (CID_TEXT_MAX + 2 * WORDS_MAX + 16)
 
 static _Atomic bool interrupted; /* lock-free: a handler may set it */
 
@@ -67,16 +71,65 @@ static void cancel(const struct cli *cli, json_int_t session) {
     json_decref(ask(cli, "fetch_cancel", session, &status));
 }
 
+/* "1 block", "2 blocks" */
+static const char *counted(double count, const char *one, const char *many, char text[WORDS_MAX]) {
+    char number[HUMAN_MAX];
+    snprintf(text, WORDS_MAX, "%s %s", human_count((uint64_t)count, number),
+             count == 1 ? one : many);
+    return text;
+}
+
+/* What it waits for. Returns: text. */
+static const char *waits_for(const struct cli *cli, const json_t *answer, char text[NOTE_MAX]) {
+    char peers[WORDS_MAX];
+    double live = admin_number(answer, "peers"), dialing = admin_number(answer, "dialing");
+    double asked = admin_number(answer, "in_flight"), seeking = admin_number(answer, "seeking");
+    bool first = admin_number(answer, "blocks") + admin_number(answer, "here_blocks") == 0;
+    if (json_is_true(admin_at(answer, "resolving"))) {
+        snprintf(text, NOTE_MAX, "looking up the names of --from");
+    } else if (live == 0 && dialing > 0) {
+        snprintf(text, NOTE_MAX, "dialing %s", counted(dialing, "peer", "peers", peers));
+    } else if (live == 0 && seeking > 0) {
+        snprintf(text, NOTE_MAX, "no peer is connected yet");
+    } else if (asked + seeking > 0 && first) {
+        snprintf(text, NOTE_MAX, "%s asked for %s", counted(live, "peer", "peers", peers),
+                 cli->args[0]);
+    } else if (asked + seeking > 0) {
+        char blocks[WORDS_MAX];
+        snprintf(text, NOTE_MAX, "%s asked, %s to come", counted(live, "peer", "peers", peers),
+                 counted(asked + seeking, "block", "blocks", blocks));
+    } else {
+        snprintf(text, NOTE_MAX, "looking at what is here");
+    }
+    return text;
+}
+
+static void show(const struct cli *cli, struct progress *progress, const json_t *answer) {
+    char note[NOTE_MAX];
+    progress->waiting = admin_number(answer, "blocks") == 0;
+    progress->note = waits_for(cli, answer, note);
+    progress_show(progress, (uint64_t)admin_number(answer, "bytes"),
+                  (uint64_t)admin_number(answer, "blocks"));
+    progress->note = NULL;
+}
+
 static void summary(const json_t *answer, const struct progress *progress) {
-    char count[HUMAN_MAX], bytes[HUMAN_MAX], rate[HUMAN_MAX], here[HUMAN_MAX], twice[HUMAN_MAX];
+    char count[WORDS_MAX], bytes[HUMAN_MAX], rate[HUMAN_MAX], here[HUMAN_MAX], twice[HUMAN_MAX];
     double seconds = progress_seconds(progress);
-    double got = admin_number(answer, "bytes");
-    human_count((uint64_t)admin_number(answer, "blocks"), count);
+    double got = admin_number(answer, "bytes"), blocks = admin_number(answer, "blocks");
+    double was_here = admin_number(answer, "here_blocks");
+    if (blocks == 0) {
+        fprintf(stderr, "already here: %s\n", counted(was_here, "block", "blocks", count));
+        return;
+    }
     human_bytes((uint64_t)got, bytes);
     human_bytes((uint64_t)(got / (seconds > 0 ? seconds : 1)), rate);
-    human_count((uint64_t)admin_number(answer, "here_blocks"), here);
-    fprintf(stderr, "fetched %s blocks, %s in %.2f s (%s/s); %s were here", count, bytes, seconds,
-            rate, here);
+    fprintf(stderr, "fetched %s, %s in %.2f s (%s/s)", counted(blocks, "block", "blocks", count),
+            bytes, seconds, rate);
+    if (was_here > 0) {
+        human_count((uint64_t)was_here, here);
+        fprintf(stderr, "; %s %s here", here, was_here == 1 ? "was" : "were");
+    }
     if (admin_number(answer, "duplicates") > 0) {
         human_count((uint64_t)admin_number(answer, "duplicates"), twice);
         fprintf(stderr, "; %s came twice", twice);
@@ -84,16 +137,39 @@ static void summary(const json_t *answer, const struct progress *progress) {
     fprintf(stderr, "\n");
 }
 
-static int conclude(const struct cli *cli, const json_t *answer, const struct progress *progress) {
-    if (strcmp(admin_text(answer, "state"), "done") != 0) {
-        const char *why = admin_text(answer, "why");
-        return cli_fail(cli, json_is_true(admin_at(answer, "absent")) ? CLI_ABSENT : CLI_FAILED,
-                        "%s", why[0] != '\0' ? why : "it ended without a word");
+/* Who ended it, where that was not the fetch itself. */
+enum ended { ENDED_ITSELF, ENDED_LATE, ENDED_INTERRUPTED };
+
+static int conclude(const struct cli *cli, const json_t *answer, const struct progress *progress,
+                    enum ended ended) {
+    char count[WORDS_MAX];
+    if (strcmp(admin_text(answer, "state"), "done") == 0) {
+        if (!cli_has(cli, "quiet") && !cli_has(cli, "json")) {
+            summary(answer, progress);
+        }
+        return CLI_DONE;
     }
-    if (!cli_has(cli, "quiet") && !cli_has(cli, "json")) {
-        summary(answer, progress);
+    const char *why = admin_text(answer, "why");
+    if (strcmp(why, "canceled") == 0) {
+        why = ended == ENDED_LATE          ? "not done within --timeout: given up"
+              : ended == ENDED_INTERRUPTED ? "interrupted"
+                                           : "canceled by another command";
     }
-    return CLI_DONE;
+    int status = json_is_true(admin_at(answer, "absent")) ? CLI_ABSENT : CLI_FAILED;
+    why = why[0] != '\0' ? why : "it ended without a word";
+    double blocks = admin_number(answer, "blocks");
+    if (blocks > 0) {
+        return cli_fail(cli, status, "%s; the %s that came %s kept, and the next fetch goes on",
+                        why, counted(blocks, "block", "blocks", count), blocks == 1 ? "is" : "are");
+    }
+    return cli_fail(cli, status, "%s%s", why, ended != ENDED_ITSELF ? "; nothing had come" : "");
+}
+
+/* The daemon's words, or its silence, have been said. */
+static int lost(const struct cli *cli, int status) {
+    return cli_fail(cli, status,
+                    "the daemon stopped while it fetched; what came is kept, and the "
+                    "next fetch goes on");
 }
 
 /* Looks on until it ends. */
@@ -101,18 +177,17 @@ static int follow(const struct cli *cli, json_int_t session, uint64_t timeout_ns
     struct progress progress;
     int status = CLI_DONE;
     bool quiet = cli_has(cli, "quiet") || cli_has(cli, "json");
-    bool late = false, told = false;
+    enum ended ended = ENDED_ITSELF;
     progress_begin(&progress, "fetch", 0, true);
-    for (uint32_t wait_ms = POLL_FIRST_MS;;
-         wait_ms = 2 * wait_ms < POLL_MOST_MS ? 2 * wait_ms : POLL_MOST_MS) {
+    for (uint32_t wait_ms = POLL_FIRST_MS;; wait_ms = min_u32(2 * wait_ms, POLL_MOST_MS)) {
         json_t *answer = ask(cli, "fetch_status", session, &status);
         if (answer == NULL) {
-            return status;
+            progress_clear(&progress);
+            return lost(cli, status);
         }
         bool running = strcmp(admin_text(answer, "state"), "running") == 0;
-        if (!quiet) {
-            progress_show(&progress, (uint64_t)admin_number(answer, "bytes"),
-                          (uint64_t)admin_number(answer, "blocks"));
+        if (!quiet && running) {
+            show(cli, &progress, answer);
         }
         if (!running) {
             progress_clear(&progress);
@@ -120,17 +195,14 @@ static int follow(const struct cli *cli, json_int_t session, uint64_t timeout_ns
                 json_dumpf(answer, stdout, JSON_INDENT(2));
                 printf("\n");
             }
-            status = late ? cli_fail(cli, CLI_FAILED,
-                                     "not done within --timeout: given up; what "
-                                     "came is kept, and the next fetch goes on")
-                          : conclude(cli, answer, &progress);
+            status = conclude(cli, answer, &progress, ended);
             json_decref(answer);
             return status;
         }
         json_decref(answer);
-        late |= !told && timeout_ns != 0 && clock_ns() - progress.begin_ns > timeout_ns;
-        if ((late || interrupted) && !told) {
-            told = true;
+        bool late = timeout_ns != 0 && clock_ns() - progress.begin_ns > timeout_ns;
+        if (ended == ENDED_ITSELF && (late || interrupted)) {
+            ended = interrupted ? ENDED_INTERRUPTED : ENDED_LATE;
             cancel(cli, session);
         }
         poll(NULL, 0, (int)wait_ms);
@@ -143,7 +215,8 @@ static int cmd_fetch(struct cli *cli) {
     uint64_t timeout_ns = 0;
     int status = CLI_DONE;
     if (cid_parse(cli->args[0], &cid, why, sizeof why) != 0) {
-        return cli_misuse(cli, "'%s' is not a CID: %s", cli->args[0], why);
+        return cli_misuse(cli, "'%s' is not a CID: %s", cli->args[0],
+                          strncmp(why, "not a CID: ", 11) == 0 ? why + 11 : why);
     }
     if (cli_has(cli, "timeout")) {
         status = dial_duration(cli, "timeout", "0", &timeout_ns);
@@ -170,7 +243,7 @@ static int cmd_fetch(struct cli *cli) {
 static const struct cli_flag flags[] = {
     {"from", 'f', "MULTIADDR", "a peer that has it; may be given often (default: all connected)"},
     {"dag", 'd', NULL, "everything under it, too: dag-pb, dag-cbor and dag-json are followed"},
-    {"timeout", 't', "TIME", "give up after so long, as 30s or 10m (default: never)"},
+    {"timeout", 't', "TIME", "give up after so long, up to 1h, as 30s or 10m (default 0: never)"},
     CLI_FLAG_ADMIN,
     CLI_FLAG_JSON,
     {"quiet", 'q', NULL, "say nothing but errors"},
@@ -184,9 +257,11 @@ const struct cli_command command_fetch = {
     .flags = flags,
     .args_min = 1,
     .args_max = 1,
-    .more = "Every block is checked against its CID before it is stored. What is here already is "
-            "not fetched again, so a fetch that was broken off goes on where it was. Exit status "
-            "3: nobody who was asked has a block of it; the message names that block.",
+    .more =
+        "Every block is checked against its CID before it is stored. What is here already is not\n"
+        "fetched again, so a fetch that was broken off goes on where it was. Without --timeout it\n"
+        "still ends: where no peer is connected for 10 s, or every one was asked 8 times in vain.\n"
+        "Exit status 3: nobody who was asked has a block of it; the message names that block.",
     .examples = "  millrace fetch --dag bafybei... --from /ip4/192.0.2.7/tcp/4001/p2p/12D3Koo...\n"
                 "  millrace fetch bafkrei... && millrace get bafkrei... > block\n",
     .run = cmd_fetch,

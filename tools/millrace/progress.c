@@ -73,7 +73,13 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t blocks) {
         }
         fprintf(stderr, "%3.0f%% ", 100.0 * (double)done / (double)progress->total);
     }
-    fprintf(stderr, "%s  %s blocks  %s/s", amount, count, rate);
+    if (progress->waiting && progress->note != NULL) {
+        fprintf(stderr, "%s", progress->note);
+    } else {
+        fprintf(stderr, "%s  %s %s  %s/s", amount, count, blocks == 1 ? "block" : "blocks", rate);
+        fprintf(stderr, "%s%s", progress->note != NULL ? "  " : "",
+                progress->note != NULL ? progress->note : "");
+    }
     if (progress->total > 0 && speed > 0) {
         human_time((double)(progress->total - done) / speed, left);
         fprintf(stderr, "  %s left", left);
