@@ -56,6 +56,8 @@ struct swarm;
     X(presences_in, "presences", "HAVE and DONT_HAVE read")                              \
     X(streams_lost, "streams", "of wants, ended by their peer")                          \
     X(no_intake, "blocks", "passed over: too many are coming at once")                   \
+    X(no_share, "blocks", "passed over: their peer had begun as much as it may")         \
+    X(intakes_stuck, "blocks", "given up: they came too slowly, or not at all")          \
     X(notes_lost, "notes", "to other cores that found no room: the fetch asks again")    \
     X(no_body_memory, "blocks", "passed over: no memory for them")
 COUNTER_STRUCT(client, CLIENT_COUNTERS);

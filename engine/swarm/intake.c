@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define HASH_HERE_BYTES (8u * 1024) /* hashed on the net tile: a hop costs more */
+#define SHARE_PARTS     4u
 
 static void give(struct client *client, struct intake *intake) {
     if (intake->body) {
@@ -45,9 +46,21 @@ static struct intake *take(struct client *client, uint32_t bytes) {
     return intake;
 }
 
+/* A peer that begins blocks and does not end them must leave room for the others': beside its
+ * first it has a quarter of what is left, which is the less the more of them do so. */
+static bool has_share(const struct client *client, const struct peer *peer, uint32_t bytes) {
+    uint64_t used = min_u64(client->body_bytes, client->body_bytes_max);
+    return peer->filling == 0 ||
+           peer->filling_bytes + bytes <= (client->body_bytes_max - used) / SHARE_PARTS;
+}
+
 struct intake *intake_begin(struct client *client, struct peer *peer, uint32_t bytes) {
     if (bytes == 0 || bytes > client->net->block_bytes_max ||
         client_owed(client, peer) <= peer->filling) {
+        return NULL;
+    }
+    if (!has_share(client, peer, bytes)) {
+        counter_add(&client->counters.no_share, 1);
         return NULL;
     }
     struct intake *intake = take(client, bytes);
@@ -55,6 +68,8 @@ struct intake *intake_begin(struct client *client, struct peer *peer, uint32_t b
         return NULL;
     }
     peer->filling++;
+    peer->filling_bytes += bytes;
+    intake->moved_ns = client->net->core->now_ns;
     intake->conn = peer->conn->slot;
     intake->generation = pool_generation(&client->net->conns, intake->conn);
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
@@ -71,10 +86,40 @@ void intake_data(struct intake *intake, const uint8_t *bytes, uint32_t count) {
     intake->filled += count;
 }
 
-void intake_drop(struct client *client, struct peer *peer, struct intake *intake) {
-    must(peer->filling > 0);
+/* It does not fill any more. */
+static void filled(struct peer *peer, const struct intake *intake) {
+    must(peer->filling > 0 && peer->filling_bytes >= intake->bytes);
     peer->filling--;
+    peer->filling_bytes -= intake->bytes;
+}
+
+void intake_drop(struct client *client, struct peer *peer, struct intake *intake) {
+    filled(peer, intake);
     give(client, intake);
+}
+
+static bool has_session(const struct peer *peer, const struct intake *intake) {
+    for (uint32_t i = 0; i < intake->link_count; i++) {
+        for (uint32_t k = 0; k < PEER_LINKS_MAX; k++) {
+            const struct peer_link *link = &peer->links[k];
+            if (link->generation == intake->links[i].generation &&
+                link->core == intake->links[i].core) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+enum intake_pace intake_pace(const struct peer *peer, struct intake *intake, uint64_t now_ns) {
+    if (!has_session(peer, intake)) {
+        return INTAKE_ORPHANED;
+    }
+    if (intake->filled - intake->moved_bytes >= INTAKE_STEP_BYTES || !peer->conn->receive_out) {
+        intake->moved_bytes = intake->filled;
+        intake->moved_ns = now_ns;
+    }
+    return now_ns - intake->moved_ns > INTAKE_STEP_NS ? INTAKE_STUCK : INTAKE_MOVES;
 }
 
 /* ---- jobs ----------------------------------------------------------------------------------- */
@@ -184,8 +229,8 @@ static void judge(struct client *client, struct intake *intake) {
 
 void intake_end(struct client *client, struct peer *peer, struct intake *intake,
                 const struct bitswap_prefix *prefix) {
-    must(intake->filled == intake->bytes && peer->filling > 0);
-    peer->filling--;
+    must(intake->filled == intake->bytes);
+    filled(peer, intake);
     if (!prefix->known) {
         counter_add(&client->counters.unknown_hashes, 1);
         give(client, intake);

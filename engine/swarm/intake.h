@@ -11,8 +11,11 @@
  * small, else on a work tile; the store takes the caller's word for it. A block that no session
  * takes is dropped as soon as its name is known. Bytes of a block nobody is owed are not even kept.
  *
- * Bounds: the pool, and client->body_bytes_max of bodies: what finds neither is passed over, and
- * asked for again by its session. Thread: the net tile's. */
+ * Bounds: the pool, and client->body_bytes_max of bodies; what one peer has begun and not ended,
+ * beside its first, weighs at most a quarter of what is left of that. What finds no room is passed
+ * over, and asked for again by its session. A block must go on by INTAKE_STEP_BYTES, or end, in
+ * INTAKE_STEP_NS, and is kept as long as a session of those it may be for. Thread: the net tile's.
+ */
 
 #include "base/base.h"
 #include "engine/swarm/peer_link.h"
@@ -37,6 +40,8 @@ struct intake {
     uint8_t link_count;
     uint8_t awaited;           /* verdicts of sessions on other cores */
     uint32_t conn, generation; /* the peer's */
+    uint32_t moved_bytes;      /* FILLING: `filled` when it last went on by INTAKE_STEP_BYTES, */
+    uint64_t moved_ns;         /* and when that was */
     struct key key;
     struct bitswap_form form;
     struct peer_link links[PEER_LINKS_MAX]; /* who was connected with the peer when it came */
@@ -54,6 +59,11 @@ void intake_end(struct client *client, struct peer *peer, struct intake *intake,
                 const struct bitswap_prefix *prefix);
 /* Its stream broke off. Takes it. */
 void intake_drop(struct client *client, struct peer *peer, struct intake *intake);
+/* How it comes along; asked at each sweep. */
+enum intake_pace { INTAKE_MOVES, INTAKE_STUCK, INTAKE_ORPHANED /* all its sessions ended */ };
+#define INTAKE_STEP_BYTES (16u * 1024)
+#define INTAKE_STEP_NS    (10 * NS_PER_S)
+enum intake_pace intake_pace(const struct peer *peer, struct intake *intake, uint64_t now_ns);
 /* The empty block, made here for one want. Returns: false: no room now. */
 must_check bool intake_empty(struct client *client, const struct peer_link *link, uint32_t want,
                              const struct key *key, uint32_t codec);

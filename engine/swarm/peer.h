@@ -101,7 +101,8 @@ struct peer {
     /* what we want of it */
     struct wants wants;
     struct peer_link links[PEER_LINKS_MAX]; /* sessions that use it */
-    uint32_t filling;                       /* blocks that are coming from it */
+    uint32_t filling;                       /* blocks that are coming from it, */
+    uint64_t filling_bytes;                 /* and what they weigh once they are here */
     struct dial *dial;                      /* that is making it; NULL: none */
     const char *end_why; /* static: why its handshake was broken off, where that is known */
 

@@ -11,6 +11,7 @@
 #include "engine/swarm/arrivals.h"
 #include "engine/swarm/client.h"
 #include "engine/swarm/errand.h"
+#include "engine/swarm/intake.h"
 #include "engine/swarm/message.h"
 #include "engine/swarm/peer.h"
 #include "engine/swarm/record.h"
@@ -476,9 +477,34 @@ void swarm_tick(struct swarm *swarm) {
     }
 }
 
+/* A block that is coming must go on coming, for somebody. Returns: false: its stream is gone. */
+static bool sweep_intake(struct stream *stream, uint64_t now_ns) {
+    struct peer *peer = stream->peer;
+    struct client *client = peer->swarm->client;
+    switch (intake_pace(peer, stream->intake, now_ns)) {
+    case INTAKE_MOVES:
+        break;
+    case INTAKE_ORPHANED:
+        intake_drop(client, peer, stream->intake);
+        stream->intake = NULL; /* the rest of it is passed over */
+        break;
+    case INTAKE_STUCK:
+        counter_add(&client->counters.intakes_stuck, 1);
+        stream_reset(stream);
+        return false;
+    }
+    return true;
+}
+
 static void sweep_streams(struct peer *peer, uint64_t now_ns) {
     for (struct stream *stream = peer->streams, *next; stream; stream = next) {
         next = stream->next;
+        if (stream->intake && !sweep_intake(stream, now_ns)) {
+            if (peer->state != PEER_OPEN) {
+                return;
+            }
+            continue;
+        }
         bool quiet = now_ns - stream->since_ns > STREAM_IDLE_NS;
         bool reply_quiet = stream->role == STREAM_REPLY && stream->total == 0 &&
                            (peer->js || !peer->identified) &&

@@ -273,6 +273,98 @@ Test(client, a_block_that_breaks_off_is_dropped_and_another_peer_asked) {
     guest_close(&other);
 }
 
+/* ---- blocks that never end ---- */
+
+/* A peer that was asked for a few blocks begins all of them and ends none. */
+static void begin_all(struct guest *guest, const struct block blocks[], uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        guest_until(guest, guest_wanted(guest, &blocks[i].key, false) > 0);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        (void)give_half(guest, &blocks[i]);
+    }
+}
+
+Test(client, who_begins_blocks_and_never_ends_them_leaves_room_for_others) {
+    enum { BLOCKS = 6 };
+    struct client *client = tile.swarm->client;
+    struct guest hoarder = enter(&(struct guest_manners){.seed = 2});
+    struct block blocks[BLOCKS];
+    struct outcome outcomes[BLOCKS];
+    client->body_bytes_max = 1000000;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = block_make(i, 100000);
+        begin(&blocks[i], &outcomes[i], NULL, 0);
+    }
+    begin_all(&hoarder, blocks, BLOCKS);
+    cr_assert_eq(client->body_bytes, 200000); /* a third would be more than 800,000 / 4 */
+    cr_assert_eq(count_of(no_share), BLOCKS - 2);
+    cr_assert_eq(tile_peer(&tile)->filling_bytes, 200000);
+    struct guest honest = enter(&(struct guest_manners){.seed = 3});
+    guest_abort(&hoarder);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        guest_until(&honest, guest_wanted(&honest, &blocks[i].key, false) > 0);
+        guest_give(&honest, &blocks[i], CID_RAW);
+        until_over(&honest, &outcomes[i]);
+        cr_assert_eq(outcomes[i].state, FETCH_DONE);
+        block_free(&blocks[i]);
+    }
+    guest_close(&honest);
+}
+
+Test(client, a_block_that_trickles_is_given_up_and_one_that_moves_is_not) {
+    struct guest guest = enter(NULL);
+    struct block block = block_make(1, 100000);
+    struct outcome outcome;
+    struct session *session = begin(&block, &outcome, NULL, 0);
+    guest_until(&guest, guest_wanted(&guest, &block.key, false) == 1);
+    struct guest_stream *stream = give_half(&guest, &block);
+    tile_age(&tile, 9 * NS_PER_S);
+    tile_tick(&tile); /* half of it came: that counts from now on */
+    guest_send(&guest, stream, block.bytes + 50000, 16384);
+    guest_settle(&guest);
+    tile_age(&tile, 9 * NS_PER_S);
+    tile_tick(&tile);
+    guest_send(&guest, stream, block.bytes + 66384, 16383);
+    guest_settle(&guest);
+    tile_age(&tile, 9 * NS_PER_S);
+    tile_tick(&tile);
+    cr_assert_eq(tile.swarm->client->body_bytes, block.count);
+    tile_age(&tile, 2 * NS_PER_S);
+    tile_tick(&tile);
+    cr_assert_eq(count_of(intakes_stuck), 1);
+    cr_assert_eq(tile.swarm->client->body_bytes, 0);
+    guest_until(&guest, stream->reset);
+    session_cancel(session);
+    until_over(&guest, &outcome);
+    block_free(&block);
+    guest_close(&guest);
+}
+
+Test(client, when_its_session_ends_a_block_gives_its_memory_back) {
+    struct guest guest = enter(NULL);
+    struct block block = block_make(1, 100000), other = block_make(2, 100);
+    struct outcome outcome;
+    struct session *session = begin(&block, &outcome, NULL, 0);
+    guest_until(&guest, guest_wanted(&guest, &block.key, false) == 1);
+    struct guest_stream *stream = give_half(&guest, &block);
+    cr_assert_eq(tile.swarm->client->body_bytes, block.count);
+    session_cancel(session);
+    until_over(&guest, &outcome);
+    tile_tick(&tile);
+    cr_assert_eq(tile.swarm->client->body_bytes, 0);
+    guest_send(&guest, stream, block.bytes + 50000, 50000); /* its rest is passed over */
+    begin(&other, &outcome, NULL, 0);
+    guest_until(&guest, guest_wanted(&guest, &other.key, false) == 1);
+    guest_give(&guest, &other, CID_RAW);
+    until_over(&guest, &outcome);
+    cr_assert_eq(outcome.state, FETCH_DONE);
+    cr_assert_not(stream->reset);
+    block_free(&block);
+    block_free(&other);
+    guest_close(&guest);
+}
+
 /* ---- bounds ---- */
 
 Test(client, without_memory_for_its_body_a_block_is_passed_over) {

@@ -6,6 +6,7 @@
 #include "engine/core.h"
 #include "engine/dispatch.h"
 #include "engine/listen.h"
+#include "engine/swarm/intake.h"
 #include "engine/swarm/swarm.h"
 #include "engine/work.h"
 
@@ -143,6 +144,9 @@ void tile_age(struct tile *tile, uint64_t ns) {
             }
             for (struct stream *stream = peer->streams; stream; stream = stream->next) {
                 age(&stream->since_ns, ns);
+                if (stream->intake) {
+                    age(&stream->intake->moved_ns, ns);
+                }
             }
         }
     }
