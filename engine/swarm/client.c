@@ -13,9 +13,8 @@
 
 COUNTER_NAMES(client, CLIENT_COUNTERS);
 
-#define INTAKES_MAX   4096u
-#define HEARD_NS      (100 * NS_PER_MS) /* between two words to another core about it */
-#define SESSION_BYTES (128 * MiB)       /* what sessions remember of their DAGs, all of a tile */
+#define INTAKES_MAX 4096u
+#define HEARD_NS    (100 * NS_PER_MS) /* between two words to another core about it */
 
 /* ---- set-up --------------------------------------------------------------------------------- */
 
@@ -26,7 +25,7 @@ size_t client_footprint(const struct settings *settings) {
 }
 
 size_t client_arena_bytes(const struct settings *settings) {
-    return 4 * settings->bitswap_fetch_window_bytes + SESSION_BYTES;
+    return 4 * settings->bitswap_fetch_window_bytes + CLIENT_LENT_MAX;
 }
 
 void client_open(struct client *client, struct swarm *swarm, const struct settings *settings) {
@@ -250,7 +249,7 @@ bool client_knows(struct client *client, const struct peer_link *link,
 }
 
 uint32_t client_offer(struct client *client, const struct peer_link *link,
-                      const struct intake *intake) {
+                      const struct intake *intake, uint32_t *ret_codec) {
     struct session *session = session_of(client, link);
     uint32_t want = INTAKE_NOBODY;
     if (!session) {
@@ -261,6 +260,7 @@ uint32_t client_offer(struct client *client, const struct peer_link *link,
                         intake->body, intake->bytes, client->net->core->now_ns, &want)) {
     case FETCH_TAKE:
         session->intakes_out++;
+        *ret_codec = fetch_codec(&session->fetch, want);
         return want;
     case FETCH_DUPLICATE:
         counter_add(&client->counters.duplicates, 1);

@@ -13,8 +13,9 @@
  * session ends when it is done, has failed, or is cancelled, and then says so once.
  *
  * Bounds: CLIENT_SESSIONS at once on a tile, CLIENT_FROM_MAX addresses each; blocks in memory
- * body_bytes_max; what a session may have in flight is fetch.h's to bound.
- * Thread: the net tile's. Files: client.c (the tile), session.c (one session). */
+ * body_bytes_max, what sessions remember CLIENT_LENT_MAX; what a session may have in flight is
+ * fetch.h's to bound. Thread: the net tile's. Files: client.c (the tile), session.c (one session).
+ */
 
 #include "base/base.h"
 #include "base/counter.h"
@@ -33,6 +34,7 @@ struct swarm;
 
 #define CLIENT_SESSIONS 16u
 #define CLIENT_FROM_MAX 16u
+#define CLIENT_LENT_MAX (128 * MiB) /* what sessions remember of their DAGs, all of a tile */
 #define CLIENT_CLASS    CLASS_NORMAL
 #define CLIENT_PAUSE_NS (20 * NS_PER_MS) /* after a job was shed */
 
@@ -126,6 +128,7 @@ struct client {
     struct net *net;
     uint64_t body_bytes, body_bytes_max;
     uint64_t window_bytes;
+    uint64_t lent_bytes; /* to sessions */
     struct pool intakes;
     struct intake *waiting_head, *waiting_tail; /* for a job */
     uint64_t pause_ns;
@@ -179,8 +182,8 @@ uint32_t client_owed(struct client *client, const struct peer *peer);
 
 /* Does the session of this link know the block? */
 bool client_knows(struct client *client, const struct peer_link *link, const struct intake *intake);
-/* A block with a name. Returns: the want it is, or INTAKE_NOBODY. */
+/* A block with a name. Returns: the want it is, with that one's codec, or INTAKE_NOBODY. */
 uint32_t client_offer(struct client *client, const struct peer_link *link,
-                      const struct intake *intake);
+                      const struct intake *intake, uint32_t *ret_codec);
 void client_stored(struct client *client, const struct peer_link *link, uint32_t want,
                    enum fetch_stored how);

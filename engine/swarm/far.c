@@ -103,17 +103,18 @@ static void on_up(struct client *client, struct session *session, const struct n
 }
 
 static void on_offer(struct client *client, struct session *session, const struct note *note) {
-    uint32_t want = INTAKE_NOBODY;
+    uint32_t want = INTAKE_NOBODY, codec = 0;
     const struct intake *intake = note->intake; /* its bytes stay until the verdict is there */
     bool known = client_knows(client, &note->link, intake);
     if (session && (note->flag || known)) {
-        want = client_offer(client, &note->link, intake);
+        want = client_offer(client, &note->link, intake, &codec);
     }
     struct note *answer = note_take(client, NOTE_VERDICT, false);
     must(answer != NULL); /* as many as may be lost have as much room again */
     answer->intake = note->intake;
     answer->place = note->want;
     answer->want = want;
+    answer->codec = codec;
     answer->flag = known;
     note_send(client, note->from, answer);
 }
@@ -236,7 +237,7 @@ static void hear(struct client *client, const struct note *note) {
         on_word(client, note);
         break;
     case NOTE_VERDICT:
-        intake_verdict(client, note->intake, note->place, note->want, note->flag);
+        intake_verdict(client, note->intake, note->place, note->want, note->codec, note->flag);
         break;
     case NOTE_UP:
     case NOTE_PRESENCE:

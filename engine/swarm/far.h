@@ -55,6 +55,7 @@ struct note {
     uint32_t conn, generation; /* of the peer: UP, LINKED, WORD */
     uint32_t want;             /* OFFER: place in intake->links; VERDICT, STORED: the want */
     uint32_t place;            /* VERDICT: as OFFER's `want` */
+    uint32_t codec;            /* VERDICT: of the want */
     struct peer_link link;     /* the session, as the peer knows it */
     uint64_t round_trip_ns;    /* UP */
     struct intake *intake;     /* OFFER, VERDICT */

@@ -160,6 +160,11 @@ const struct key *fetch_key(const struct fetch *fetch, uint32_t want) {
     return &want_at(fetch, want)->key;
 }
 
+uint32_t fetch_codec(const struct fetch *fetch, uint32_t want) {
+    must(want < fetch->config.wants_max);
+    return want_at(fetch, want)->codec;
+}
+
 /* A block is known by its key and codec: under another codec it has other links. */
 static uint64_t name_hash(const struct fetch *fetch, const struct key *key, uint64_t codec) {
     return key_hash(fetch->config.seed ^ codec * UINT64_C(0x9e3779b97f4a7c15), key);
@@ -473,6 +478,7 @@ static enum fetch_verdict not_wanted(struct fetch *fetch, uint8_t slot, const st
     peer->bad++;
     if (peer->bad >= FETCH_BAD_MAX) {
         peer->out = true;
+        peer->owed = 0; /* nothing more of it is looked at */
         ask_leave(fetch, slot);
     } else if (peer->list.head != FETCH_NONE) {
         struct fetch_want *want = want_at(fetch, peer->list.head); /* it was the answer to this */

@@ -184,6 +184,7 @@ void fetch_cancel(struct fetch *fetch);
 /* No peer will come any more: fails if none is there. */
 void fetch_abandon(struct fetch *fetch);
 const struct key *fetch_key(const struct fetch *fetch, uint32_t want);
+uint32_t fetch_codec(const struct fetch *fetch, uint32_t want);
 
 /* ---- local events ---- */
 

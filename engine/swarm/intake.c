@@ -145,7 +145,7 @@ static bool push_job(struct client *client, struct intake *intake) {
     job->key = intake->key;
     job->data = intake->body;
     job->data_bytes = intake->bytes;
-    job->arg = intake->form.codec;
+    job->arg = intake->codec;
     net_push_heavy(net, job);
     return true;
 }
@@ -191,13 +191,19 @@ static void answered(struct client *client, const struct intake *intake, uint32_
     }
 }
 
+/* Stored under the codec it was asked for by, whatever its sender called it. */
+static void take_for(struct intake *intake, uint32_t place, uint32_t want, uint32_t codec) {
+    intake->wants[place] = want;
+    intake->codec = want != INTAKE_NOBODY ? codec : intake->codec;
+}
+
 void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want,
-                    bool known) {
+                    uint32_t codec, bool known) {
     must(intake->phase == INTAKE_JUDGED && intake->awaited > 0);
     if (known) {
         answered(client, intake, place);
     }
-    intake->wants[place] = want;
+    take_for(intake, place, want, codec);
     if (--intake->awaited == 0) {
         judged(client, intake);
     }
@@ -219,7 +225,9 @@ static void judge(struct client *client, struct intake *intake) {
             intake->awaited +=
                 far_offer(client, link, intake, i, !known && intake->link_count == 1);
         } else if (client_knows(client, link, intake) || intake->link_count == 1) {
-            intake->wants[i] = client_offer(client, link, intake);
+            uint32_t codec = 0;
+            uint32_t want = client_offer(client, link, intake, &codec);
+            take_for(intake, i, want, codec);
         } /* else it is for a session that knows it, or for nobody's blame */
     }
     if (intake->awaited == 0) {
@@ -267,7 +275,7 @@ bool intake_empty(struct client *client, const struct peer_link *link, uint32_t 
         return false;
     }
     intake->key = *key;
-    intake->form.codec = codec;
+    intake->codec = codec;
     intake->link_count = 1;
     intake->links[0] = *link;
     intake->wants[0] = want;

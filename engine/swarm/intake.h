@@ -43,7 +43,8 @@ struct intake {
     uint32_t moved_bytes;      /* FILLING: `filled` when it last went on by INTAKE_STEP_BYTES, */
     uint64_t moved_ns;         /* and when that was */
     struct key key;
-    struct bitswap_form form;
+    struct bitswap_form form;               /* as its sender has it */
+    uint32_t codec;                         /* of the want it is */
     struct peer_link links[PEER_LINKS_MAX]; /* who was connected with the peer when it came */
     uint32_t wants[PEER_LINKS_MAX]; /* who takes it, and as which want; else INTAKE_NOBODY */
 };
@@ -71,7 +72,7 @@ must_check bool intake_empty(struct client *client, const struct peer_link *link
 /* What a session on another core says of it: its want, or INTAKE_NOBODY. known: it is no stranger
  * there, so it is an answer to what was asked. */
 void intake_verdict(struct client *client, struct intake *intake, uint32_t place, uint32_t want,
-                    bool known);
+                    uint32_t codec, bool known);
 
 /* One of its jobs came home. Takes the job. */
 void intake_home(struct client *client, struct job *job, uint64_t now_ns);

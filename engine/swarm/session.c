@@ -29,11 +29,20 @@ static uint64_t now_ns(const struct session *session) {
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* What sessions remember comes out of the arena, and is no more than the arena was made larger for
+ * their sake: the rest of it is other people's. */
 static void *lend(void *context, size_t bytes) {
-    return arena_take(context, bytes, 16);
+    struct client *client = context;
+    bool fits = client->lent_bytes + bytes <= CLIENT_LENT_MAX;
+    void *memory = fits ? arena_take(client->net->core->arena, bytes, 16) : NULL;
+    client->lent_bytes += memory ? bytes : 0;
+    return memory;
 }
 static void take_back(void *context, void *memory, size_t bytes) {
-    arena_give(context, memory, bytes);
+    struct client *client = context;
+    must(client->lent_bytes >= bytes);
+    client->lent_bytes -= bytes;
+    arena_give(client->net->core->arena, memory, bytes);
 }
 
 static void begin_dial(struct session *session, uint8_t index);
@@ -96,7 +105,7 @@ bool session_open(struct session *session, struct client *client, const struct s
         .frontier_bytes = FRONTIER_BYTES,
         .patience_ns = PATIENCE_NS,
     };
-    struct lender lender = {.take = lend, .give = take_back, .context = arena};
+    struct lender lender = {.take = lend, .give = take_back, .context = client};
     fetch_init(&session->fetch, wants, &config, &lender, &spec->root, spec->dag, now_ns(session));
     find_peers(session);
     return true;

@@ -273,6 +273,50 @@ Test(client, a_block_that_breaks_off_is_dropped_and_another_peer_asked) {
     guest_close(&other);
 }
 
+static uint32_t stored_codec(const struct block *block) {
+    struct find find = {.key = &block->key};
+    store_find(tile.net->store, 0, &find, 1);
+    if (find.state == FIND_DISK) { /* not in memory yet */
+        house_warm(&tile.rig, block);
+        store_find(tile.net->store, 0, &find, 1);
+    }
+    cr_assert_eq(find.state, FIND_FRAME);
+    uint32_t codec = (uint32_t)frame_codec(find.frame);
+    frame_give_back(find.frame);
+    return codec;
+}
+
+Test(client, a_block_is_stored_under_the_codec_it_was_asked_for_by) {
+    struct guest guest = enter(NULL);
+    static const uint32_t sizes[] = {100, 20000};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct block block = block_make(i, sizes[i]);
+        struct outcome outcome;
+        begin(&block, &outcome, NULL, 0);
+        guest_until(&guest, guest_wanted(&guest, &block.key, false) == 1);
+        guest_give(&guest, &block, CID_DAG_CBOR); /* so its sender says */
+        until_over(&guest, &outcome);
+        cr_assert_eq(outcome.state, FETCH_DONE, "%s", outcome.text);
+        cr_assert_eq(stored_codec(&block), CID_RAW);
+        block_free(&block);
+    }
+    guest_close(&guest);
+}
+
+Test(client, what_sessions_remember_is_bounded_for_all_of_them) {
+    struct client *client = tile.swarm->client;
+    struct block block = block_make(1, 100);
+    struct outcome outcome;
+    client->lent_bytes = CLIENT_LENT_MAX - 1000; /* others have it */
+    struct session *session = begin(&block, &outcome, NULL, 0);
+    cr_assert_eq(session->fetch.why, FETCH_WHY_MEMORY);
+    client->lent_bytes -= CLIENT_LENT_MAX - 1000;
+    tile_rest(&tile);
+    cr_assert(outcome.over);
+    cr_assert_eq(client->lent_bytes, 0);
+    block_free(&block);
+}
+
 /* ---- blocks that never end ---- */
 
 /* A peer that was asked for a few blocks begins all of them and ends none. */

@@ -374,6 +374,7 @@ Test(fetch, a_liar_is_asked_no_more) {
     run(sim);
     all_here_once(sim);
     cr_assert(sim->fetch.peers[liar->slot].out);
+    cr_assert_eq(fetch_owes(&sim->fetch, liar->slot), 0);
     cr_assert_leq(sim->fetch.numbers.unwanted_blocks, FETCH_BAD_MAX);
     sim_free(sim);
 }
