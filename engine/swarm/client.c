@@ -149,7 +149,7 @@ void client_peer_opened(struct client *client, struct peer *peer) {
     for (uint32_t i = 0; counter_get(&client->counters.sessions) > 0 && i < CLIENT_SESSIONS; i++) {
         struct session *session = &client->sessions[i];
         if (session->generation != 0 && session->all && !session->ending) {
-            session_attach(session, peer, CLIENT_FROM_MAX);
+            session_offer(session, peer);
         }
     }
     far_peer_opened(client, peer);
@@ -186,13 +186,13 @@ void client_stream_lost(struct client *client, struct peer *peer) {
         session->peers[links[i].slot].from = CLIENT_FROM_MAX; /* it is not gone */
         session_detach(session, links[i].slot);
         peer->links[i].generation = 0;
-        if (peer->wants.refusals < BITSWAP_PROTOCOLS) {
-            session_attach(session, peer, from);
-        } else if (from != CLIENT_FROM_MAX) {
-            session_from_dead(session, from, "it does not speak Bitswap");
+        bool speaks = peer->wants.refusals < BITSWAP_PROTOCOLS;
+        if (!(speaks && session_attach(session, peer, from)) && from != CLIENT_FROM_MAX) {
+            session_from_dead(session, from,
+                              speaks ? session_why_losses : "it does not speak Bitswap");
         }
     }
-    if (peer->wants.refusals < BITSWAP_PROTOCOLS) {
+    if (peer->wants.refusals < BITSWAP_PROTOCOLS && peer->wants.losses < CLIENT_LOSSES_MAX) {
         far_peer_opened(client, peer); /* they know it anew */
     }
 }
@@ -248,6 +248,13 @@ bool client_knows(struct client *client, const struct peer_link *link,
     return session && fetch_knows(&session->fetch, &intake->key, intake->form.codec);
 }
 
+/* It gave what was wanted: what it broke off before counts no more. */
+static void forgive(struct session *session, uint8_t slot) {
+    if (slot != FETCH_PEER_NONE && session->peers[slot].from != CLIENT_FROM_MAX) {
+        session->from[session->peers[slot].from].failures = 0;
+    }
+}
+
 uint32_t client_offer(struct client *client, const struct peer_link *link,
                       const struct intake *intake, uint32_t *ret_codec) {
     struct session *session = session_of(client, link);
@@ -259,6 +266,7 @@ uint32_t client_offer(struct client *client, const struct peer_link *link,
     switch (fetch_block(&session->fetch, slot_of(session, link), &intake->key, &intake->form,
                         intake->body, intake->bytes, client->net->core->now_ns, &want)) {
     case FETCH_TAKE:
+        forgive(session, slot_of(session, link));
         session->intakes_out++;
         *ret_codec = fetch_codec(&session->fetch, want);
         return want;

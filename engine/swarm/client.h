@@ -9,7 +9,8 @@
  *
  * A session lives on one tile, with the peers it dials. Where it names none it uses all that are
  * connected, on every core,
- * and those that come. A peer that is lost is dialled again, after ever longer rests; a
+ * and those that come. A peer that is lost is dialled again, after ever longer rests, until it
+ * was lost CLIENT_LOSSES_MAX times with no wanted block between; a
  * session ends when it is done, has failed, or is cancelled, and then says so once.
  *
  * Bounds: CLIENT_SESSIONS at once on a tile, CLIENT_FROM_MAX addresses each; blocks in memory
@@ -32,11 +33,12 @@ struct peer;
 struct settings;
 struct swarm;
 
-#define CLIENT_SESSIONS 16u
-#define CLIENT_FROM_MAX 16u
-#define CLIENT_LENT_MAX (128 * MiB) /* what sessions remember of their DAGs, all of a tile */
-#define CLIENT_CLASS    CLASS_NORMAL
-#define CLIENT_PAUSE_NS (20 * NS_PER_MS) /* after a job was shed */
+#define CLIENT_SESSIONS   16u
+#define CLIENT_FROM_MAX   16u
+#define CLIENT_LOSSES_MAX 8u /* streams or connections lost in a row without a wanted block */
+#define CLIENT_LENT_MAX   (128 * MiB) /* what sessions remember of their DAGs, all of a tile */
+#define CLIENT_CLASS      CLASS_NORMAL
+#define CLIENT_PAUSE_NS   (20 * NS_PER_MS) /* after a job was shed */
 
 #define CLIENT_COUNTERS(X)                                                               \
     X(sessions, "sessions", "under way")                                                 \
@@ -58,6 +60,7 @@ struct swarm;
     X(presences_in, "presences", "HAVE and DONT_HAVE read")                              \
     X(streams_lost, "streams", "of wants, ended by their peer")                          \
     X(no_intake, "blocks", "passed over: too many are coming at once")                   \
+    X(no_link, "peers", "not used by a fetch: they, or it, have as many as can be")      \
     X(no_share, "blocks", "passed over: their peer had begun as much as it may")         \
     X(intakes_stuck, "blocks", "given up: they came too slowly, or not at all")          \
     X(notes_lost, "notes", "to other cores that found no room: the fetch asks again")    \
@@ -70,7 +73,7 @@ enum from_state { FROM_DIALING, FROM_UP, FROM_RESTING, FROM_DEAD };
 struct session_from {
     struct dial_target target;
     uint8_t state;
-    uint8_t failures; /* in a row */
+    uint8_t failures; /* in a row, with no wanted block between them */
     bool was_up;
     uint64_t next_ns; /* RESTING: dialled again then */
     struct dial *dial;

@@ -9,6 +9,7 @@
 #include "engine/swarm/intake.h"
 #include "engine/swarm/peer.h"
 #include "engine/swarm/session.h"
+#include "engine/swarm/wants.h"
 
 #include <string.h>
 
@@ -188,7 +189,7 @@ static void on_leave(struct client *client, const struct note *note) {
         struct conn *conn = pool_at(conns, i);
         for (uint32_t k = 0; conn->state != CONN_FREE && conn->peer && k < PEER_LINKS_MAX; k++) {
             if (same_session(&conn->peer->links[k], &note->link)) {
-                conn->peer->links[k].generation = 0;
+                wants_unlink(conn->peer, &conn->peer->links[k]);
             }
         }
     }

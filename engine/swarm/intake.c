@@ -176,6 +176,10 @@ static void judged(struct client *client, struct intake *intake) {
         give(client, intake);
         return;
     }
+    struct conn *conn = pool_find(&client->net->conns, intake->conn, intake->generation);
+    if (conn && conn->peer) {
+        conn->peer->wants.losses = 0;
+    }
     intake->phase = INTAKE_STORING;
     send_job(client, intake);
 }

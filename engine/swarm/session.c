@@ -20,8 +20,11 @@
 #define ACTIONS        256u
 #define ROUNDS         8u /* of actions in one turn */
 #define FIND_GROUP     64u
-#define REST_NS        (250 * NS_PER_MS) /* before a lost peer is dialled again; doubles */
-#define FAILURES_MAX   6u
+#define REST_NS        (250 * NS_PER_MS) /* before a lost peer is dialled again; doubles, */
+#define REST_MAX_NS    (16 * NS_PER_S)   /* up to here */
+
+const char session_why_busy[] = "it serves as many fetches already as a peer may";
+const char session_why_losses[] = "it breaks off again and again and gives no block";
 
 static uint64_t now_ns(const struct session *session) {
     return session->client->net->core->now_ns;
@@ -47,12 +50,21 @@ static void take_back(void *context, void *memory, size_t bytes) {
 
 static void begin_dial(struct session *session, uint8_t index);
 
+/* One it was told of, and that is connected. */
+static void attach_from(struct session *session, struct peer *peer, uint8_t index) {
+    if (!session_attach(session, peer, index)) {
+        session_from_dead(session, index,
+                          peer->wants.losses >= CLIENT_LOSSES_MAX ? session_why_losses
+                                                                  : session_why_busy);
+    }
+}
+
 static void attach_all(struct session *session) {
     struct pool *conns = &session->client->net->conns;
     for (uint32_t i = 0; i < conns->slots_max; i++) {
         struct conn *conn = pool_at(conns, i);
         if (conn->state != CONN_FREE && conn->peer && conn->peer->state == PEER_OPEN) {
-            session_attach(session, conn->peer, CLIENT_FROM_MAX);
+            session_offer(session, conn->peer);
         }
     }
 }
@@ -69,7 +81,7 @@ static void find_peers(struct session *session) {
         if (peer) {
             from->state = FROM_UP;
             from->was_up = true;
-            session_attach(session, peer, i);
+            attach_from(session, peer, i);
         } else {
             fetch_expect(&session->fetch, 1);
             begin_dial(session, i);
@@ -155,7 +167,7 @@ static void close_session(struct session *session) {
                                 : NULL;
         for (uint32_t i = 0; conn && conn->peer && i < PEER_LINKS_MAX; i++) {
             if (is_ours(session, &conn->peer->links[i])) {
-                conn->peer->links[i].generation = 0;
+                wants_unlink(conn->peer, &conn->peer->links[i]);
             }
         }
         known->used = false;
@@ -191,13 +203,13 @@ void session_from_dead(struct session *session, uint8_t index, const char *why) 
 static void rest_or_give_up(struct session *session, uint8_t index, const char *why) {
     struct session_from *from = &session->from[index];
     from->failures++;
-    if (!from->was_up || from->failures > FAILURES_MAX) {
+    if (!from->was_up || from->failures >= CLIENT_LOSSES_MAX) {
         fetch_expect(&session->fetch, -1);
-        session_from_dead(session, index, why);
+        session_from_dead(session, index, from->was_up ? session_why_losses : why);
         return;
     }
     from->state = FROM_RESTING;
-    from->next_ns = now_ns(session) + (REST_NS << from->failures);
+    from->next_ns = now_ns(session) + min_u64(REST_NS << from->failures, REST_MAX_NS);
     session->dial_why = why;
 }
 
@@ -209,10 +221,9 @@ static void dialled(void *context, struct dial *dial, struct peer *peer) {
             from->dial = NULL;
             if (peer) {
                 from->state = FROM_UP;
-                from->was_up = true;
-                from->failures = 0;
+                from->was_up = true; /* its failures only a block makes good */
                 fetch_expect(&session->fetch, -1);
-                session_attach(session, peer, i);
+                attach_from(session, peer, i);
             } else {
                 rest_or_give_up(session, i, dial->why);
             }
@@ -256,12 +267,15 @@ void session_tick(struct session *session) {
 
 /* ---- peers ---------------------------------------------------------------------------------- */
 
-void session_attach(struct session *session, struct peer *peer, uint8_t from) {
+bool session_attach(struct session *session, struct peer *peer, uint8_t from) {
     struct peer_link *free_link = NULL;
+    if (peer->wants.losses >= CLIENT_LOSSES_MAX) {
+        return false;
+    }
     for (uint32_t i = 0; i < PEER_LINKS_MAX; i++) {
         if (is_ours(session, &peer->links[i])) {
             session->peers[peer->links[i].slot].from = from;
-            return;
+            return true;
         }
         free_link = peer->links[i].generation == 0 ? &peer->links[i] : free_link;
     }
@@ -269,7 +283,8 @@ void session_attach(struct session *session, struct peer *peer, uint8_t from) {
                        ? fetch_peer_up(&session->fetch, peer->yamux.round_trip_ns, now_ns(session))
                        : FETCH_PEER_NONE;
     if (slot == FETCH_PEER_NONE) {
-        return; /* it, or the session, has as many as it can have */
+        counter_add(&session->client->counters.no_link, 1);
+        return false; /* it, or the session, has as many as it can have */
     }
     struct session_peer *known = &session->peers[slot];
     *known = (struct session_peer){
@@ -284,6 +299,12 @@ void session_attach(struct session *session, struct peer *peer, uint8_t from) {
     free_link->epoch = known->epoch;
     free_link->slot = slot;
     session->dirty = true;
+    return true;
+}
+
+void session_offer(struct session *session, struct peer *peer) {
+    bool used = session_attach(session, peer, CLIENT_FROM_MAX);
+    (void)used;
 }
 
 bool session_attach_far(struct session *session, const struct note *up,

@@ -31,8 +31,16 @@ void wants_lost(struct peer *peer) {
     struct wants *wants = &peer->wants;
     bool refused = wants->stream && wants->stream->selecting;
     wants->refusals = refused ? (uint8_t)(wants->refusals + 1) : 0;
+    wants->losses = (uint8_t)min_u32(wants->losses + 1u, UINT8_MAX);
     wants->stream = NULL;
     wants_free(peer);
+}
+
+void wants_unlink(struct peer *peer, struct peer_link *link) {
+    link->generation = 0;
+    if (!peer_is_used(peer)) {
+        peer->wants.losses = 0;
+    }
 }
 
 /* What was sent makes room; else the buffer grows. */

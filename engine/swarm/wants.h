@@ -16,6 +16,7 @@
 #include "engine/swarm/fetch.h"
 
 struct peer;
+struct peer_link;
 struct stream;
 
 #define WANTS_BYTES_MAX (512u * 1024)
@@ -29,6 +30,7 @@ struct wants {
     uint32_t open;   /* where the entries of the next message begin; 0: it has none */
     uint32_t used;
     uint8_t refusals; /* streams that the peer did not take */
+    uint8_t losses;   /* streams it ended since it gave a wanted block, or since it was last idle */
 };
 
 /* One entry. Returns: false: the peer takes none of them any more: end it. */
@@ -38,3 +40,5 @@ void wants_flush(struct peer *peer);
 /* Its stream is gone, and all that was said on it is void. */
 void wants_lost(struct peer *peer);
 void wants_free(struct peer *peer);
+/* A session of its ends. With the last one goes what it did to them. */
+void wants_unlink(struct peer *peer, struct peer_link *link);

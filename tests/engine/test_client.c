@@ -204,6 +204,59 @@ Test(client, a_want_stream_that_is_reset_is_opened_anew_and_all_asked_again) {
     guest_close(&guest);
 }
 
+Test(client, a_peer_that_resets_what_is_asked_of_it_is_asked_no_more_in_the_end) {
+    struct guest guest = enter(NULL);
+    struct block block = block_make(1, 100), other = block_make(2, 100);
+    struct outcome outcome, second;
+    struct dial_target target = {.peer = *secure_peer(tile_peer(&tile)->secure), .count = 1};
+    begin(&block, &outcome, &target, 1);
+    for (uint32_t i = 1; i < CLIENT_LOSSES_MAX; i++) {
+        guest_until(&guest, guest_wanted(&guest, &block.key, false) == i);
+        guest_reset(&guest, guest.want_stream);
+    }
+    guest_until(&guest, guest_wanted(&guest, &block.key, false) == CLIENT_LOSSES_MAX);
+    guest_give(&guest, &block, CID_RAW); /* that makes good for them */
+    until_over(&guest, &outcome);
+    cr_assert_eq(outcome.state, FETCH_DONE);
+    begin(&other, &second, &target, 1);
+    for (uint32_t i = 1; i <= CLIENT_LOSSES_MAX; i++) {
+        guest_until(&guest, guest_wanted(&guest, &other.key, false) == i);
+        guest_reset(&guest, guest.want_stream);
+    }
+    until_over(&guest, &second);
+    cr_assert_eq(second.why, FETCH_WHY_NO_PEER);
+    cr_assert_not_null(strstr(second.text, "gives no block"), "%s", second.text);
+    block_free(&block);
+    block_free(&other);
+    guest_close(&guest);
+}
+
+Test(client, a_peer_that_serves_as_many_fetches_as_it_may_is_not_waited_for) {
+    struct guest guest = enter(NULL);
+    struct block blocks[PEER_LINKS_MAX + 1];
+    struct outcome outcomes[PEER_LINKS_MAX + 1];
+    struct dial_target target = {.peer = *secure_peer(tile_peer(&tile)->secure), .count = 1};
+    for (uint32_t i = 0; i <= PEER_LINKS_MAX; i++) {
+        blocks[i] = block_make(i, 100);
+        begin(&blocks[i], &outcomes[i], &target, 1);
+    }
+    until_over(&guest, &outcomes[PEER_LINKS_MAX]);
+    cr_assert_eq(outcomes[PEER_LINKS_MAX].why, FETCH_WHY_NO_PEER);
+    cr_assert_not_null(strstr(outcomes[PEER_LINKS_MAX].text, "as many fetches"), "%s",
+                       outcomes[PEER_LINKS_MAX].text);
+    cr_assert_eq(count_of(no_link), 1);
+    for (uint32_t i = 0; i <= PEER_LINKS_MAX; i++) {
+        if (i < PEER_LINKS_MAX) {
+            guest_until(&guest, guest_wanted(&guest, &blocks[i].key, false) > 0);
+            guest_give(&guest, &blocks[i], CID_RAW);
+            until_over(&guest, &outcomes[i]);
+            cr_assert_eq(outcomes[i].state, FETCH_DONE);
+        }
+        block_free(&blocks[i]);
+    }
+    guest_close(&guest);
+}
+
 Test(client, a_peer_without_bitswap_is_let_be) {
     struct guest guest = enter(&(struct guest_manners){.refuses = 100});
     struct block block = block_make(1, 100);
