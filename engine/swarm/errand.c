@@ -71,7 +71,7 @@ static void show(const struct swarm *swarm, const struct peer *peer, struct desk
         .security = secure_protocols[peer->kind],
         .class = job_class_names[peer->conn->class],
         .outbound = peer->dialer,
-        .wants = peer->ledger.wants,
+        .wants = peer->ledger.wants - peer->ledger.waiting,
         .waiting = peer->ledger.waiting,
         .age_ns = now_ns - peer->opened_ns,
         .bytes_in = peer->bytes_in,

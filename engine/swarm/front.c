@@ -122,6 +122,11 @@ static json_t *id_json(const struct peer_id *id) {
     return json_string(text);
 }
 
+/* To the millisecond: its JSON has no more digits than that. */
+static double seconds_of(uint64_t ns) {
+    return (double)(ns / NS_PER_MS) / 1e3;
+}
+
 static json_t *peer_json(const struct desk_peer *peer) {
     json_t *line = json_object();
     json_object_set_new(line, "id", id_json(&peer->id));
@@ -131,7 +136,7 @@ static json_t *peer_json(const struct desk_peer *peer) {
     json_object_set_new(line, "agent", json_string(peer->agent));
     json_object_set_new(line, "state", json_string(peer->state));
     json_object_set_new(line, "class", json_string(peer->class));
-    json_object_set_new(line, "age_s", json_real((double)peer->age_ns / (double)NS_PER_S));
+    json_object_set_new(line, "age_s", json_real(seconds_of(peer->age_ns)));
     json_object_set_new(line, "bytes_in", json_integer((json_int_t)peer->bytes_in));
     json_object_set_new(line, "bytes_out", json_integer((json_int_t)peer->bytes_out));
     json_object_set_new(line, "blocks_sent", json_integer((json_int_t)peer->blocks_out));

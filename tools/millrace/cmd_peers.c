@@ -9,18 +9,27 @@
 #include "tools/millrace/peers_view.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* Of the terminal that is written to; 0: it is none. */
+static uint32_t terminal_columns(void) {
+    struct winsize window = {0};
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 ? window.ws_col : 0;
+}
 
 static void view(FILE *out, const json_t *now, const json_t *before, double seconds, void *state) {
-    const enum peers_order *order = state;
-    peers_view(out, now, before, seconds, *order);
+    struct peers_look look = *(const struct peers_look *)state;
+    look.width = terminal_columns();
+    peers_view(out, now, before, seconds, &look);
 }
 
 /* o, i, w, d, a, l: the first letters of the orders. */
 static void press(int key, void *state) {
-    enum peers_order *order = state;
+    struct peers_look *look = state;
     for (size_t i = 0; i < PEERS_ORDER_COUNT; i++) {
         if (key == peers_order_names[i][0]) {
-            *order = (enum peers_order)i;
+            look->order = (enum peers_order)i;
         }
     }
 }
@@ -37,9 +46,9 @@ static bool order_of(const char *word, enum peers_order *ret_order) {
 }
 
 static int cmd_peers(struct cli *cli) {
-    enum peers_order order = PEERS_BY_OUT;
+    struct peers_look look = {.order = PEERS_BY_OUT, .full = cli_has(cli, "full")};
     const char *word = cli_value(cli, "sort", "out");
-    if (!order_of(word, &order)) {
+    if (!order_of(word, &look.order)) {
         return cli_misuse(cli, "--sort %s: it takes out, in, wants, debt, age or latency", word);
     }
     if (cli_has(cli, "top") && cli_has(cli, "json")) {
@@ -48,10 +57,10 @@ static int cmd_peers(struct cli *cli) {
     if (cli_has(cli, "top")) {
         struct live live = {
             .command = "peers",
-            .keys = "sort by: o out  i in  w wants  d debt  a age  l latency",
+            .keys = "sort o)ut i)n w)ants d)ebt a)ge l)atency",
             .view = view,
             .key = press,
-            .state = &order,
+            .state = &look,
         };
         return live_show(cli, &live);
     }
@@ -64,7 +73,8 @@ static int cmd_peers(struct cli *cli) {
         json_dumpf(answer, stdout, JSON_INDENT(2));
         printf("\n");
     } else {
-        peers_view(stdout, answer, NULL, 0, order);
+        look.width = look.full ? 0 : terminal_columns();
+        peers_view(stdout, answer, NULL, 0, &look);
     }
     json_decref(answer);
     return CLI_DONE;
@@ -74,6 +84,7 @@ static const struct cli_flag flags[] = {
     CLI_FLAG_ADMIN,
     CLI_FLAG_JSON,
     {"sort", 0, "BY", "out (default), in, wants, debt, age or latency"},
+    {"full", 0, NULL, "ids and addresses whole, all columns, however wide"},
     {"top", 0, NULL, "live, bytes as rates, until q"},
     LIVE_FLAG_ONCE,
     LIVE_FLAG_EVERY,
@@ -88,7 +99,9 @@ const struct cli_command command_peers = {
     .more =
         "wants: to be served now; waiting: for blocks we do not have; debt: block bytes it got\n"
         "from us less those we got from it. --once and --every belong to --top, whose keys are\n"
-        "q to quit and the first letter of what to sort by.",
+        "q to quit and the first letter of what to sort by. A terminal that is too narrow gets "
+        "the\n"
+        "columns that matter most; ids are cut to their end but with --full and --json.",
     .examples = "  millrace peers\n  millrace peers --top --sort debt\n"
                 "  millrace peers --json | jq -r '.peers[].id'\n",
     .run = cmd_peers,

@@ -61,8 +61,8 @@ static void draw(const struct live *live, const struct samples *samples, uint64_
         heading = line[0] == '\0';
     }
     attrset(A_REVERSE);
-    mvprintw(LINES - 1, 0, " q quit%s%s   + - every %llu s   space now ",
-             live->keys[0] != '\0' ? "   " : "", live->keys, (unsigned long long)seconds);
+    mvprintw(LINES - 1, 0, " q quit%s%s  + - every %llu s  space now",
+             live->keys[0] != '\0' ? "  " : "", live->keys, (unsigned long long)seconds);
     attrset(A_NORMAL);
     refresh();
     free(text);

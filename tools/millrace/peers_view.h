@@ -22,6 +22,12 @@ enum peers_order {
 };
 extern const char *const peers_order_names[PEERS_ORDER_COUNT + 1]; /* "out", ...; NULL ends it */
 
+struct peers_look {
+    enum peers_order order;
+    uint32_t width; /* columns there are: what matters least is left out; 0: any number */
+    bool full;      /* ids and addresses whole, as commands take them */
+};
+
 /* With an older answer of `seconds` ago the bytes become rates, and so does what sorts by them. */
 void peers_view(FILE *out, const json_t *now, const json_t *before, double seconds,
-                enum peers_order order);
+                const struct peers_look *look);
