@@ -88,7 +88,15 @@ class Peers(Case):
     def test_a_table_and_json(self):
         self.daemon({"peers": [{"peers": [PEER], "total": 1}]})
         out, _ = self.run_millrace(0, "peers")
-        for word in ("1 connection to 1 peer\n", "192.0.2.7:4001", ID[-8:], "kubo/0.40.0", "1.0 MiB", "1023 KiB", "420 us"):
+        for word in (
+            "1 connection to 1 peer\n",
+            "192.0.2.7:4001",
+            ID[-8:],
+            "kubo/0.40.0",
+            "1.0 MiB",
+            "1023 KiB",
+            "420 us",
+        ):
             self.assertIn(word, out)
         self.assertEqual(self.asked, [{"command": "peers"}])
         self.assertNotIn(ID, out)
