@@ -35,6 +35,14 @@ struct admin {
     struct admin_client clients[ADMIN_CLIENTS_MAX];
 };
 
+/* One of a daemon that ended without a word. Anything else is somebody's, and refuses the bind. */
+static void unlink_socket(const char *path) {
+    struct stat about;
+    if (lstat(path, &about) == 0 && S_ISSOCK(about.st_mode)) {
+        (void)unlink(path);
+    }
+}
+
 int admin_open(struct engine *engine, const char *path, struct admin **ret_admin) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) {
@@ -53,7 +61,7 @@ int admin_open(struct engine *engine, const char *path, struct admin **ret_admin
     admin->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int r = admin->fd < 0 ? -errno : 0;
     if (r == 0) {
-        (void)unlink(path);
+        unlink_socket(path);
         mode_t old = umask(0177);
         r = bind(admin->fd, (struct sockaddr *)&address, sizeof address) != 0 ? -errno : 0;
         (void)umask(old);
@@ -86,7 +94,7 @@ void admin_close(struct admin *admin) {
             drop_client(&admin->clients[i]);
         }
         close(admin->fd);
-        (void)unlink(admin->path);
+        unlink_socket(admin->path);
         free(admin);
     }
 }

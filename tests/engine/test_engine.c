@@ -531,6 +531,16 @@ Test(engine, a_core_that_is_not_there_is_a_matter_of_configuration) {
     refused(ENGINE_CONFIG, "1000");
 }
 
+Test(engine, a_file_where_the_admin_socket_goes_is_left_alone) {
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/admin.sock", rig.dir);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    (void)fclose(file);
+    refused(ENGINE_HOST, "admin.sock");
+    cr_assert_eq(access(path, F_OK), 0);
+}
+
 Test(engine, a_second_one_on_the_same_store_is_refused) {
     rig_run(&rig);
     refused(ENGINE_HOST, "another process");
