@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/millrace/cli.h"
 
+#include "base/log.h"
 #include "base/must.h"
 
 #include <stdarg.h>
@@ -25,6 +26,11 @@ const char *cli_nearest_command(const char *name) {
         words[i] = cli_commands[i]->name;
     }
     return cli_nearest(words, name);
+}
+
+const char *cli_quote(const char *text, struct cli_quoted *quoted) {
+    (void)log_escape(quoted->text, sizeof quoted->text, text, strlen(text));
+    return quoted->text;
 }
 
 int cli_fail(const struct cli *cli, int status, const char *format, ...) {

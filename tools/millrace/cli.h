@@ -79,6 +79,12 @@ const char *cli_value(const struct cli *cli, const char *name, const char *fallb
 const char *cli_environment(const char *variable, const char *fallback);
 bool cli_has(const struct cli *cli, const char *name);
 
+/* What stood on the command line, as it may stand in a sentence: printable, and not too long.
+ * Returns: quoted->text. */
+struct cli_quoted {
+    char text[256];
+};
+const char *cli_quote(const char *text, struct cli_quoted *quoted);
 /* cli_fail says "millrace COMMAND: sentence" on stderr and returns `status`. */
 int cli_fail(const struct cli *cli, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -52,7 +52,8 @@ static json_t *read_from(const struct cli *cli) {
             continue;
         }
         if (multiaddr_parse(text, &address, why, sizeof why) != 0) {
-            (void)cli_misuse(cli, "--from '%s': %s", text, why);
+            struct cli_quoted quoted;
+            (void)cli_misuse(cli, "--from '%s': %s", cli_quote(text, &quoted), why);
             json_decref(from);
             return NULL;
         }
@@ -215,7 +216,8 @@ static int cmd_fetch(struct cli *cli) {
     uint64_t timeout_ns = 0;
     int status = CLI_DONE;
     if (cid_parse(cli->args[0], &cid, why, sizeof why) != 0) {
-        return cli_misuse(cli, "'%s' is not a CID: %s", cli->args[0],
+        struct cli_quoted quoted;
+        return cli_misuse(cli, "'%s' is not a CID: %s", cli_quote(cli->args[0], &quoted),
                           strncmp(why, "not a CID: ", 11) == 0 ? why + 11 : why);
     }
     if (cli_has(cli, "timeout")) {

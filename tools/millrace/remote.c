@@ -116,7 +116,8 @@ static int add(const struct cli *cli, struct remote_cids *cids, const char *name
     }
     if (cid_parse(name, &cid, why, sizeof why) != 0) {
         const char *more = strncmp(why, "not a CID: ", 11) == 0 ? why + 11 : why;
-        return cli_fail(cli, CLI_USAGE, "'%s' is not a CID: %s", name, more);
+        struct cli_quoted quoted;
+        return cli_fail(cli, CLI_USAGE, "'%s' is not a CID: %s", cli_quote(name, &quoted), more);
     }
     int r = mr_cid_parse(name, &cids->cids[cids->count]);
     if (r != 0) {
