@@ -18,8 +18,7 @@ COUNTER_NAMES(client, CLIENT_COUNTERS);
 
 /* ---- set-up --------------------------------------------------------------------------------- */
 
-size_t client_footprint(const struct settings *settings) {
-    (void)settings;
+size_t client_footprint(void) {
     size_t sum = mem_need(0, pool_footprint(sizeof(struct intake), INTAKES_MAX), CACHE_PAIR);
     return mem_need(sum, CLIENT_SESSIONS * sizeof(struct session), CACHE_PAIR);
 }

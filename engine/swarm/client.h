@@ -40,30 +40,29 @@ struct swarm;
 #define CLIENT_CLASS      CLASS_NORMAL
 #define CLIENT_PAUSE_NS   (20 * NS_PER_MS) /* after a job was shed */
 
-#define CLIENT_COUNTERS(X)                                                               \
-    X(sessions, "sessions", "under way")                                                 \
-    X(begun, "sessions", "begun")                                                        \
-    X(done, "sessions", "that brought all they were asked for")                          \
-    X(failed, "sessions", "that did not, or were cancelled")                             \
-    X(dials, "connections", "tried")                                                     \
-    X(dials_failed, "connections", "that came to nothing")                               \
-    X(wants_out, "entries", "want-blocks sent")                                          \
-    X(haves_out, "entries", "want-haves sent")                                           \
-    X(cancels_out, "entries", "cancels sent")                                            \
-    X(blocks_in, "blocks", "received and hashed, wanted or not")                         \
-    X(block_bytes_in, "bytes", "of those")                                               \
-    X(stored, "blocks", "stored")                                                        \
-    X(duplicates, "blocks", "that came more than once")                                  \
-    X(not_owed, "blocks", "received that nobody here asked for; not hashed, not stored") \
-    X(lies, "blocks", "that hashed to nothing we asked for")                             \
-    X(unknown_hashes, "blocks", "under a hash function we do not have")                  \
-    X(presences_in, "presences", "HAVE and DONT_HAVE read")                              \
-    X(streams_lost, "streams", "of wants, ended by their peer")                          \
-    X(no_intake, "blocks", "passed over: too many are coming at once")                   \
-    X(no_link, "peers", "not used by a fetch: they, or it, have as many as can be")      \
-    X(no_share, "blocks", "passed over: their peer had begun as much as it may")         \
-    X(intakes_stuck, "blocks", "given up: they came too slowly, or not at all")          \
-    X(notes_lost, "notes", "to other cores that found no room: the fetch asks again")    \
+#define CLIENT_COUNTERS(X)                                                            \
+    X(sessions, "sessions", "under way")                                              \
+    X(begun, "sessions", "begun")                                                     \
+    X(done, "sessions", "that brought all they were asked for")                       \
+    X(failed, "sessions", "that did not, or were cancelled")                          \
+    X(dials, "connections", "tried")                                                  \
+    X(dials_failed, "connections", "that came to nothing")                            \
+    X(wants_out, "entries", "want-blocks sent")                                       \
+    X(haves_out, "entries", "want-haves sent")                                        \
+    X(cancels_out, "entries", "cancels sent")                                         \
+    X(blocks_in, "blocks", "received and hashed, wanted or not")                      \
+    X(block_bytes_in, "bytes", "of those")                                            \
+    X(stored, "blocks", "stored")                                                     \
+    X(duplicates, "blocks", "that came more than once")                               \
+    X(lies, "blocks", "that hashed to nothing we asked for")                          \
+    X(unknown_hashes, "blocks", "under a hash function we do not have")               \
+    X(presences_in, "presences", "HAVE and DONT_HAVE read")                           \
+    X(streams_lost, "streams", "of wants, ended by their peer")                       \
+    X(no_intake, "blocks", "passed over: too many are coming at once")                \
+    X(no_link, "peers", "not used by a fetch: they, or it, have as many as can be")   \
+    X(no_share, "blocks", "passed over: their peer had begun as much as it may")      \
+    X(intakes_stuck, "blocks", "given up: they came too slowly, or not at all")       \
+    X(notes_lost, "notes", "to other cores that found no room: the fetch asks again") \
     X(no_body_memory, "blocks", "passed over: no memory for them")
 COUNTER_STRUCT(client, CLIENT_COUNTERS);
 
@@ -141,7 +140,7 @@ struct client {
     struct client_counters counters;
 };
 
-size_t client_footprint(const struct settings *settings);
+size_t client_footprint(void);
 /* Memory a tile's arena must hold for it. */
 size_t client_arena_bytes(const struct settings *settings);
 void client_open(struct client *client, struct swarm *swarm, const struct settings *settings);

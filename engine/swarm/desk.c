@@ -32,21 +32,21 @@ struct desk_request *desk_take(struct desk *desk, enum desk_kind kind) {
     struct desk_request *best = NULL;
     for (uint32_t i = 0; i < DESK_REQUESTS; i++) {
         struct desk_request *request = &desk->requests[i];
-        enum desk_state state = desk_state(request);
-        if (state == DESK_FREE) {
+        if (desk_state(request) == DESK_FREE) {
             best = request;
             break;
         }
-        bool ended = state == DESK_DONE || state == DESK_FAILED;
-        if (ended && (!best || request->taken_ns < best->taken_ns)) {
+        if (desk_ended(request) && (!best || request->taken_ns < best->taken_ns)) {
             best = request; /* the oldest answer goes first */
         }
     }
     if (best) {
+        desk->page_out = best == desk->page_out ? NULL : desk->page_out; /* the page is back */
         memset(best, 0, sizeof *best);
         best->kind = (uint8_t)kind;
         best->number = ++desk->next_number;
         best->taken_ns = clock_ns();
+        atomic_store_explicit(&best->asked_ns, best->taken_ns, memory_order_relaxed);
         atomic_store_explicit(&best->state, DESK_TAKEN, memory_order_relaxed); /* control's own */
     }
     return best;

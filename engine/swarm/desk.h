@@ -29,6 +29,8 @@ struct io;
 
 #define DESK_REQUESTS MESH_DESK
 #define DESK_PAGE     64u
+/* A fetch that nobody has asked after for so long is cancelled: its client is gone. */
+#define DESK_FORGOTTEN_NS (60 * NS_PER_S)
 
 enum desk_kind { DESK_DIAL, DESK_PEERS, DESK_FIND, DESK_DISCONNECT, DESK_PING, DESK_FETCH };
 enum desk_state {
@@ -86,7 +88,7 @@ struct desk_request {
 
     /* the tile's, until DONE or FAILED */
     struct session *session;
-    uint32_t session_generation;
+    bool forgotten; /* FETCH: nobody asked after it */
     struct dial *dial;
     char why[SESSION_SAY_MAX];
     bool absent;             /* FETCH: failed because nobody has a block of it */
@@ -100,6 +102,7 @@ struct desk_request {
     struct desk_progress progress;
     /* written here, read there */
     _Atomic bool cancel;
+    _Atomic uint64_t asked_ns; /* FETCH: when its client last asked after it */
 };
 
 struct desk {
@@ -134,6 +137,10 @@ struct desk_request *desk_find(struct desk *desk, uint32_t number, enum desk_kin
 void desk_give(struct desk_request *request);
 static inline enum desk_state desk_state(const struct desk_request *request) {
     return (enum desk_state)atomic_load_explicit(&request->state, memory_order_acquire);
+}
+static inline bool desk_ended(const struct desk_request *request) {
+    enum desk_state state = desk_state(request);
+    return state == DESK_DONE || state == DESK_FAILED;
 }
 
 /* The next request for this tile, or NULL. Thread: the tile. */

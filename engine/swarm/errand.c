@@ -40,13 +40,16 @@ static void dialled(void *context, struct dial *dial, struct peer *peer) {
         fail(request, dial->why);
         return;
     }
+    peer->protected = true;
     request->answered = *secure_peer(peer->secure);
     atomic_store_explicit(&request->phase, DESK_CONNECTED, memory_order_relaxed);
     desk_end(request, DESK_DONE);
 }
 
 static void begin_dial(struct swarm *swarm, struct desk_request *request) {
-    if (client_find(swarm->client, &request->targets[0].peer)) {
+    struct peer *peer = client_find(swarm->client, &request->targets[0].peer);
+    if (peer) {
+        peer->protected = true;
         request->answered = request->targets[0].peer;
         atomic_store_explicit(&request->phase, DESK_CONNECTED, memory_order_relaxed);
         desk_end(request, DESK_DONE);
@@ -181,6 +184,11 @@ static void put(_Atomic uint64_t *word, uint64_t value) {
     atomic_store_explicit(word, value, memory_order_relaxed); /* a number to look at, no more */
 }
 
+static bool is_forgotten(const struct desk_request *request) {
+    uint64_t asked_ns = atomic_load_explicit(&request->asked_ns, memory_order_relaxed);
+    return clock_ns() > asked_ns + DESK_FORGOTTEN_NS;
+}
+
 static void changed(void *context, const struct session *session) {
     struct desk_request *request = context;
     struct desk_progress *progress = &request->progress;
@@ -204,13 +212,18 @@ static void changed(void *context, const struct session *session) {
     if (session_over(session)) {
         size_t said = session_say(session, request->why);
         if (session->fetch.why == FETCH_WHY_CANCELED && !cancel) {
-            (void)snprintf(request->why, sizeof request->why, "the daemon is stopping");
+            (void)snprintf(request->why, sizeof request->why, "%s",
+                           request->forgotten ? "canceled: nobody asked after it for a minute"
+                                              : "the daemon is stopping");
         }
         request->session = NULL;
         request->absent =
             session->fetch.why == FETCH_WHY_ABSENT || session->fetch.why == FETCH_WHY_NO_PEER;
         desk_end(request, said == 0 ? DESK_DONE : DESK_FAILED);
     } else if (cancel) {
+        session_cancel(request->session);
+    } else if (is_forgotten(request)) {
+        request->forgotten = true;
         session_cancel(request->session);
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/swarm/front.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
 #include "engine/swarm/desk.h"
@@ -20,6 +22,16 @@ static json_t *error_json(const char *format, ...) {
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     return json_pack("{s:s}", "error", text);
+}
+
+/* What somebody sent, as it may stand in a sentence: JSON takes no half of a character, and people
+ * no escapes of their terminals. */
+struct shown {
+    char text[256];
+};
+static const char *show(const char *text, struct shown *shown) {
+    (void)log_escape(shown->text, sizeof shown->text, text, strlen(text));
+    return shown->text;
 }
 
 static json_t *too_many(void) {
@@ -82,11 +94,12 @@ static uint64_t read_word(const _Atomic uint64_t *word) {
 static json_t *read_address(const struct engine *engine, const char *text,
                             struct multiaddr *ret_address) {
     char why[256];
+    struct shown shown;
     if (multiaddr_parse(text, ret_address, why, sizeof why) != 0) {
-        return error_json("'%.200s': %s", text, why);
+        return error_json("'%s': %s", show(text, &shown), why);
     }
     if (peer_id_equal(&ret_address->peer, secure_self_id(engine->self))) {
-        return error_json("'%.200s' is this node itself", text);
+        return error_json("'%s' is this node itself", show(text, &shown));
     }
     return NULL;
 }
@@ -174,7 +187,7 @@ static bool add_peers(struct desk *desk, uint32_t core, json_t *list) {
 
 static json_t *answer_peers(struct engine *engine) {
     struct desk *desk = engine->desk;
-    if (desk->page_out && desk_state(desk->page_out) != DESK_DONE) {
+    if (desk->page_out && !desk_ended(desk->page_out)) {
         return error_json("a core has not answered yet; try again");
     }
     desk->page_out = NULL;
@@ -238,8 +251,9 @@ static struct desk_request *ask_about(struct engine *engine, enum desk_kind kind
                                       const json_t *json, bool all, uint32_t *ret_found,
                                       json_t **ret_error) {
     struct peer_id id;
+    struct shown shown;
     if (peer_id_parse(text_of(json, "peer"), &id) != 0) {
-        *ret_error = error_json("'%.100s' is not a peer id", text_of(json, "peer"));
+        *ret_error = error_json("'%s' is not a peer id", show(text_of(json, "peer"), &shown));
         return NULL;
     }
     struct desk_request *request = NULL;
@@ -315,11 +329,12 @@ static json_t *answer_ping_result(struct engine *engine, const json_t *json) {
 static json_t *answer_fetch(struct engine *engine, const json_t *json) {
     struct multiaddr addresses[CLIENT_FROM_MAX];
     struct cid root;
+    struct shown shown;
     char why[256];
     const json_t *from = json_object_get(json, "from");
     size_t count = json_array_size(from);
     if (cid_parse(text_of(json, "cid"), &root, why, sizeof why) != 0) {
-        return error_json("'%.200s': %s", text_of(json, "cid"), why);
+        return error_json("'%s': %s", show(text_of(json, "cid"), &shown), why);
     }
     if (count > CLIENT_FROM_MAX) {
         return error_json("a fetch can name at most %u peers", CLIENT_FROM_MAX);
@@ -351,6 +366,8 @@ static json_t *answer_fetch_status(struct engine *engine, const json_t *json) {
     if (!request) {
         return error_json("no such fetch, or it is too long ago");
     }
+    /* Relaxed: a time to look at, no more. */
+    atomic_store_explicit(&request->asked_ns, clock_ns(), memory_order_relaxed);
     enum desk_state state = desk_state(request);
     const struct desk_progress *progress = &request->progress;
     const struct {

@@ -89,7 +89,6 @@ void prefix_take_any(struct prefix_table *table, struct prefix prefix) {
 bool prefix_take(struct prefix_table *table, struct prefix prefix) {
     uint32_t most = table->config.each_max;
     if (most > 0 && prefix_count(table, prefix) >= most) {
-        table->refused++;
         return false;
     }
     prefix_take_any(table, prefix);

@@ -31,7 +31,6 @@ struct prefix_table {
     struct prefix_slot *slots;
     uint32_t mask;
     uint32_t used;
-    uint64_t refused; /* total */
 };
 size_t prefix_footprint(const struct prefix_config *config);
 void prefix_init(struct prefix_table *table, void *memory, const struct prefix_config *config);

@@ -71,7 +71,7 @@ size_t swarm_footprint(const struct settings *settings, uint32_t net_count) {
     sum += guard_footprint(settings, net_count);
     sum = mem_need(sum, pool_footprint(sizeof(struct dial), DIALS_MAX), CACHE_PAIR);
     sum = mem_need(sum, sizeof(struct client), CACHE_PAIR);
-    sum = mem_need(sum, client_footprint(settings), CACHE_PAIR);
+    sum = mem_need(sum, client_footprint(), CACHE_PAIR);
     return mem_need(sum, SECURE_SCRATCH_BYTES, CACHE_PAIR);
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Fetching from peers that are made up, turn by turn: engine/swarm/client.c, session.c, intake.c,
- * wants.c and dial.c of engine/swarm/. */
+ * wants.c, dial.c, desk.c, front.c and errand.c of engine/swarm/. */
 #include "engine/swarm/client.h"
 
 #include "base/clock.h"
+#include "engine/engine_private.h"
+#include "engine/swarm/desk.h"
+#include "engine/swarm/front.h"
 #include "engine/swarm/intake.h"
 #include "engine/swarm/session.h"
 #include "engine/work.h"
@@ -591,4 +594,87 @@ Test(client, who_never_answers_is_given_up_in_time) {
     cr_assert_not_null(strstr(outcome.text, "in time"), "%s", outcome.text);
     block_free(&block);
     close(fd);
+}
+
+/* ---- what control asks ---- */
+
+static json_t *ask(const char *command, json_t *request) {
+    json_t *answer = front_answer(tile.rig.engine, command, request);
+    cr_assert_not_null(answer, "no answer at all to %s", command);
+    json_decref(request);
+    return answer;
+}
+
+static void is_error(json_t *answer, const char *sentence) {
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    cr_assert_not_null(error);
+    cr_assert_not_null(strstr(error, sentence), "%s", error);
+    json_decref(answer);
+}
+
+Test(client, an_error_quotes_what_was_asked_however_it_is_cut) {
+    char text[400];
+    memset(text, 'a', sizeof text);
+    for (size_t at = 190; at < 260; at++) { /* one of two bytes there */
+        memcpy(text + at, "\xc3\xa9", 2);
+        text[at + 2] = '\0';
+        is_error(ask("fetch", json_pack("{s:s}", "cid", text)), "aaa");
+        is_error(ask("connect", json_pack("{s:s}", "to", text)), "aaa");
+        is_error(ask("ping", json_pack("{s:s}", "peer", text)), "aaa");
+        text[at] = text[at + 1] = text[at + 2] = 'a';
+    }
+    is_error(ask("ping", json_pack("{s:s}", "peer", "\x1b[2J")), "'\\x1b[2J'");
+}
+
+Test(client, a_fetch_that_nobody_asks_after_ends) {
+    struct block block = block_make(1, 100);
+    struct cid cid;
+    char name[CID_TEXT_MAX];
+    cid_of_key(&block.key, CID_RAW, &cid);
+    cid_format(&cid, name);
+    json_t *answer = ask("fetch", json_pack("{s:s}", "cid", name));
+    json_int_t number = json_integer_value(json_object_get(answer, "session"));
+    json_decref(answer);
+    struct desk_request *request = desk_find(tile.rig.engine->desk, (uint32_t)number, DESK_FETCH);
+    cr_assert_not_null(request);
+    tile_rest(&tile);
+    request->asked_ns -= DESK_FORGOTTEN_NS + NS_PER_S;
+    json_decref(ask("fetch_status", json_pack("{s:I}", "session", number)));
+    tile_tick(&tile);
+    cr_assert_eq(desk_state(request), DESK_UNDER_WAY);
+    request->asked_ns -= DESK_FORGOTTEN_NS + NS_PER_S;
+    tile_tick(&tile);
+    cr_assert_eq(desk_state(request), DESK_FAILED);
+    cr_assert_not_null(strstr(request->why, "nobody asked"), "%s", request->why);
+    block_free(&block);
+}
+
+Test(client, a_page_that_came_late_is_not_waited_for_for_ever) {
+    struct desk *desk = tile.rig.engine->desk;
+    struct desk_request *taken[DESK_REQUESTS];
+    is_error(ask("peers", json_object()), "does not answer"); /* nobody turns meanwhile */
+    is_error(ask("peers", json_object()), "not answered yet");
+    tile_rest(&tile);
+    for (uint32_t i = 0; i < DESK_REQUESTS; i++) { /* and others take its place */
+        taken[i] = desk_take(desk, DESK_FIND);
+        cr_assert_not_null(taken[i]);
+    }
+    is_error(ask("peers", json_object()), "does not answer");
+    for (uint32_t i = 0; i < DESK_REQUESTS; i++) {
+        desk_give(taken[i]);
+    }
+    cr_assert_null(desk->page_out);
+}
+
+Test(client, who_was_asked_for_by_a_command_is_protected) {
+    struct guest guest = enter(NULL);
+    cr_assert_not(tile_peer(&tile)->protected);
+    struct desk_request *request = desk_take(tile.rig.engine->desk, DESK_DIAL);
+    request->targets[0].peer = *secure_peer(tile_peer(&tile)->secure);
+    desk_hand(tile.rig.engine->desk, request, 0);
+    tile_rest(&tile);
+    cr_assert_eq(desk_state(request), DESK_DONE);
+    cr_assert(tile_peer(&tile)->protected);
+    desk_give(request);
+    guest_close(&guest);
 }
