@@ -12,17 +12,18 @@
 
 #include <string.h>
 
-#define SHAKE_WINDOW_NS (10 * NS_PER_MS)
-#define SHAKE_BURST_NS  (50 * NS_PER_MS)
-#define SHAKE_BUSY_JOBS 100u /* light jobs in a window: there is something to protect */
-#define EARLY_FIRST     1024u
-#define EARLY_BYTES     (8 * MiB) /* of all handshakes in progress on this tile */
-#define OWED_BYTES      1024u
-#define OUTPUT_CHUNKS   4u             /* large ones that must be free before a record is opened */
-#define WASTED_BYTES    256u           /* of payload for nobody: a unit */
-#define OUTPUT_MAX      (1024u * 1024) /* sealed and not sent: control frames wait behind it */
-#define TURN_BYTES      (128u * 1024)  /* plaintext acted on before others get their turn */
-#define WINDOW_MAX      (16u * 1024 * 1024)
+#define SHAKE_WINDOW_NS  (10 * NS_PER_MS)
+#define SHAKE_BURST_NS   (50 * NS_PER_MS)
+#define SHAKE_BUSY_JOBS  100u /* light jobs in a window: there is something to protect */
+#define EARLY_FIRST      1024u
+#define EARLY_BYTES      (8 * MiB) /* of all handshakes in progress on this tile */
+#define OWED_BYTES       1024u
+#define OUTPUT_CHUNKS    4u /* large ones that must be free before a record is opened */
+#define PATIENCE_UNIT_NS (250 * NS_PER_US) /* 4,000 a second */
+#define WASTED_BYTES     256u              /* of payload for nobody: a unit */
+#define OUTPUT_MAX       (1024u * 1024)    /* sealed and not sent: control frames wait behind it */
+#define TURN_BYTES       (128u * 1024)     /* plaintext acted on before others get their turn */
+#define WINDOW_MAX       (16u * 1024 * 1024)
 
 const char *const peer_state_names[] = {
     [PEER_FREE] = "free",   [PEER_SECURITY] = "security", [PEER_HANDSHAKE] = "handshake",
@@ -511,6 +512,17 @@ static bool may_open_record(const struct peer *peer) {
            peer->conn->out_bytes < 2 * MiB;
 }
 
+/* Patience comes back with time: a peer that has used it up is read on, at this rate. */
+static bool has_patience(struct peer *peer) {
+    uint64_t now_ns = peer->swarm->net->core->now_ns;
+    uint64_t units = (now_ns - peer->patience_ns) / PATIENCE_UNIT_NS;
+    if (units > 0) {
+        peer->patience_ns = now_ns;
+        peer_earn(peer, (uint32_t)min_u64(units, PEER_PATIENCE_MAX));
+    }
+    return peer->patience >= 0;
+}
+
 /* Opens records and acts on them. Returns: false if it had to stop. */
 static bool read_records(struct peer *peer, const uint8_t *bytes, uint32_t count,
                          uint32_t *ret_used) {
@@ -518,7 +530,7 @@ static bool read_records(struct peer *peer, const uint8_t *bytes, uint32_t count
     uint32_t at = 0, acted = 0;
     bool more = true;
     while (more && peer->state != PEER_GONE) {
-        if (!may_open_record(peer) || peer->opens_left == 0 || peer->patience < 0) {
+        if (!may_open_record(peer) || peer->opens_left == 0 || !has_patience(peer)) {
             net_conn_stall(swarm->net, peer->conn);
             break;
         }

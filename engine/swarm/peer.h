@@ -81,6 +81,7 @@ struct peer {
     /* budgets: buckets, filled at the tick */
     uint32_t opens_left, identifies_left; /* streams it opens, identify it asks for */
     uint8_t paused_sweeps;                /* in a row */
+    uint64_t patience_ns;                 /* when time last gave some */
     int32_t patience; /* for what leads to nothing: below zero it is read later */
 
     /* output */

@@ -31,9 +31,8 @@ COUNTER_NAMES(swarm, SWARM_COUNTERS);
 #define WOKEN_A_TURN          256u
 #define EXPIRE_A_TICK         16384u
 #define OPENS_MAX             1024u
-#define OPENS_A_SWEEP         512u  /* a sweep looks at each connection every 0.8 s */
-#define PATIENCE_A_SWEEP      3200u /* 4,000 a second */
-#define PAUSED_SWEEPS_MAX     12u   /* ten seconds without a moment of good behaviour */
+#define OPENS_A_SWEEP         512u /* a sweep looks at each connection every 0.8 s */
+#define PAUSED_SWEEPS_MAX     12u  /* ten seconds without a moment of good behaviour */
 #define IDENTIFIES_MAX        8u
 #define IDENTIFIES_A_SWEEP    4u
 #define KEEPALIVE_NS          (30 * NS_PER_S)
@@ -187,6 +186,7 @@ static bool make_peer(struct swarm *swarm, struct conn *conn, const struct socka
     peer->opens_left = OPENS_MAX;
     peer->identifies_left = IDENTIFIES_MAX;
     peer->patience = PEER_PATIENCE_MAX;
+    peer->patience_ns = swarm->net->core->now_ns;
     peer->opened_ns = peer->heard_ns = swarm->net->core->now_ns;
     multistream_init(&peer->select);
     ledger_peer_init(&swarm->ledger, &peer->ledger);
@@ -585,7 +585,6 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     if (is_wasteful(peer)) {
         return CONN_END_STALLED;
     }
-    peer_earn(peer, PATIENCE_A_SWEEP);
     peer->opens_left = min_u32(peer->opens_left + OPENS_A_SWEEP, OPENS_MAX);
     peer->identifies_left = min_u32(peer->identifies_left + IDENTIFIES_A_SWEEP, IDENTIFIES_MAX);
     if (record_late(peer, now_ns)) {
