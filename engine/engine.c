@@ -317,13 +317,16 @@ static int boot(struct engine *engine, char *why, size_t why_bytes) {
     engine->park_cost_ns = park_cost_ns();
     r = open_cores(engine, why, why_bytes);
     if (r == 0) {
+        r = listen_open(engine, why, why_bytes); /* a taken port leaves no new store behind */
+    }
+    if (r == 0) {
         r = open_store(engine, why, why_bytes);
     }
     if (r == 0) {
         r = open_identity(engine, why, why_bytes);
     }
     if (r == 0) {
-        r = listen_open(engine, why, why_bytes); /* before threads: a taken port is found at once */
+        r = listen_start(engine, why, why_bytes);
     }
     if (r != 0) {
         return r;

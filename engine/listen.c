@@ -32,8 +32,7 @@ static void set_options(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-static int open_one(const struct settings *settings, struct listener *listener, char *why,
-                    size_t why_bytes) {
+static int open_one(struct listener *listener, char *why, size_t why_bytes) {
     struct listener_address *address = &listener->address;
     char port[8];
     (void)snprintf(port, sizeof port, "%u", address->port);
@@ -50,9 +49,6 @@ static int open_one(const struct settings *settings, struct listener *listener, 
     }
     set_options(fd);
     r = bind(fd, found->ai_addr, found->ai_addrlen);
-    if (r == 0) {
-        r = listen(fd, (int)settings->net_backlog);
-    }
     int error = errno;
     freeaddrinfo(found);
     if (r != 0) {
@@ -80,11 +76,21 @@ int listen_open(struct engine *engine, char *why, size_t why_bytes) {
     for (uint32_t i = 0; i < count; i++) {
         struct listener *listener = &engine->listeners[i];
         *listener = (struct listener){.fd = -1, .address = addresses[i]};
-        int r = open_one(&engine->settings, listener, why, why_bytes);
+        int r = open_one(listener, why, why_bytes);
         if (r != 0) {
             return r;
         }
         engine->listener_count++;
+    }
+    return 0;
+}
+
+int listen_start(struct engine *engine, char *why, size_t why_bytes) {
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        const struct listener *listener = &engine->listeners[i];
+        if (listen(listener->fd, (int)engine->settings.net_backlog) != 0) {
+            return complain(why, why_bytes, &listener->address, strerror(errno));
+        }
     }
     return 0;
 }

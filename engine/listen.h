@@ -9,7 +9,9 @@
 
 struct engine;
 
-/* Returns: 0, ENGINE_CONFIG or ENGINE_HOST with a sentence in `why`. Port 0 takes any; the one
- * taken stands in listeners[i].address.port. */
+/* Takes the ports; nobody is let in yet. Returns: 0, ENGINE_CONFIG or ENGINE_HOST with a sentence
+ * in `why`. Port 0 takes any; the one taken stands in listeners[i].address.port. */
 must_check int listen_open(struct engine *engine, char *why, size_t why_bytes);
+/* Lets clients in. Returns: 0 or ENGINE_HOST with a sentence. */
+must_check int listen_start(struct engine *engine, char *why, size_t why_bytes);
 void listen_close(struct engine *engine);

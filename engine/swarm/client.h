@@ -122,7 +122,7 @@ struct session {
     struct session_peer peers[FETCH_PEERS_MAX];
     struct session_read reads[SESSION_READS_MAX]; /* a ring */
     uint32_t reads_head, reads_count;
-    const char *dial_why; /* static: why the last dial came to nothing; NULL: none did */
+    char dial_why[DIAL_WHY_MAX]; /* why the last dial came to nothing; "": none did */
 };
 
 struct client {
@@ -150,7 +150,7 @@ must_check struct session *client_begin(struct client *client, const struct sess
 void session_cancel(struct session *session);
 bool session_over(const struct session *session);
 /* How it ended, in a sentence. Returns: characters; 0 where it is done. */
-#define SESSION_SAY_MAX (FETCH_SAY_MAX + 128)
+#define SESSION_SAY_MAX (FETCH_SAY_MAX + DIAL_WHY_MAX + 64)
 size_t session_say(const struct session *session, char text[SESSION_SAY_MAX]);
 
 /* Once a turn, and at the tick. Returns: whether more could be done at once. */

@@ -93,6 +93,11 @@ void desk_target(struct desk_request *request, const struct multiaddr *address) 
     request->no_memory |= failed;
 }
 
+void desk_target_peer(struct desk_request *request, const struct peer_id *peer) {
+    must(request->target_count < CLIENT_FROM_MAX);
+    request->targets[request->target_count++] = (struct dial_target){.peer = *peer};
+}
+
 int desk_resolved(struct desk_request *request) {
     int result = request->no_memory ? DESK_UNRESOLVED : 0;
     for (uint32_t i = 0; i < request->target_count; i++) {

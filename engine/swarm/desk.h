@@ -128,6 +128,8 @@ bool desk_ask(struct desk *desk, struct desk_request *request, uint32_t core);
 bool desk_settle(const struct desk_request *request);
 /* Another address to dial; names begin to be looked up. */
 void desk_target(struct desk_request *request, const struct multiaddr *address);
+/* A peer that is connected already, and so needs no address. */
+void desk_target_peer(struct desk_request *request, const struct peer_id *peer);
 enum { DESK_RESOLVING = 1, DESK_UNRESOLVED = 2 };
 /* Returns: 0: all targets have addresses; RESOLVING; UNRESOLVED with `why`. */
 must_check int desk_resolved(struct desk_request *request);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static socklen_t address_bytes(const struct sockaddr_storage *address) {
@@ -135,7 +136,15 @@ void dial_opened(struct peer *peer) {
 
 void dial_lost(struct peer *peer, const char *why) {
     struct dial *dial = peer->dial;
+    bool mine = peer->secure && !peer->step; /* else a work tile has it */
+    const struct peer_id *stranger = mine ? secure_stranger(peer->secure) : NULL;
     peer->dial = NULL;
     dial->why = why;
+    if (stranger) {
+        char id[PEER_ID_TEXT_MAX];
+        peer_id_format(stranger, id);
+        (void)snprintf(dial->words, sizeof dial->words, "%s: it is %s", why, id);
+        dial->why = dial->words;
+    }
     next_or_over(dial);
 }

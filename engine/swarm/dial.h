@@ -23,6 +23,7 @@ struct peer;
 #define DIAL_NS            (10 * NS_PER_S)
 #define DIAL_ADDRESSES_MAX 4u
 #define DIALS_MAX          64u /* at once, on one tile */
+#define DIAL_WHY_MAX       (PEER_ID_TEXT_MAX + 64u)
 
 /* Where a peer may be, with names resolved. */
 struct dial_target {
@@ -41,7 +42,8 @@ struct dial {
     uint32_t at; /* address being tried */
     uint64_t deadline_ns;
     struct peer *peer; /* SHAKING */
-    const char *why;   /* static: why it came to nothing */
+    const char *why;   /* why it came to nothing: static, or `words` */
+    char words[DIAL_WHY_MAX];
     void (*done)(void *context, struct dial *dial, struct peer *peer);
     void *context;
     _Atomic uint32_t *phase; /* NULL, or where to note `state` for another thread (relaxed) */
@@ -56,6 +58,6 @@ dial_begin(struct net *net, const struct dial_target *target,
 void dial_cancel(struct dial *dial);
 void dial_event(struct net *net, const struct io_event *event);
 void dial_tick(struct net *net);
-/* The peer it made has proven itself, or is gone. */
+/* The peer it made has proven itself, or is gone. why: static. */
 void dial_opened(struct peer *peer);
 void dial_lost(struct peer *peer, const char *why);

@@ -73,35 +73,64 @@ static uint32_t core_of(struct engine *engine, const struct peer_id *id) {
     return engine->layout.count;
 }
 
-/* Who is connected is dealt with where it is: a second connection, on another tile, would only make
- * notes between the two, for a peer answers over whichever it likes. */
-static uint32_t core_for(struct engine *engine, const struct multiaddr *addresses, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t core = core_of(engine, &addresses[i].peer);
-        if (core < engine->layout.count) {
-            return core;
-        }
-    }
-    return next_core(engine);
-}
-
 static uint64_t read_word(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed); /* a number to look at, no more */
 }
 
 /* ---- where to dial -------------------------------------------------------------------------- */
 
-static json_t *read_address(const struct engine *engine, const char *text,
-                            struct multiaddr *ret_address) {
+/* Somebody to be connected to. */
+struct whom {
+    struct multiaddr address; /* of a bare one: the peer and no more */
+    bool bare;                /* an id, or /p2p/ and an id: it must be connected */
+};
+
+static json_t *read_whom(const struct engine *engine, const char *text, struct whom *ret_whom) {
     char why[256];
     struct shown shown;
-    if (multiaddr_parse(text, ret_address, why, sizeof why) != 0) {
+    const char *id = strncmp(text, "/p2p/", 5) == 0 ? text + 5 : text;
+    *ret_whom = (struct whom){0};
+    ret_whom->bare = peer_id_parse(id, &ret_whom->address.peer) == 0;
+    if (!ret_whom->bare && multiaddr_parse(text, &ret_whom->address, why, sizeof why) != 0) {
         return error_json("'%s': %s", show(text, &shown), why);
     }
-    if (peer_id_equal(&ret_address->peer, secure_self_id(engine->self))) {
-        return error_json("'%s' is this node itself", show(text, &shown));
+    if (peer_id_equal(&ret_whom->address.peer, secure_self_id(engine->self))) {
+        return error_json("'%s': that id is this node's own", show(text, &shown));
     }
     return NULL;
+}
+
+/* Who is connected is dealt with where it is: a second connection, on another tile, would only make
+ * notes between the two, for a peer answers over whichever it likes. Returns: NULL or an error. */
+static json_t *core_for(struct engine *engine, const struct whom *whom, size_t count,
+                        uint32_t *ret_core) {
+    uint32_t none = engine->layout.count, found = none;
+    for (size_t i = 0; i < count; i++) {
+        char id[PEER_ID_TEXT_MAX];
+        if (found != none && !whom[i].bare) {
+            continue; /* it can be dialled from there */
+        }
+        uint32_t core = core_of(engine, &whom[i].address.peer);
+        if (whom[i].bare && (core == none || (found != none && core != found))) {
+            peer_id_format(&whom[i].address.peer, id);
+            return error_json(core == none ? "%s is not connected, and an id does not say where to "
+                                             "dial: give its address, as /ip4/HOST/tcp/PORT/p2p/ID"
+                                           : "%s is connected to another core than the peers named "
+                                             "before it: give its address, or name no peer",
+                              id);
+        }
+        found = found == none ? core : found;
+    }
+    *ret_core = found == none ? next_core(engine) : found;
+    return NULL;
+}
+
+static void target(struct desk_request *request, const struct whom *whom) {
+    if (whom->bare) {
+        desk_target_peer(request, &whom->address.peer);
+    } else {
+        desk_target(request, &whom->address);
+    }
 }
 
 /* ---- peers ---------------------------------------------------------------------------------- */
@@ -205,8 +234,9 @@ static json_t *answer_peers(struct engine *engine) {
 /* ---- connect and dial ----------------------------------------------------------------------- */
 
 static json_t *answer_connect(struct engine *engine, const json_t *json) {
-    struct multiaddr address;
-    json_t *error = read_address(engine, text_of(json, "to"), &address);
+    struct whom whom;
+    uint32_t core = 0;
+    json_t *error = read_whom(engine, text_of(json, "to"), &whom);
     if (error) {
         return error;
     }
@@ -214,8 +244,13 @@ static json_t *answer_connect(struct engine *engine, const json_t *json) {
     if (!request) {
         return too_many();
     }
-    desk_target(request, &address);
-    request->core = core_for(engine, &address, 1);
+    error = core_for(engine, &whom, 1, &core);
+    if (error) {
+        desk_give(request);
+        return error;
+    }
+    target(request, &whom);
+    request->core = core;
     request->wait = true;
     front_poll(engine);
     return json_pack("{s:i}", "dial", (int)request->number);
@@ -280,7 +315,7 @@ static struct desk_request *ask_about(struct engine *engine, enum desk_kind kind
     }
     if (*ret_found == 0) {
         desk_give(request);
-        *ret_error = error_json("that peer is not connected");
+        *ret_error = error_json("that peer is not connected; its address would be dialled first");
         return NULL;
     }
     return request;
@@ -327,7 +362,8 @@ static json_t *answer_ping_result(struct engine *engine, const json_t *json) {
 /* ---- fetch ---------------------------------------------------------------------------------- */
 
 static json_t *answer_fetch(struct engine *engine, const json_t *json) {
-    struct multiaddr addresses[CLIENT_FROM_MAX];
+    struct whom whom[CLIENT_FROM_MAX];
+    uint32_t core = 0;
     struct cid root;
     struct shown shown;
     char why[256];
@@ -341,7 +377,7 @@ static json_t *answer_fetch(struct engine *engine, const json_t *json) {
     }
     for (size_t i = 0; i < count; i++) {
         const char *text = json_string_value(json_array_get(from, i));
-        json_t *error = read_address(engine, text ? text : "", &addresses[i]);
+        json_t *error = read_whom(engine, text ? text : "", &whom[i]);
         if (error) {
             return error;
         }
@@ -350,12 +386,17 @@ static json_t *answer_fetch(struct engine *engine, const json_t *json) {
     if (!request) {
         return too_many();
     }
+    json_t *error = core_for(engine, whom, count, &core);
+    if (error) {
+        desk_give(request);
+        return error;
+    }
     for (size_t i = 0; i < count; i++) {
-        desk_target(request, &addresses[i]);
+        target(request, &whom[i]);
     }
     request->root = root;
     request->dag = json_is_true(json_object_get(json, "dag"));
-    request->core = core_for(engine, addresses, count);
+    request->core = core;
     request->wait = true;
     front_poll(engine);
     return json_pack("{s:i}", "session", (int)request->number);

@@ -136,7 +136,7 @@ bool session_over(const struct session *session) {
 size_t session_say(const struct session *session, char text[SESSION_SAY_MAX]) {
     size_t used = fetch_say(&session->fetch, text);
     enum fetch_why why = session->fetch.why;
-    if (used > 0 && session->dial_why && (why == FETCH_WHY_ABSENT || why == FETCH_WHY_NO_PEER)) {
+    if (used > 0 && session->dial_why[0] && (why == FETCH_WHY_ABSENT || why == FETCH_WHY_NO_PEER)) {
         int more = snprintf(text + used, SESSION_SAY_MAX - used,
                             " (the last peer that was lost: %s)", session->dial_why);
         used = min_u64(used + (size_t)more, SESSION_SAY_MAX - 1);
@@ -187,10 +187,15 @@ static void close_session(struct session *session) {
 
 /* ---- dials ---------------------------------------------------------------------------------- */
 
+/* It may be the dial's own words, which go with it. */
+static void note_why(struct session *session, const char *why) {
+    (void)snprintf(session->dial_why, sizeof session->dial_why, "%s", why);
+}
+
 void session_from_dead(struct session *session, uint8_t index, const char *why) {
     struct session_from *from = &session->from[index];
     from->state = FROM_DEAD;
-    session->dial_why = why;
+    note_why(session, why);
     session->dirty = true;
     for (uint32_t i = 0; i < session->from_count; i++) {
         if (session->from[i].state != FROM_DEAD) {
@@ -210,7 +215,7 @@ static void rest_or_give_up(struct session *session, uint8_t index, const char *
     }
     from->state = FROM_RESTING;
     from->next_ns = now_ns(session) + min_u64(REST_NS << from->failures, REST_MAX_NS);
-    session->dial_why = why;
+    note_why(session, why);
 }
 
 static void dialled(void *context, struct dial *dial, struct peer *peer) {

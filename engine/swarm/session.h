@@ -27,7 +27,7 @@ must_check bool session_attach_far(struct session *session, const struct note *u
 struct peer_link session_link(const struct session *session);
 /* The peer of this slot is gone. */
 void session_detach(struct session *session, uint8_t slot);
-/* It is dialled no more. why: static. */
+/* It is dialled no more. */
 void session_from_dead(struct session *session, uint8_t from, const char *why);
 /* Why one is given up, for session_from_dead. */
 extern const char session_why_busy[], session_why_losses[];

@@ -313,6 +313,12 @@ int multiaddr_parse(const char *text, struct multiaddr *ret_address, char *why, 
             return r;
         }
     }
+    if (strncmp(text, "/dnsaddr/", 9) == 0) {
+        return refuse(
+            &excuse, MULTIADDR_OTHER,
+            "/dnsaddr stands for a list in the DNS, which is not looked up here: give one "
+            "address of it, as /dns4/HOST/tcp/PORT/p2p/ID");
+    }
     if (shape.other || shape.next == WANT_HOST) {
         return refuse(&excuse, MULTIADDR_OTHER,
                       "only TCP is spoken here: /ip4/HOST/tcp/PORT[/p2p/ID], also with /ip6, /dns, "

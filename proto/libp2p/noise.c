@@ -64,6 +64,9 @@ int noise_step(struct noise *noise, const struct peer_id *expected, const uint8_
             return SECURE_BAD;
         }
         int r = noise_hand_read(hand, in + HEAD_BYTES, length, expected);
+        if (r == SECURE_STRANGER) {
+            noise_hand_peer(hand, ret_peer, ret_muxer_agreed);
+        }
         if (r != 0) {
             return r;
         }

@@ -22,7 +22,8 @@ struct secure_self {
 
 struct secure {
     enum secure_kind kind;
-    bool done; /* the handshake is over */
+    bool done;     /* the handshake is over */
+    bool stranger; /* it is, because of whom we found */
     bool muxer_agreed;
     struct peer_id peer; /* whom we expect, then whom we found */
     const struct secure_memory *memory;
@@ -134,11 +135,16 @@ int secure_step(struct secure *secure, const uint8_t *in, size_t count, size_t *
                                        ret_out, &found, &secure->muxer_agreed)
                           : tls_step(secure->tls, &secure->peer, in, count, ret_used, out, ret_out,
                                      &found, &secure->muxer_agreed);
-    if (r == 0) {
+    if (r == 0 || r == SECURE_STRANGER) {
         secure->peer = found;
-        secure->done = true;
+        secure->done = r == 0;
+        secure->stranger = r != 0;
     }
     return r;
+}
+
+const struct peer_id *secure_stranger(const struct secure *secure) {
+    return secure->stranger ? &secure->peer : NULL;
 }
 
 const struct peer_id *secure_peer(const struct secure *secure) {

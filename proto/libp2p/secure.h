@@ -87,6 +87,8 @@ bool secure_wants_step(const struct secure *secure, const uint8_t *in, size_t co
  * speak; MORE, BAD, STRANGER. Cost: X25519 and Ed25519 operations. */
 must_check int secure_step(struct secure *secure, const uint8_t *in, size_t count, size_t *ret_used,
                            uint8_t out[SECURE_HANDSHAKE_OUT_MAX], size_t *ret_out);
+/* Who answered in place of the one expected; NULL: that did not happen. */
+const struct peer_id *secure_stranger(const struct secure *secure);
 /* After the handshake. */
 const struct peer_id *secure_peer(const struct secure *secure);
 bool secure_muxer_agreed(const struct secure *secure); /* yamux, by Noise extension or ALPN */

@@ -132,6 +132,10 @@ int tls_step(struct tls *tls, const struct peer_id *expected, const uint8_t *in,
     struct tls_result result;
     must(tls->hand);
     int r = tls_hand_step(tls->hand, expected, in, count, ret_used, out, ret_out);
+    if (r == SECURE_STRANGER) {
+        tls_hand_result(tls->hand, &result); /* no secrets are agreed on yet */
+        *ret_peer = result.peer;
+    }
     if (r != 0) {
         return r;
     }

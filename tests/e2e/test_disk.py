@@ -44,6 +44,8 @@ class Opening(cases.Case):
         self.assertEqual(started_and_ended(second), 1)
         self.assertIn(str(first.port), second.words())
         self.assertRegex(second.words(), "(?i)in use|taken")
+        left = list(second.directory.glob("*")) if second.directory.exists() else []
+        self.assertEqual(left, [], "no store is left behind")
 
     def test_a_directory_that_cannot_be_written(self):
         folder = self.scratch() / "locked"

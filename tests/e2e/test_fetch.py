@@ -176,10 +176,27 @@ class Fetch(cases.Case):
         wrong = self.node().multiaddr.rsplit("/", 1)[1]
         done = self.fetch(b, block, "--from", f"{other}/{wrong}", status=3)
         self.assertIn("another peer answered", done.stderr)
-        self.fetch(b, block, "--from", b.multiaddr, status=1)  # itself
+        self.assertIn("it is " + a.multiaddr.rsplit("/", 1)[1], done.stderr)
+        done = self.fetch(b, block, "--from", b.multiaddr, status=1)
+        self.assertIn("that id is this node's own", done.stderr)
         self.fetch(b, block, "--from", "/ip4/1.2.3.4/udp/1", status=2)
         done = self.fetch(b, block, "--from", "/dns4/nowhere.invalid/tcp/1", status=1)
         self.assertIn("nowhere.invalid", done.stderr)
+
+    def test_an_id_is_enough_for_who_is_connected(self):
+        a, b = self.pair()
+        blocks = [raw_block(b"one"), raw_block(b"two")]
+        self.put(a, blocks)
+        who = a.multiaddr.rsplit("/", 1)[1]
+        done = self.fetch(b, blocks[0], "--from", who, status=1)
+        self.assertIn("is not connected, and an id does not say where to dial", done.stderr)
+        self.assertExit(run("connect", "--admin", b.admin_path, who), 1)
+        self.assertExit(run("connect", "--admin", b.admin_path, a.multiaddr), 0)
+        for block, name in zip(blocks, (who, f"/p2p/{who}"), strict=True):
+            self.assertExit(run("connect", "--admin", b.admin_path, name), 0)
+            self.assertExit(run("ping", "--admin", b.admin_path, "-c", "1", name), 0)
+            self.assertEqual(self.numbers(b, block, "--from", name)["blocks"], 1)
+        self.assertEqual(b.sum("client", "dials"), 1)
 
     def test_a_name_is_resolved(self):
         a, b = self.pair()

@@ -33,7 +33,8 @@ static int open_on(const char *listeners) {
     (void)snprintf(engine->settings.tlv_listen, sizeof engine->settings.tlv_listen, "%s",
                    listeners);
     why[0] = '\0';
-    return listen_open(engine, why, sizeof why);
+    int r = listen_open(engine, why, sizeof why);
+    return r == 0 ? listen_start(engine, why, sizeof why) : r;
 }
 
 static int connected(uint16_t port) {
@@ -87,6 +88,20 @@ Test(listen, ipv6_loopback_listens_where_the_host_has_it) {
     close(probe);
     cr_assert_eq(open_on("[::1]:0"), 0, "%s", why);
     cr_assert_neq(engine->listeners[0].address.port, 0);
+}
+
+Test(listen, who_comes_before_the_start_is_refused) {
+    cr_assert_eq(open_on("127.0.0.1:0"), 0, "%s", why);
+    listen_close(engine);
+    cr_assert_eq(listen_open(engine, why, sizeof why), 0, "%s", why);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons(engine->listeners[0].address.port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), -1);
+    close(fd);
+    cr_assert_eq(listen_start(engine, why, sizeof why), 0, "%s", why);
+    close(connected(engine->listeners[0].address.port));
 }
 
 Test(listen, a_taken_port_is_named) {

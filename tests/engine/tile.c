@@ -57,6 +57,7 @@ static void listen_again(struct engine *engine) {
     char why[256] = "";
     listen_close(engine);
     cr_assert_eq(listen_open(engine, why, sizeof why), 0, "%s", why);
+    cr_assert_eq(listen_start(engine, why, sizeof why), 0, "%s", why);
 }
 
 void tile_open(struct tile *tile) {

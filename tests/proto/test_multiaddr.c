@@ -95,6 +95,11 @@ Test(multiaddr, addresses_of_other_protocols_are_passed_over) {
     for (size_t i = 0; i < array_count(others); i++) {
         cr_assert_eq(parse(others[i]), MULTIADDR_OTHER, "%s", others[i]);
     }
+    struct multiaddr address;
+    char words[200] = "";
+    cr_assert_eq(multiaddr_parse("/dnsaddr/a.example", &address, words, sizeof words),
+                 MULTIADDR_OTHER);
+    cr_assert(strstr(words, "a list in the DNS") != NULL, "%s", words);
 }
 
 Test(multiaddr, text_that_is_no_address_is_refused) {

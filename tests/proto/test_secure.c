@@ -100,7 +100,9 @@ static void expecting(enum secure_kind kind) {
     rig_open(&rig, kind, &dialer, NULL); /* itself, which is not who answers */
     rig_shake(&rig, SIZE_MAX, NULL, NULL);
     cr_assert_eq(rig.dialer.result, SECURE_STRANGER);
+    cr_assert(peer_id_equal(secure_stranger(rig.dialer.secure), &listener));
     cr_assert_neq(rig.listener.result, 0);
+    cr_assert_null(secure_stranger(rig.listener.secure));
     rig_close(&rig);
     rig_open(&rig, kind, NULL, &listener);
     rig_shake(&rig, SIZE_MAX, NULL, NULL);

@@ -173,6 +173,14 @@ class Connect(Case):
         self.assertIn(f"{ADDRESS}: Connection refused", err)
         self.daemon({"connect": [{"error": "too many dials"}]})
         self.assertIn("too many dials", self.run_millrace(1, "connect", ADDRESS)[1])
+        out, _ = self.run_millrace(1, "connect", "--json", ADDRESS)
+        self.assertEqual(json.loads(out), {"state": "failed"})
+
+    def test_an_id_is_left_to_the_daemon(self):
+        self.daemon({"connect": [{"dial": 1}], "dial": [{"state": "connected", "id": ID}]})
+        for whom in (ID, f"/p2p/{ID}"):
+            self.assertEqual(self.run_millrace(0, "connect", whom)[0], f"connected {ID}\n")
+        self.assertEqual(self.asked[2], {"command": "connect", "to": ID})
 
     def test_does_not_wait_for_ever(self):
         self.daemon({"connect": [{"dial": 1}], "dial": [{"state": "handshake"}]})
@@ -197,7 +205,7 @@ class Connect(Case):
         self.run_millrace(2, "connect", "/ip4/1.2.3/tcp/1")
         self.run_millrace(2, "connect", "/ip4/192.0.2.7/udp/4001/quic-v1")
         self.run_millrace(2, "connect", ADDRESS, "--timeout", "soon")
-        self.assertIn(f"/p2p/{ID}", self.run_millrace(2, "connect", ID)[1])
+        self.assertIn("a list in the DNS", self.run_millrace(2, "connect", "/dnsaddr/a.b")[1])
         self.run_millrace(2, "connect", "--disconnect", ADDRESS)
         self.assertEqual(self.asked, [])
 

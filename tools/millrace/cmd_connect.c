@@ -37,14 +37,11 @@ static int cmd_connect(struct cli *cli) {
     if (cli_has(cli, "disconnect")) {
         return disconnect(cli, &target);
     }
-    if (target.multiaddr == NULL) {
-        return cli_misuse(cli,
-                          "a peer id does not say where to dial: give its address, as "
-                          "/ip4/192.0.2.7/tcp/4001/p2p/%s",
-                          target.id);
-    }
     status = dial_connect(cli, &target);
     if (status != CLI_DONE) {
+        if (cli_has(cli, "json")) {
+            printf("{\"state\": \"failed\"}\n"); /* why: on stderr, as ever */
+        }
         return status;
     }
     if (cli_has(cli, "json")) {
@@ -65,14 +62,15 @@ static const struct cli_flag flags[] = {
 
 const struct cli_command command_connect = {
     .name = "connect",
-    .args = "MULTIADDR",
+    .args = "MULTIADDR|PEERID",
     .summary = "connect the daemon to a peer, or --disconnect it",
     .flags = flags,
     .args_min = 1,
     .args_max = 1,
     .more =
         "Waits until the peer is connected, or says why it is not. An address that ends in\n"
-        "/p2p/ID is refused when somebody else answers there. --disconnect takes a peer id, too.",
+        "/p2p/ID is refused when somebody else answers there. A peer id alone tells whether that\n"
+        "peer is connected, and is enough for --disconnect.",
     .examples = "  millrace connect /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...\n"
                 "  millrace connect --disconnect 12D3KooW...\n",
     .run = cmd_connect,

@@ -7,7 +7,6 @@
 #include "base/bits.h"
 #include "base/cid.h"
 #include "base/clock.h"
-#include "proto/libp2p/multiaddr.h"
 #include "tools/millrace/admin.h"
 #include "tools/millrace/dial.h"
 #include "tools/millrace/human.h"
@@ -45,15 +44,12 @@ static void mind_interrupt(void) {
 static json_t *read_from(const struct cli *cli) {
     json_t *from = json_array();
     for (uint32_t i = 0; i < cli->values_count; i++) {
-        struct multiaddr address;
-        char why[160] = "";
+        struct dial_target target;
         const char *text = cli->values[i].text;
         if (strcmp(cli->values[i].flag->name, "from") != 0) {
             continue;
         }
-        if (multiaddr_parse(text, &address, why, sizeof why) != 0) {
-            struct cli_quoted quoted;
-            (void)cli_misuse(cli, "--from '%s': %s", cli_quote(text, &quoted), why);
+        if (dial_target(cli, text, &target) != CLI_DONE) {
             json_decref(from);
             return NULL;
         }
@@ -243,7 +239,8 @@ static int cmd_fetch(struct cli *cli) {
 }
 
 static const struct cli_flag flags[] = {
-    {"from", 'f', "MULTIADDR", "a peer that has it; may be given often (default: all connected)"},
+    {"from", 'f', "MULTIADDR",
+     "a peer that has it, or its id; may be given often (default: all connected)"},
     {"dag", 'd', NULL, "everything under it, too: dag-pb, dag-cbor and dag-json are followed"},
     {"timeout", 't', "TIME", "give up after so long, up to 1h, as 30s or 10m (default 0: never)"},
     CLI_FLAG_ADMIN,

@@ -26,10 +26,11 @@ int dial_duration(const struct cli *cli, const char *flag, const char *fallback,
 }
 
 int dial_target(const struct cli *cli, const char *text, struct dial_target *ret_target) {
-    struct dial_target target = {.multiaddr = text[0] == '/' ? text : NULL};
+    bool prefixed = strncmp(text, "/p2p/", 5) == 0 && strchr(text + 5, '/') == NULL;
+    struct dial_target target = {.multiaddr = text[0] == '/' && !prefixed ? text : NULL};
     struct peer_id id;
     if (target.multiaddr == NULL) {
-        if (peer_id_parse(text, &id) != 0) {
+        if (peer_id_parse(prefixed ? text + 5 : text, &id) != 0) {
             return cli_misuse(cli,
                               "'%s' is neither a peer id (12D3Koo...) nor an address "
                               "(/ip4/192.0.2.7/tcp/4001)",
@@ -78,7 +79,8 @@ int dial_connect(const struct cli *cli, struct dial_target *target) {
         return status;
     }
     uint64_t deadline_ns = clock_ns() + timeout_ns;
-    json_t *request = json_pack("{s:s, s:s}", "command", "connect", "to", target->multiaddr);
+    const char *whom = target->multiaddr != NULL ? target->multiaddr : target->id;
+    json_t *request = json_pack("{s:s, s:s}", "command", "connect", "to", whom);
     json_t *answer = admin_request(cli, request, &status);
     if (answer == NULL) {
         return status;
@@ -95,12 +97,11 @@ int dial_connect(const struct cli *cli, struct dial_target *target) {
     } else if (is_one_of(state, dialing)) {
         char time[32];
         option_duration_format(timeout_ns, time, sizeof time);
-        status =
-            cli_fail(cli, CLI_FAILED, "%s: not connected within %s (still %s)", target->multiaddr,
-                     time, strcmp(state, "dialing") == 0 ? "dialing" : "shaking hands");
+        status = cli_fail(cli, CLI_FAILED, "%s: not connected within %s (still %s)", whom, time,
+                          strcmp(state, "dialing") == 0 ? "dialing" : "shaking hands");
     } else {
         const char *why = admin_text(answer, "why");
-        status = cli_fail(cli, CLI_FAILED, "%s: %s", target->multiaddr,
+        status = cli_fail(cli, CLI_FAILED, "%s: %s", whom,
                           why[0] != '\0' ? why : "the connection failed");
     }
     json_decref(answer);

@@ -16,7 +16,8 @@
 must_check int dial_duration(const struct cli *cli, const char *flag, const char *fallback,
                              uint64_t *ret_ns);
 
-/* Whom an argument names: a peer id, or a multiaddr (which may end in one). */
+/* Whom an argument names: a peer id (/p2p/ may stand before it), or a multiaddr, which may end in
+ * one. */
 struct dial_target {
     const char *multiaddr;     /* NULL for a bare peer id */
     char id[PEER_ID_TEXT_MAX]; /* "" if the multiaddr names none */
@@ -30,6 +31,7 @@ must_check int dial_target(const struct cli *cli, const char *text, struct dial_
 json_t *dial_wait(const struct cli *cli, const char *command, const char *key, json_int_t number,
                   const char *const pending[], uint64_t deadline_ns, int *ret_status);
 
-/* Has the daemon connect to target->multiaddr and waits up to --timeout; fills in target->id.
+/* Has the daemon connect and waits up to --timeout; a bare id must be connected already. Fills in
+ * target->id.
  * Returns: CLI_DONE, or another status after saying why. */
 must_check int dial_connect(const struct cli *cli, struct dial_target *target);
