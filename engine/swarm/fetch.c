@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AHEAD_MAX 64u  /* wants that are known to be missing and not asked for yet */
-#define LOCAL_MAX 256u /* wants whose local answer is out */
+#define AHEAD_MAX       64u /* wants that are known to be missing and not asked for yet */
+#define DUPLICATES_FREE 64u
+#define LOCAL_MAX       256u /* wants whose local answer is out */
 
 /* ---- wants ---------------------------------------------------------------------------------- */
 
@@ -461,18 +462,27 @@ bool fetch_knows(const struct fetch *fetch, const struct key *key, uint32_t code
            visited_has(&fetch->visited, name_hash(fetch, key, codec));
 }
 
+/* One more that came for nothing. A peer may send some twice and is still owed an ear; one that
+ * sends more of them than wanted ones uses up what it may send. */
+static enum fetch_verdict duplicate(struct fetch *fetch, struct fetch_peer *peer, uint32_t bytes) {
+    fetch->numbers.duplicate_blocks++;
+    fetch->numbers.duplicate_bytes += bytes;
+    if (peer && ++peer->duplicates > peer->blocks + DUPLICATES_FREE) {
+        peer->owed -= peer->owed > 0;
+    }
+    return FETCH_DUPLICATE;
+}
+
 /* A block came that is no want of ours. Once a name of the DAG, it is late; else a lie, or noise.
- */
+ * Where others could be asked, what it was asked longest ago is sought with them first. */
 static enum fetch_verdict not_wanted(struct fetch *fetch, uint8_t slot, const struct key *key,
                                      uint32_t codec, uint32_t bytes) {
     struct fetch_peer *peer = slot != FETCH_PEER_NONE ? &fetch->peers[slot] : NULL;
     if (visited_has(&fetch->visited, name_hash(fetch, key, codec))) {
-        fetch->numbers.duplicate_blocks++;
-        fetch->numbers.duplicate_bytes += bytes;
-        return FETCH_DUPLICATE;
+        return duplicate(fetch, peer, bytes);
     }
     fetch->numbers.unwanted_blocks++;
-    if (!peer) {
+    if (!peer || peer->out) {
         return FETCH_UNWANTED;
     }
     peer->bad++;
@@ -481,10 +491,12 @@ static enum fetch_verdict not_wanted(struct fetch *fetch, uint8_t slot, const st
         peer->owed = 0; /* nothing more of it is looked at */
         ask_leave(fetch, slot);
     } else if (peer->list.head != FETCH_NONE) {
-        struct fetch_want *want = want_at(fetch, peer->list.head); /* it was the answer to this */
-        want->dont_have |= peer_bit(slot);
-        ask_end(fetch, want);
-        ask_seek(fetch, want, true);
+        struct fetch_want *want = want_at(fetch, peer->list.head);
+        if (fetch->live & ~(peer_bit(slot) | want->dont_have | want->late)) {
+            want->late |= peer_bit(slot);
+            ask_end(fetch, want);
+            ask_seek(fetch, want, true);
+        }
     }
     return FETCH_UNWANTED;
 }
@@ -494,25 +506,21 @@ enum fetch_verdict fetch_block(struct fetch *fetch, uint8_t slot, const struct k
                                uint32_t bytes, uint64_t now_ns, uint32_t *ret_want) {
     struct fetch_peer *peer = slot != FETCH_PEER_NONE ? &fetch->peers[slot] : NULL;
     struct fetch_want *want = fetch_find(fetch, key, form->codec);
-    if (peer) {
-        must(peer->up);
-        peer->owed -= peer->owed > 0;
-        peer->heard_ns = now_ns;
-    }
+    must(!peer || peer->up);
     if (!want && fetch->state == FETCH_RUNNING) {
         return not_wanted(fetch, slot, key, form->codec, bytes);
     }
     if (fetch->state != FETCH_RUNNING ||
         (want->state != WANT_SEEKING && want->state != WANT_ASKED)) {
-        fetch->numbers.duplicate_blocks++;
-        fetch->numbers.duplicate_bytes += bytes;
-        return FETCH_DUPLICATE;
+        return duplicate(fetch, peer, bytes);
     }
     if (peer) {
         if (want->state == WANT_ASKED && want->peer == slot) {
             ask_learn(fetch, peer, want, bytes, now_ns);
         }
-        peer->arrived_ns = now_ns;
+        peer->owed -= peer->owed > 0;
+        peer->bad = (uint8_t)(peer->bad - (peer->bad > 0));
+        peer->heard_ns = peer->arrived_ns = now_ns;
         peer->blocks++;
         peer->block_bytes += bytes;
         want->told &= ~peer_bit(slot);
@@ -536,11 +544,11 @@ void fetch_presence(struct fetch *fetch, uint8_t slot, const struct key *key,
     struct fetch_peer *peer = &fetch->peers[slot];
     must(peer->up);
     struct fetch_want *want = fetch_find(fetch, key, form->codec);
-    peer->owed -= peer->owed > 0;
     if (!want || fetch->state != FETCH_RUNNING) {
         return;
     }
     uint64_t bit = peer_bit(slot);
+    peer->owed -= peer->owed > 0 && !((want->have | want->dont_have) & bit);
     bool of_it = want->state == WANT_ASKED && want->peer == slot;
     if (have) {
         want->have |= bit;

@@ -13,8 +13,9 @@
  * backlog at its measured speed, then its latency); a few others are asked whether they have it,
  * and holders come first when it must be asked again. A late answer moves the want elsewhere, takes
  * it back from whom it was asked of, and halves that peer's window; arrivals open it again. A block
- * that nobody asked for counts against its peer, which after FETCH_BAD_MAX of them is asked no
- * more: the bytes are hashed before they come here, so a lie is a block of another name.
+ * that nobody asked for counts against its peer, and one that was asked for makes up for
+ * it; after FETCH_BAD_MAX that nothing made up for the peer is asked no more: the bytes are hashed
+ * before they come here, so a lie is a block of another name.
  *
  * Empty blocks are made here (Go peers never send them), identity CIDs carry their own.
  *
@@ -40,12 +41,12 @@
 #define FETCH_PEER_NONE  UINT8_MAX
 #define FETCH_PEER_WANTS 256u              /* want-blocks in flight at one peer, at most */
 #define FETCH_PEER_BYTES (16 * MiB)        /* and what they are expected to weigh */
-#define FETCH_BAD_MAX    3u                /* blocks nobody asked for, then the peer is out */
+#define FETCH_BAD_MAX    3u                /* blocks nobody asked for, and the peer is out */
 #define FETCH_HAVES      3u                /* peers asked for a HAVE beside each want-block */
-#define FETCH_ROUNDS_MAX 8u                /* times all peers were asked in vain for one block */
+#define FETCH_ROUNDS_MAX 4u                /* times all peers were asked in vain for one block */
 #define FETCH_LATE_MIN   (500 * NS_PER_MS) /* an answer is late after 2 x the usual time, */
 #define FETCH_LATE_MAX   (30 * NS_PER_S)   /* within these */
-#define FETCH_LATE_FIRST (5 * NS_PER_S)    /* before the first answer */
+#define FETCH_LATE_FIRST (3 * NS_PER_S)    /* before the first answer */
 
 enum fetch_state { FETCH_RUNNING, FETCH_DONE, FETCH_FAILED };
 enum fetch_why {
@@ -122,8 +123,8 @@ struct fetch_list {
 /* One peer of the session; slots are named by their place. */
 struct fetch_peer {
     bool up;
-    bool out; /* FETCH_BAD_MAX */
-    uint8_t bad;
+    bool out;       /* FETCH_BAD_MAX */
+    uint8_t bad;    /* blocks nobody asked for, less those that were */
     uint32_t wants; /* want-blocks in flight */
     uint64_t bytes; /* expected of them */
     uint32_t owed;  /* answers that may still come, also to wants taken back */
@@ -135,7 +136,7 @@ struct fetch_peer {
     uint64_t heard_ns;      /* last byte of a block */
     uint64_t arrived_ns;    /* last block */
     struct fetch_list list; /* its wants, longest asked first */
-    uint64_t blocks, block_bytes, dont_haves, late;
+    uint64_t blocks, block_bytes, duplicates, dont_haves, late;
 };
 
 struct fetch {
