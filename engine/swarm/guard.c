@@ -94,8 +94,9 @@ static void close_chosen(struct swarm *swarm) {
 
 void guard_tick(struct swarm *swarm) {
     struct guard *guard = &swarm->guard;
-    if (guard->next == 0 && (swarm->net->core->now_ns < guard->rest_ns ||
-                             !trim_begin(&guard->trim, pool_used(&swarm->peers)))) {
+    if (guard->next == 0 &&
+        (swarm->net->core->now_ns < guard->rest_ns ||
+         !trim_begin(&guard->trim, (uint32_t)counter_get(&swarm->counters.peers)))) {
         return;
     }
     uint32_t end = min_u32(guard->next + OFFERS_A_TICK, swarm->peers.slots_max);

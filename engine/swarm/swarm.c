@@ -53,7 +53,7 @@ static struct swarm_sizes sizes_of(const struct settings *settings, uint32_t net
     uint32_t peers = (uint32_t)(settings->bitswap_peers_max / net_count + 16);
     return (struct swarm_sizes){
         .peers = peers,
-        .streams = 2 * peers * STREAMS_OWN + PEER_STREAMS_MAX,
+        .streams = 2 * peers * STREAMS_OWN + 16 * PEER_STREAMS_MAX,
         .shaking = max_u32(peers / 4, 64),
         .ledger = {.wants_max = (uint32_t)settings->bitswap_wants_max,
                    .peer_wants_max = (uint32_t)settings->bitswap_peer_wants_max},
