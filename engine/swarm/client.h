@@ -113,6 +113,8 @@ struct session {
     bool dirty;          /* something happened */
     struct session_spec spec;
     struct fetch fetch;
+    uint32_t untold; /* cores that have not told of their peers yet; expected by the fetch */
+    uint64_t untold_ns;
     void *wants;
     uint32_t wants_bytes;
     uint32_t jobs_out;    /* local reads */

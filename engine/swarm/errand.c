@@ -207,7 +207,7 @@ static void changed(void *context, const struct session *session) {
     put(&progress->late, numbers.late);
     put(&progress->dont_haves, numbers.dont_haves);
     put(&progress->peers, (uint64_t)__builtin_popcountll(session->fetch.live));
-    put(&progress->dialing, session->fetch.expected);
+    put(&progress->dialing, session->fetch.expected - session->untold);
     bool cancel = atomic_load_explicit(&request->cancel, memory_order_relaxed);
     if (session_over(session)) {
         size_t said = session_say(session, request->why);

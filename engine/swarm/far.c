@@ -122,14 +122,17 @@ static void on_offer(struct client *client, struct session *session, const struc
 
 static void hear_session(struct client *client, const struct note *note) {
     struct session *session = session_of(client, &note->link);
-    uint8_t slot =
-        session && note->kind != NOTE_UP ? slot_of(session, &note->link) : FETCH_PEER_NONE;
+    uint8_t slot = session && note->kind != NOTE_UP && note->kind != NOTE_TOLD
+                       ? slot_of(session, &note->link)
+                       : FETCH_PEER_NONE;
     if (note->kind == NOTE_OFFER) {
         on_offer(client, session, note);
     } else if (note->kind == NOTE_STORED) {
         client_stored(client, &note->link, note->want, (enum fetch_stored)note->how);
     } else if (session && note->kind == NOTE_UP) {
         on_up(client, session, note);
+    } else if (session && note->kind == NOTE_TOLD) {
+        session_told(session, 1);
     } else if (slot != FETCH_PEER_NONE && note->kind == NOTE_PRESENCE) {
         fetch_presence(&session->fetch, slot, &note->presence.key, &note->presence.form,
                        note->presence.have);
@@ -160,17 +163,21 @@ static void on_use(struct client *client, const struct note *note) {
     for (uint32_t i = 0; i < FAR_USERS_MAX && !user; i++) {
         user = client->far.users[i].generation == 0 ? &client->far.users[i] : NULL;
     }
-    if (!user) {
-        return; /* it has the peers of other cores */
+    if (user) { /* else it has the peers of other cores */
+        *user = note->link;
     }
-    *user = note->link;
     uint32_t told = 0;
-    for (uint32_t i = 0; i < conns->slots_max && told < FAR_PEERS_MAX; i++) {
+    for (uint32_t i = 0; user && i < conns->slots_max && told < FAR_PEERS_MAX; i++) {
         struct conn *conn = pool_at(conns, i);
         if (conn->state != CONN_FREE && conn->peer && conn->peer->state == PEER_OPEN) {
             say_up(client, user, conn->peer);
             told++;
         }
+    }
+    struct note *end = note_take(client, NOTE_TOLD, false);
+    if (end) { /* else the session waits no longer than SESSION_TOLD_NS */
+        end->link = note->link;
+        note_send(client, note->from, end);
     }
 }
 
@@ -241,6 +248,7 @@ static void hear(struct client *client, const struct note *note) {
         intake_verdict(client, note->intake, note->place, note->want, note->codec, note->flag);
         break;
     case NOTE_UP:
+    case NOTE_TOLD:
     case NOTE_PRESENCE:
     case NOTE_HEARD:
     case NOTE_OFFER:
@@ -311,6 +319,9 @@ static void tell_all(struct session *session, enum note_kind kind) {
         if (note) {
             note->link = session_link(session);
             note_send(client, core, note);
+            if (kind == NOTE_USE) {
+                session_ask_told(session);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
  *   session's tile                          peer's tile
  *     USE ───────────────────────────────►   remembers who wants its peers
  *     ◄─────────────────────────────── UP    for each peer, and those that come
+ *     ◄───────────────────────────── TOLD    these were all for now: until then none is given up
  *     LINKED (slot, epoch) ──────────────►   the peer's link
  *     WORD (want, have, cancel) ─────────►   wants.h
  *     ◄────────── PRESENCE, HEARD, OFFER     a block with a name, its bytes still in that core's
@@ -36,6 +37,7 @@ enum note_kind {
     NOTE_USE,
     NOTE_LEAVE,
     NOTE_UP,
+    NOTE_TOLD,
     NOTE_LINKED,
     NOTE_WORD,
     NOTE_PRESENCE,

@@ -69,6 +69,20 @@ static void attach_all(struct session *session) {
     }
 }
 
+void session_ask_told(struct session *session) {
+    session->untold++;
+    session->untold_ns = now_ns(session) + SESSION_TOLD_NS;
+    fetch_expect(&session->fetch, 1);
+}
+
+void session_told(struct session *session, uint32_t cores) {
+    if (cores <= session->untold) {
+        session->untold -= cores;
+        session->dirty = true;
+        fetch_expect(&session->fetch, -(int32_t)cores);
+    }
+}
+
 static void find_peers(struct session *session) {
     if (session->all) {
         attach_all(session);
@@ -263,6 +277,9 @@ void session_tick(struct session *session) {
         if (session->from[i].state == FROM_RESTING && now_ns(session) >= session->from[i].next_ns) {
             begin_dial(session, i);
         }
+    }
+    if (session->untold > 0 && now_ns(session) >= session->untold_ns) {
+        session_told(session, session->untold);
     }
     session->dirty = true; /* time passes */
     if (session->spec.changed) {

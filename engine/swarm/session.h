@@ -23,6 +23,10 @@ void session_offer(struct session *session, struct peer *peer);
 /* As session_attach for a peer of another core, by its UP. Returns: false: no slot for it. */
 must_check bool session_attach_far(struct session *session, const struct note *up,
                                    struct peer_link *ret_link);
+/* Another core was asked for its peers; that many of them have told. */
+#define SESSION_TOLD_NS NS_PER_S /* one that has no room to say so is not waited for */
+void session_ask_told(struct session *session);
+void session_told(struct session *session, uint32_t cores);
 /* The session, as peers of other cores know it. */
 struct peer_link session_link(const struct session *session);
 /* The peer of this slot is gone. */

@@ -122,7 +122,10 @@ class Fetch(cases.Case):
         for d in (a, c):  # two connections of each: on both cores
             self.assertExit(run("connect", "--admin", d.admin_path, b.multiaddr), 0)
             self.assertExit(run("connect", "--admin", b.admin_path, d.multiaddr), 0)
-        for root, blocks in dags:
+        for i, (root, blocks) in enumerate(dags):
+            if i == len(dags) // 2:  # an odd number of requests: now the other core begins
+                nobody = self.node().multiaddr.rsplit("/", 1)[1]
+                self.assertExit(run("connect", "--admin", b.admin_path, nobody), 1)
             numbers = self.numbers(b, root, "--dag")
             self.assertGreaterEqual(numbers["peers"], 2)
             self.assertEqual(numbers["known"], len(blocks))
