@@ -390,10 +390,22 @@ Test(swarm, four_blocks_in_the_middle_wait_for_chunks_without_a_turn_spent) {
         tile_turn(&tile);
         take_more(taken, 0);
     }
-    peer->replies[0]->yamux.send_window += 100000; /* as if word of it had come in time */
+    enum { MORE = 100000, MUCH = 4 * 1024 * 1024 };
+    struct guest_stream *theirs = NULL;
+    while (!theirs) {
+        guest_step(&guest);
+        take_more(taken, 0);
+        theirs = guest.streams;
+        while (theirs && theirs->yamux.id != peer->replies[0]->yamux.id) {
+            theirs = theirs->next;
+        }
+        cr_assert_lt(clock_ns(), limit);
+    }
+    theirs->yamux.receive_left += MORE + MUCH; /* it knows what it allows */
+    theirs->yamux.receive_window += MORE + MUCH;
+    peer->replies[0]->yamux.send_window += MORE; /* as if word of it had come in time */
     guest_frame(&guest,
-                (struct guest_frame){
-                    .type = 1, .id = peer->replies[0]->yamux.id, .length = 4 * 1024 * 1024},
+                (struct guest_frame){.type = 1, .id = peer->replies[0]->yamux.id, .length = MUCH},
                 NULL, 0);
     serve_poll(peer);
     tile_rest(&tile);
