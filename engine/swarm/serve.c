@@ -110,7 +110,8 @@ static void resume_large(struct peer *peer) {
 
 /* Is a want to be looked up that could be answered? */
 static bool may_serve(const struct peer *peer) {
-    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING && !peer_output_full(peer);
+    return peer->state == PEER_OPEN && peer->conn->state != CONN_CLOSING &&
+           !peer_output_full(peer) && message_possible(peer);
 }
 
 /* It has wants, and nothing of its own is on its way out that would bring it back. */
@@ -135,8 +136,9 @@ void serve_poll(struct peer *peer) {
         return;
     }
     peer->polling = true;
-    peer->blocked = false;
-    resume_large(peer);
+    if (!peer->blocked) {
+        resume_large(peer);
+    }
     while (may_serve(peer) && !paused(peer) && !peer->blocked && jobs_room(peer) > 0) {
         struct ledger_want *want = ledger_next(&swarm->ledger, &peer->ledger);
         if (!want) {
@@ -169,7 +171,8 @@ static struct stream *stream_of(const struct peer *peer, const struct job *job) 
     return NULL;
 }
 
-/* Nothing can leave now; a send, a window or a stream that frees will bring it back. */
+/* Nothing can leave now. Until a send, a window, a stream that frees, or the sweep, it is not even
+ * looked up again: a disk would be read for nothing, over and over. */
 static void put_back(struct peer *peer, struct ledger_want *want) {
     peer->blocked = true;
     (void)ledger_put_back(&peer->swarm->ledger, want);
@@ -319,7 +322,8 @@ void swarm_postpone(struct swarm *swarm, struct job *job, bool pause) {
     if (stream) {
         stream->job_out = false; /* it stays in the middle of its block */
     } else if (want) {
-        put_back(peer, want);
+        (void)ledger_put_back(&swarm->ledger, want);
+        peer->blocked |= !pause;
     }
     if (pause) {
         peer->pause_ns = swarm->net->core->now_ns + PAUSE_NS;

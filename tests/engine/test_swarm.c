@@ -407,6 +407,7 @@ Test(swarm, four_blocks_in_the_middle_wait_for_chunks_without_a_turn_spent) {
     guest_frame(&guest,
                 (struct guest_frame){.type = 1, .id = peer->replies[0]->yamux.id, .length = MUCH},
                 NULL, 0);
+    peer->blocked = false;
     serve_poll(peer);
     tile_rest(&tile);
     give_all(taken);

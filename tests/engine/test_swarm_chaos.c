@@ -5,15 +5,21 @@
  * to both), and nothing left when all have gone: engine/swarm/swarm.h. */
 #include "base/bits.h"
 #include "base/clock.h"
+#include "engine/swarm/client.h"
+#include "engine/swarm/session.h"
 #include "tests/engine/tile.h"
 
 #include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUESTS = 5, BLOCKS = 24, STREAMS = 6, HELD = 3, STEPS = 1500 };
+enum { GUESTS = 5, BLOCKS = 24, STREAMS = 6, HELD = 3, FETCHES = 3, STEPS = 1500 };
+
+struct errand_of_ours { /* a fetch by the engine */
+    struct session *session;
+    bool over;
+};
 
 struct house_guest {
     bool here;
@@ -30,8 +36,9 @@ struct chaos {
     struct pool *pools[HELD]; /* from which some is held back */
     void *held[HELD][32768];
     uint32_t held_count[HELD];
+    struct errand_of_ours fetches[FETCHES];
     struct caller caller;
-    uint64_t asked, answered, opened;
+    uint64_t asked, answered, opened, fetched;
 };
 
 static struct chaos chaos;
@@ -76,6 +83,39 @@ static void move_block(void) {
     if (chaos.stored[i] && draw(2) == 0) {
         caller_get(&chaos.caller, i, &chaos.blocks[i].key);
         caller_expect_value(&chaos.caller, i, &chaos.blocks[i]);
+    }
+}
+
+static void changed(void *context, const struct session *session) {
+    struct errand_of_ours *errand = context;
+    errand->over = session_over(session);
+    chaos.fetched += errand->over && session->fetch.state == FETCH_DONE;
+}
+
+/* The engine wants something of its guests, or no more. */
+static void fetch(void) {
+    struct errand_of_ours *errand = &chaos.fetches[draw(FETCHES)];
+    if (errand->session && !errand->over) {
+        session_cancel(errand->session);
+        return;
+    }
+    struct session_spec spec = {.changed = changed, .context = errand};
+    cid_of_key(&chaos.blocks[draw(BLOCKS)].key, CID_RAW, &spec.root);
+    *errand = (struct errand_of_ours){0};
+    errand->session = client_begin(chaos.tile.swarm->client, &spec);
+    errand->over = errand->session == NULL;
+}
+
+static void end_fetches(void) {
+    for (uint32_t i = 0; i < FETCHES; i++) {
+        if (chaos.fetches[i].session && !chaos.fetches[i].over) {
+            session_cancel(chaos.fetches[i].session);
+        }
+    }
+    uint64_t limit = clock_ns() + PATIENCE_NS;
+    while (!client_idle(chaos.tile.swarm->client)) {
+        cr_assert_lt(clock_ns(), limit, "a fetch does not end");
+        tile_tick(&chaos.tile);
     }
 }
 
@@ -155,6 +195,32 @@ static void ask(struct house_guest *at) {
     }
 }
 
+/* A block, mostly one that was asked for; or a presence, or half a block. */
+static void give(struct house_guest *at) {
+    struct guest *guest = &at->guest;
+    const struct block *block = &chaos.blocks[draw(BLOCKS)];
+    if (guest->wanted_count > 0 && draw(4) != 0) {
+        const struct key *key = &guest->wanted[draw(guest->wanted_count)].key;
+        for (uint32_t i = 0; i < BLOCKS; i++) {
+            block = key_equal(&chaos.blocks[i].key, key) ? &chaos.blocks[i] : block;
+        }
+    }
+    if (draw(4) == 0) {
+        guest_presence(guest, block, draw(2));
+    } else if (draw(8) == 0) {
+        struct guest_stream *stream = guest_stream(guest, "/ipfs/bitswap/1.2.0");
+        static uint8_t half[20000] = "\xa0\x9c\x01\x1a\x9c\x9c\x01\x12\x98\x9c\x01";
+        guest_send(guest, stream, half, 11 + draw(sizeof half - 11));
+        if (draw(2)) {
+            guest_reset(guest, stream);
+        } else {
+            guest_finish(guest, stream);
+        }
+    } else if (block->count < 100000) {
+        guest_give(guest, block, CID_RAW);
+    }
+}
+
 /* What is legal, and odd. */
 static void disturb(struct house_guest *at) {
     struct guest *guest = &at->guest;
@@ -215,8 +281,10 @@ static void act(struct house_guest *at) {
         leave(at, false);
     } else if (what < 45) {
         guest_step(&at->guest);
-    } else if (what < 75) {
+    } else if (what < 70) {
         ask(at);
+    } else if (what < 78) {
+        give(at);
     } else if (what < 93) {
         disturb(at);
     } else if (what < 97) {
@@ -244,7 +312,9 @@ static void step(void) {
         tile_turn(&chaos.tile);
     } else if (what < 88) {
         move_block();
-    } else if (what < 92) {
+    } else if (what < 90) {
+        fetch();
+    } else if (what < 93) {
         dry_a_pool();
     } else if (what < 95) {
         give_pools();
@@ -284,10 +354,18 @@ static void run(uint64_t seed) {
             leave(&chaos.guests[i], false);
         }
     }
+    end_fetches();
     caller_close(&chaos.caller);
+    cr_assert_eq(pool_used(&tile->swarm->client->intakes), 0);
+    cr_assert_eq(tile->swarm->client->body_bytes, 0);
     cr_assert_gt(chaos.opened, GUESTS);
     cr_assert_gt(chaos.answered, chaos.asked / 50, "%lu of %lu", (unsigned long)chaos.answered,
                  (unsigned long)chaos.asked);
+    if (getenv("CHAOS_SEEDS")) {
+        fprintf(stderr, "seed %lu: %lu guests, %lu wants, %lu answers, %lu fetches done\n",
+                (unsigned long)seed, (unsigned long)chaos.opened, (unsigned long)chaos.asked,
+                (unsigned long)chaos.answered, (unsigned long)chaos.fetched);
+    }
     tile_close(tile);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         block_free(&chaos.blocks[i]);
@@ -315,7 +393,6 @@ Test(swarm_chaos, of_the_seeds_asked_for, .timeout = 100000) {
         cr_assert_eq(sscanf(asked, "%u-%u", &from, &to), 2);
     }
     for (unsigned seed = from; seed <= to; seed++) {
-        fprintf(stderr, "seed %u\n", seed);
         run(seed);
     }
 }
