@@ -86,8 +86,10 @@ bool message_possible(const struct peer *peer) {
                  peer->yamux.streams < peer->yamux.streams_max;
     for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
         const struct stream *stream = peer->replies[i];
-        if (stream ? stream->total != 0 || stream->yamux.send_window >= WINDOW_BEGIN : opens) {
-            return true; /* one in the middle of a block may go on */
+        if (!stream ? opens
+                    : stream->total != 0 || stream->yamux.send_window >= WINDOW_BEGIN ||
+                          is_spent(stream, MESSAGE_SMALL_MAX) || stream->spoken != peer->spoken) {
+            return true; /* one in the middle of a block may go on, one that is spent is replaced */
         }
     }
     return false;

@@ -143,6 +143,26 @@ Test(message, reply_streams_end_before_go_forgets_their_window) {
     shelf_free(&shelf);
 }
 
+Test(message, streams_whose_windows_go_forgot_are_replaced) {
+    struct shelf shelf = shelf_make(1, 256 * 1024);
+    struct guest guest = enter(NULL);
+    struct guest_stream *stream = guest_stream(&guest, bitswap);
+    guest_settle(&guest);
+    struct peer *peer = tile_peer(&tile);
+    for (uint32_t i = 0; i < PEER_REPLIES_MAX; i++) {
+        if (!peer->replies[i]) {
+            peer->replies[i] = stream_open(peer, STREAM_REPLY);
+            cr_assert(stream_write(peer->replies[i], NULL, 0));
+        }
+        peer->replies[i]->sent = 1000 * 1000 - 100;
+        peer->replies[i]->yamux.send_window = 100;
+    }
+    guest_ask(&guest, stream, &shelf.blocks[0]);
+    expect_shelf(&guest, &shelf);
+    guest_close(&guest);
+    shelf_free(&shelf);
+}
+
 /* ---- js peers ---- */
 
 Test(message, reply_streams_to_js_peers_end_with_their_burst) {
