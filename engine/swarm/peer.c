@@ -440,6 +440,9 @@ static void act(struct peer *peer, enum yamux_event event, const struct yamux_st
         peer_end(peer, CONN_END_PROTOCOL);
         break;
     case YAMUX_GOAWAY:
+        net_conn_dirty(peer->swarm->net,
+                       peer->conn); /* once what it asked for is out: swarm_flush */
+        break;
     case YAMUX_MORE:
         break;
     }

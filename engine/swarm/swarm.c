@@ -297,6 +297,13 @@ static void end_burst(struct peer *peer) {
     }
 }
 
+/* It said go-away, and nothing that it asked for is left to be said: it waits for us to hang up.
+ * What we asked it for cannot come: answers come on streams that it opens. */
+static bool has_left(const struct peer *peer) {
+    return peer->state == PEER_OPEN && peer->yamux.gone_away && !peer->conn->out_head &&
+           peer->ledger.queued + peer->ledger.serving == 0;
+}
+
 void swarm_flush(struct swarm *swarm, struct conn *conn) {
     (void)swarm;
     struct peer *peer = conn->peer;
@@ -309,6 +316,9 @@ void swarm_flush(struct swarm *swarm, struct conn *conn) {
     }
     if (peer->state == PEER_OPEN || peer->state == PEER_MUXER) {
         (void)record_seal(peer);
+    }
+    if (has_left(peer)) {
+        peer_end(peer, CONN_END_PEER);
     }
 }
 
@@ -600,5 +610,8 @@ uint32_t swarm_sweep(struct swarm *swarm, struct conn *conn) {
     }
     peer->blocked = false;
     serve_poll(peer);
+    if (has_left(peer)) {
+        return CONN_END_PEER;
+    }
     return is_idle(peer, now_ns) ? CONN_END_IDLE : keep_alive(peer, now_ns);
 }
