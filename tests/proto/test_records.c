@@ -5,6 +5,7 @@
 #include "tests/proto/secure_rig.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 static const uint8_t key[32] = {1}, iv[12] = {2};
 static uint8_t record[20000], plain[17000];
@@ -54,7 +55,7 @@ Test(records, of_tls_open_however_they_are_cut) {
             }
             cr_assert_eq(r, 0);
             cr_assert_eq(made, bytes);
-            cr_assert_arr_eq(out, plain, bytes);
+            cr_assert(bytes == 0 || memcmp(out, plain, bytes) == 0);
         }
     }
     cr_assert_leq(memory.most_bytes, 4096 + 16640);

@@ -35,7 +35,7 @@ static void tear_down(void) {
 static uint64_t attack(const char *name, uint32_t port, uint64_t *ret_connections) {
     char command[400], text[600] = "";
     snprintf(command, sizeof command,
-             "%s bitswap --to 127.0.0.1:%u --keys %u --hostile %s --conns 7 --seconds 0.2 2>&1",
+             "%s bitswap --to 127.0.0.1:%u --keys %u --hostile %s --conns 7 --seconds 0.4 2>&1",
              LOAD_PROGRAM, port, KEYS, name);
     FILE *out = popen(command, "r");
     cr_assert_gt(fread(text, 1, sizeof text - 1, out), 0);

@@ -107,7 +107,8 @@ static size_t proof_make(uint8_t *out) {
     return proof + field(out + proof, 2, modulus + 1, MODULUS_BYTES);
 }
 
-static void giant_close(struct giant *giant) {
+static void giant_close(void *of) {
+    struct giant *giant = of;
     crypto_key_close(giant->ephemeral);
     giant->ephemeral = NULL;
     crypto_aead_fini(&giant->aead);
@@ -119,6 +120,7 @@ void giant_begin(struct swarm *swarm, struct node *node) {
     if (giant == NULL) {
         node->extra = giant = calloc(1, sizeof *giant);
         must(giant != NULL);
+        node->extra_end = giant_close;
     } else {
         giant_close(giant);
     }

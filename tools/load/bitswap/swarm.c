@@ -125,6 +125,9 @@ void swarm_close(struct swarm *swarm) {
         peer_fini(&node->peer);
         secure_self_close(node->self);
         asks_close(&node->asks);
+        if (node->extra_end) {
+            node->extra_end(node->extra);
+        }
         free(node->extra);
         bytes_free(&node->unsent);
     }

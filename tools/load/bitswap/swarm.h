@@ -32,6 +32,7 @@ struct node {
     uint32_t walk_at, walk_stride; /* its own order of all blocks */
     uint64_t step, due_ns;         /* an attack's */
     void *extra;                   /* an attack's, from malloc */
+    void (*extra_end)(void *);     /* what it holds, before it is freed; NULL: nothing */
     uint32_t number;
     uint16_t tries;
     bool active, listed, writing, deaf, touched;
