@@ -136,7 +136,7 @@ struct stopping {
 static void ask_all(struct engine *engine, struct stopping *stopping, enum core_wish wish) {
     stopping->wish = wish;
     stopping->since_ns = clock_ns();
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         if (i < engine->layout.count || wish == WISH_HALT) { /* the helper works to the end */
             core_ask(&engine->cores[i], wish, &stopping->bells);
         }
@@ -162,7 +162,7 @@ static bool all_drained(const struct engine *engine) {
 }
 
 static bool all_ended(const struct engine *engine) {
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         if (atomic_load_explicit(&engine->cores[i].life, memory_order_acquire) != CORE_DONE) {
             return false;
         }
@@ -246,7 +246,7 @@ static void watch_helper(const struct engine *engine) {
 
 /* Every core turned or parked lately: the service manager may trust us for another period. */
 static void each_second(struct engine *engine) {
-    static uint64_t seen[LAYOUT_CORES_MAX + 1];
+    static uint64_t seen[LAYOUT_CORES_MAX];
     stat_sample(engine);
     watch_helper(engine);
     watch_counters(engine);

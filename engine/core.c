@@ -10,6 +10,7 @@
 #include "engine/heap.h"
 #include "engine/helper.h"
 #include "engine/net.h"
+#include "engine/porter.h"
 #include "engine/work.h"
 
 #include <errno.h>
@@ -298,9 +299,14 @@ static void run(struct core *core) {
 static void *core_main(void *argument) {
     struct core *core = argument;
     char name[16];
-    (void)snprintf(name, sizeof name, core->helper ? "helper" : "core %u", core->place.name);
+    bool tiles = !core->helper && !core->porter;
+    if (tiles) {
+        (void)snprintf(name, sizeof name, "core %u", core->place.name);
+    } else {
+        (void)snprintf(name, sizeof name, "%s", core->porter ? "porter" : "helper");
+    }
     (void)pthread_setname_np(pthread_self(), name);
-    if (!core->helper) {
+    if (tiles) {
         pin(core);
     }
     int r = io_start(&core->io);
@@ -313,6 +319,8 @@ static void *core_main(void *argument) {
                           memory_order_release); /* pairs with the wait of engine.c */
     if (core->helper) {
         helper_run(core);
+    } else if (core->porter) {
+        porter_run(core);
     } else {
         mem_seal();
         run(core);

@@ -61,7 +61,8 @@ struct core {
     struct net *net; /* NULL where this core has no such tile */
     struct dispatch *dispatch;
     struct work *work;
-    struct helper *helper; /* the one unpinned core: housekeeping */
+    struct helper *helper; /* an unpinned core: housekeeping */
+    bool porter;           /* the other unpinned one: background work of the store */
 
     /* owner only */
     struct io io;

@@ -95,10 +95,10 @@ static uint64_t spin_limit(const struct engine *engine, const struct layout_core
 }
 
 static int open_cores(struct engine *engine, char *why, size_t why_bytes) {
-    const struct layout_core helper_place = {.name = engine->layout.count};
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    const struct layout_core no_place = {.name = engine->layout.count};
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         const struct layout_core *place =
-            i < engine->layout.count ? &engine->layout.cores[i] : &helper_place;
+            i < engine->layout.count ? &engine->layout.cores[i] : &no_place;
         struct core *core = &engine->cores[i];
         int r = core_open(core, engine, i, place);
         if (r < 0) {
@@ -110,6 +110,8 @@ static int open_cores(struct engine *engine, char *why, size_t why_bytes) {
         core->spin_ns_max = spin_limit(engine, place);
         if (i == engine->layout.count) {
             r = helper_open(core, &core->helper);
+        } else if (i > engine->layout.count) {
+            core->porter = true;
         } else {
             r = mem_open(&core->region, core_need(engine, place));
             if (r == 0) {
@@ -217,13 +219,13 @@ static int open_tiles(struct engine *engine, char *why, size_t why_bytes) {
 }
 
 static int launch(struct engine *engine, char *why, size_t why_bytes) {
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         int r = core_launch(&engine->cores[i]);
         if (r < 0) {
             return complain(why, why_bytes, ENGINE_HOST, "starting a thread: %s", err_text(r));
         }
     }
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         struct core *core = &engine->cores[i];
         enum core_life life = CORE_BOOT;
         while (life == CORE_BOOT) {
@@ -383,13 +385,13 @@ int engine_run(struct engine *engine) {
         leave_running();
     }
     if (stopped > 0) {
-        for (uint32_t i = 0; i <= engine->layout.count; i++) {
+        for (uint32_t i = 0; i < engine_threads(engine); i++) {
             if (atomic_load_explicit(&engine->cores[i].life, memory_order_acquire) != CORE_DONE) {
                 leave_running();
             }
         }
     }
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         core_join(&engine->cores[i]);
     }
     int r = store_close(engine->store);
@@ -407,7 +409,7 @@ int engine_run(struct engine *engine) {
 static void halt_launched(struct engine *engine) {
     struct io bells;
     bool launched = false;
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         launched |= engine->cores[i].launched;
     }
     if (!launched) {
@@ -415,7 +417,7 @@ static void halt_launched(struct engine *engine) {
     }
     bool open = io_open(&bells, 128) == 0;
     bool rings = open && io_start(&bells) == 0;
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         if (engine->cores[i].launched) {
             core_ask(&engine->cores[i], WISH_HALT, rings ? &bells : NULL);
         }
@@ -427,7 +429,7 @@ static void halt_launched(struct engine *engine) {
     if (open) {
         io_close(&bells);
     }
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         core_join(&engine->cores[i]);
     }
 }
@@ -448,7 +450,7 @@ void engine_close(struct engine *engine) {
         (void)snprintf(path, sizeof path, "%s/millrace.pid", engine->settings.store_dir);
         (void)unlink(path);
     }
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         if (engine->cores[i].net) {
             net_close(engine->cores[i].net);
         }

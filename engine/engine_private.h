@@ -35,7 +35,7 @@ struct engine {
     struct store_report report;
     struct store_memory memories[LAYOUT_CORES_MAX];
     struct disk disks[LAYOUT_CORES_MAX];
-    struct core cores[LAYOUT_CORES_MAX + 1]; /* the last in use is the helper's */
+    struct core cores[LAYOUT_CORES_MAX + 2]; /* the last two in use: helper, porter */
     uint32_t keeper_core[LAYOUT_CORES_MAX];  /* keeper index -> core index */
     struct listener listeners[SETTINGS_LISTENERS_MAX];
     uint32_t listener_count;
@@ -50,5 +50,10 @@ struct engine {
     _Atomic bool go;        /* every ring is enabled; release by launch, acquire by each core */
     bool counts_heap;
 };
+
+/* Threads of ours with a struct core: those that are pinned, then helper and porter. */
+static inline uint32_t engine_threads(const struct engine *engine) {
+    return engine->layout.count + 2;
+}
 
 enum engine_state { ENGINE_SERVING, ENGINE_DRAINING, ENGINE_STOPPING };

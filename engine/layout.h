@@ -18,7 +18,7 @@
 #include "base/option.h"
 #include "engine/settings.h"
 
-#define LAYOUT_CORES_MAX 62 /* with the helper below the 64 bits of a bell mask */
+#define LAYOUT_CORES_MAX 62 /* with helper and porter the 64 bits of a bell mask */
 
 struct layout_host {
     uint32_t cpus[CORES_MAX];    /* allowed CPUs, rising */

@@ -150,6 +150,9 @@ static json_t *tiles_json(const struct core *core) {
     if (core->helper) {
         json_array_append_new(tiles, json_string("helper"));
     }
+    if (core->porter) {
+        json_array_append_new(tiles, json_string("porter"));
+    }
     return tiles;
 }
 
@@ -157,7 +160,7 @@ static json_t *core_json(const struct engine *engine, const struct core *core) {
     json_t *object =
         counters_json((const counter_t *)&core->counters, core_counter_info, core_counter_count);
     put(object, "core", core->place.name);
-    if (!core->helper) {
+    if (!core->helper && !core->porter) {
         put(object, "cpu", core->place.cpu);
     }
     json_object_set_new(object, "tiles", tiles_json(core));
@@ -308,7 +311,7 @@ json_t *stat_json(struct engine *engine) {
     put(root, "crypto_heap_bytes", crypto_heap_used());
     json_object_set_new(root, "store", store_json(engine));
     json_t *cores = json_array();
-    for (uint32_t i = 0; i <= engine->layout.count; i++) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
         json_array_append_new(cores, core_json(engine, &engine->cores[i]));
     }
     json_object_set_new(root, "cores", cores);

@@ -142,7 +142,7 @@ struct frame *admit_frame(struct keeper *keeper, const struct admission *admissi
 }
 
 uint32_t admit_poll(struct keeper *keeper) {
-    if (!keeper_has_messages(keeper)) {
+    if (atomic_load_explicit(&keeper->adopt, memory_order_relaxed) == FRAME_NONE) {
         return 0;
     }
     uint32_t count = 0;

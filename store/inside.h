@@ -18,9 +18,13 @@
 #include "store/evict.h"
 #include "store/frame.h"
 #include "store/heap.h"
+#include "store/note.h"
+#include "store/porter.h"
 #include "store/segment.h"
 #include "store/store.h"
 #include "store/super.h"
+
+#include <pthread.h>
 
 #define LOG_BATCHES     6u
 #define LOG_WRITES_MAX  4u
@@ -167,6 +171,9 @@ struct keeper {
     struct store_counters counters;
     /* pushed to by other keepers, taken by this one: frames to adopt, by frame.next */
     alignas(CACHE_PAIR) _Atomic uint32_t adopt;
+    /* pushed to by the porter, taken by this keeper (store/note.h) */
+    alignas(CACHE_PAIR) _Atomic(struct note *) notes;
+    struct note *notes_taken; /* this keeper's: oldest first */
     /* filled by housekeeping, taken by this keeper */
     alignas(CACHE_PAIR) _Atomic(struct segment *) spares[LOG_SPARES];
 };
@@ -180,9 +187,11 @@ struct store {
     struct catalog_arena *arenas;
     struct frame_home *homes[STORE_KEEPERS_MAX];
     struct keeper *keepers; /* [config.keepers] */
+    struct porter *porter;
+    pthread_mutex_t files; /* helper and porter: who makes and drops segments. No tile takes it */
     uint64_t hash_seed;
     uint64_t quota_bytes;
-    uint32_t helper; /* reader of the helper thread */
+    uint32_t helper; /* reader of the helper thread; the porter's is the next */
     uint32_t record_bytes_max;
     int lock_fd;
     bool

@@ -10,6 +10,11 @@ COUNTER_NAMES(store, STORE_COUNTERS);
 void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result) {
     must(keeper->ops > 0);
     op->result = result;
+    if (op->done) {
+        keeper->ops--;
+        op->done(op);
+        return;
+    }
     op_list_push(&keeper->done, op);
 }
 
@@ -36,6 +41,7 @@ uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     keeper->now_ns = now_ns;
     uint32_t work = frame_home_poll(&keeper->home);
     work += admit_poll(keeper);
+    work += note_poll(keeper);
     work += log_poll(keeper);
     work += catalog_poll(&keeper->store->catalog, keeper->index);
     struct store_counters *counters = &keeper->counters;
@@ -63,7 +69,9 @@ bool keeper_idle(const struct keeper *keeper) {
 
 bool keeper_has_messages(const struct keeper *keeper) {
     /* acquire: the caller has armed its bell before it looks; pairs with the push */
-    return atomic_load_explicit(&keeper->adopt, memory_order_acquire) != FRAME_NONE;
+    return atomic_load_explicit(&keeper->adopt, memory_order_acquire) != FRAME_NONE ||
+           atomic_load_explicit(&keeper->notes, memory_order_acquire) != NULL ||
+           keeper->notes_taken != NULL;
 }
 
 uint64_t keeper_take_rings(struct keeper *keeper) {

@@ -218,8 +218,8 @@ static int keeper_open(struct store *store, uint32_t index) {
 
 static int memory_open(struct store *store) {
     uint32_t keepers = store->config.keepers;
-    uint32_t readers = store->config.readers + keepers + 1;
-    store->helper = readers - 1;
+    uint32_t readers = store->config.readers + keepers + 2;
+    store->helper = readers - 2;
     store->keepers_bytes = keepers * (sizeof *store->keepers + sizeof *store->arenas);
     store->keepers = vm_map(store->keepers_bytes);
     store->readers_bytes = readers * sizeof *store->turns.readers;
@@ -238,10 +238,11 @@ static int memory_open(struct store *store) {
     for (uint32_t k = 0; k < keepers && r == 0; k++) {
         r = keeper_open(store, k);
     }
-    return r;
+    return r == 0 ? porter_open(store) : r;
 }
 
 static void memory_close(struct store *store) {
+    porter_close(store);
     for (uint32_t k = 0; store->keepers && k < store->config.keepers; k++) {
         struct keeper *keeper = &store->keepers[k];
         frame_home_close(&keeper->home);
@@ -355,6 +356,7 @@ int store_open(const struct store_config *config, struct store_report *report,
     if (!store) {
         return err_raise(-ENOMEM);
     }
+    (void)pthread_mutex_init(&store->files, NULL);
     store->page = vm_map(PAGE_BYTES);
     int r = store->page ? config_take(store, config, report) : err_raise(-ENOMEM);
     r = r == 0 ? open_steps(store, report) : r;
@@ -405,6 +407,7 @@ int store_close(struct store *store) {
     for (uint32_t k = 0; k < store->config.keepers; k++) {
         must(keeper_idle(&store->keepers[k]));
     }
+    porter_close(store);
     if (!store->config.read_only) {
         r = close_segments(store);
         if (r == 0) {

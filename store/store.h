@@ -7,10 +7,11 @@
  * 256 virtual shards by keyed hash of the key; each shard has one writer, its keeper (one per work
  * tile); readers are any tile, without locks.
  *
- *   any tile     store_find, store_have, frame leases          (lock-free reads of catalog and
- * frames) its tile     keeper_begin / keeper_poll / keeper_done      (puts, deletes, disk reads,
- * eviction) helper       store_housekeep                               (spare segments, sealing:
- * may block) boot, tools  store_open, store_close, store_walk
+ *   any tile   store_find, store_have, frame leases       (lock-free: catalog and frames)
+ *   its tile   keeper_begin, keeper_poll, keeper_done     (puts, deletes, disk reads, eviction)
+ *   helper     store_housekeep                            (spare segments, sealing: may block)
+ *   porter     store_maintain                             (background work, tasks: may block)
+ *   boot       store_open, store_close, store_walk
  *
  * A read (STORE_READ, STORE_VERIFY) may run on any keeper; a put or delete runs on the keeper
  * that owns the key's shard (store_keeper_of). A frame filled by another keeper is told to the
@@ -160,6 +161,9 @@ struct store_op {
     uint32_t bytes;
     uint32_t codec;
     struct frame *frame; /* READ done with 0: leased to the caller */
+    /* NULL: it comes out of keeper_done. Else it is called with the result instead, on the keeper's
+     * thread, and the operation is its maker's again. */
+    void (*done)(struct store_op *op);
     uint64_t scratch[6]; /* the keeper's */
 };
 
@@ -189,6 +193,39 @@ uint64_t keeper_take_rings(struct keeper *keeper);
 /* store_housekeep makes spare segments, seals and syncs closed ones. Thread: one helper, not a
  * tile. Blocks: yes. Returns: how much it did (0: sleep a little). */
 uint32_t store_housekeep(struct store *store);
+
+/* ---- background work and long tasks ---------------------------------------------------------- */
+
+/* store_maintain does one bounded step of background work (store/porter.h says what there is).
+ * Thread: the porter, not a tile. Blocks: on disks. Returns: how much it did (0: rest a little). */
+uint32_t store_maintain(struct store *store, uint64_t now_ns);
+/* Bit k set: keeper k got a note since the last call: its core must be rung. Thread: porter. */
+uint64_t store_take_rings(struct store *store);
+
+enum store_task_kind {
+    STORE_TASK_NONE,
+    STORE_TASK_KINDS,
+};
+enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };
+
+/* A long request: the asker's memory, the porter's from store_task_begin until state is DONE
+ * (acquire), or, where `finished` is given, until that is called on the porter's thread. */
+struct store_task {
+    struct store_task *next;                   /* the porter's */
+    void *user;                                /* the asker's */
+    void (*finished)(struct store_task *task); /* may be NULL */
+    uint8_t kind;                              /* enum store_task_kind */
+    _Atomic uint32_t state;                    /* enum store_task_state */
+    _Atomic bool cancel;                       /* set by the asker: end soon, with STORE_RETRY */
+    /* progress, for whoever looks */
+    counter_t seen, total;   /* blocks looked at, and about how many there are; 0: unknown */
+    counter_t blocks, bytes; /* that the task did something about */
+    int32_t result;          /* 0, enum store_outcome, -errno */
+    char why[512];           /* a sentence for people where the result is not 0 */
+};
+/* Returns: 0; STORE_RETRY: too many are under way; STORE_READONLY: this store takes none.
+ * Thread: any. */
+must_check int store_task_begin(struct store *store, struct store_task *task);
 
 /* One stored block, for listing, export and verification. */
 struct store_item {

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/porter.h"
+
+#include "base/clock.h"
+#include "base/must.h"
+#include "engine/engine_private.h"
+
+/* Between looks when a step found nothing to do; a note's answer is seen at most so late. */
+#define PORTER_REST_NS    (2 * NS_PER_MS)
+#define PORTER_IDLE_NS    (20 * NS_PER_MS) /* after PORTER_IDLE_RESTS rests in a row */
+#define PORTER_IDLE_RESTS 50u
+
+static void ring_keepers(struct core *core) {
+    uint64_t told = store_take_rings(core->engine->store);
+    while (told) {
+        uint32_t keeper = (uint32_t)__builtin_ctzll(told);
+        told &= told - 1;
+        core_tell(core, core->engine->keeper_core[keeper]);
+    }
+    core_ring_now(core);
+}
+
+static void rest(struct core *core, uint64_t ns) {
+    bell_arm(&core->bell);
+    if (atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_HALT) {
+        counter_add(&core->counters.parks, 1);
+        int r = io_enter(&core->io, true, ns);
+        must(r == 0);
+    }
+    bell_disarm(&core->bell);
+}
+
+void porter_run(struct core *core) {
+    struct io_event events[16];
+    uint32_t rests = 0;
+    while (atomic_load_explicit(&core->wish, memory_order_acquire) != WISH_HALT) {
+        core->now_ns = clock_ns();
+        counter_add(&core->counters.turns, 1);
+        uint32_t work = store_maintain(core->engine->store, core->now_ns);
+        ring_keepers(core);
+        counter_add(&core->counters.busy_ns, clock_ns() - core->now_ns);
+        if (work == 0) {
+            rest(core, rests < PORTER_IDLE_RESTS ? PORTER_REST_NS : PORTER_IDLE_NS);
+            rests += rests < PORTER_IDLE_RESTS;
+        } else {
+            rests = 0;
+        }
+        (void)io_reap(&core->io, events, array_count(events));
+    }
+}

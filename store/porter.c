@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/porter.h"
+
+#include "base/err.h"
+#include "base/must.h"
+#include "store/inside.h"
+#include "store/text.h"
+
+#include <errno.h>
+
+/* --- duties ----------------------------------------------------------------------------------- */
+
+struct duty {
+    const char *name;
+    int (*open)(struct porter *porter);      /* NULL: nothing to open; 0 or -errno */
+    uint32_t (*step)(struct porter *porter); /* returns: how much it did */
+    void (*close)(struct porter *porter);    /* NULL: nothing to let go of */
+};
+
+static const struct duty duties[] = {
+    {NULL, NULL, NULL, NULL},
+};
+
+/* --- tasks ------------------------------------------------------------------------------------ */
+
+/* One step of each kind of task. Returns: how much it did; the task is over once the step has
+ * called porter_finish. */
+static uint32_t (*const task_steps[STORE_TASK_KINDS])(struct porter *, struct store_task *) = {
+    [STORE_TASK_NONE] = NULL,
+};
+
+int store_task_begin(struct store *store, struct store_task *task) {
+    struct porter *porter = store->porter;
+    if (task->kind >= STORE_TASK_KINDS || !task_steps[task->kind] || store->config.read_only) {
+        return STORE_READONLY;
+    }
+    if (atomic_fetch_add_explicit(&porter->task_count, 1, memory_order_relaxed) >=
+        PORTER_TASKS_MAX) {
+        atomic_fetch_sub_explicit(&porter->task_count, 1, memory_order_relaxed);
+        return STORE_RETRY;
+    }
+    atomic_store_explicit(&task->state, STORE_TASK_WAITING, memory_order_relaxed);
+    struct store_task *head = atomic_load_explicit(&porter->incoming, memory_order_relaxed);
+    do {
+        task->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &porter->incoming, &head, task, memory_order_release, /* pairs with tasks_take */
+        memory_order_relaxed));
+    return 0;
+}
+
+static void tasks_take(struct porter *porter) {
+    struct store_task *task =
+        atomic_exchange_explicit(&porter->incoming, NULL, memory_order_acquire);
+    struct store_task *taken = NULL;
+    while (task) { /* the newest stands first: turn the stack round */
+        struct store_task *next = task->next;
+        task->next = taken;
+        taken = task;
+        task = next;
+    }
+    struct store_task **tail = &porter->tasks;
+    while (*tail) {
+        tail = &(*tail)->next;
+    }
+    *tail = taken;
+}
+
+void porter_finish(struct porter *porter, struct store_task *task, int32_t result,
+                   const char *why) {
+    struct store_task **at = &porter->tasks;
+    while (*at != task) {
+        must(*at != NULL);
+        at = &(*at)->next;
+    }
+    *at = task->next;
+    task->result = result;
+    if (why) {
+        struct text text = {task->why, sizeof task->why, 0};
+        text_add(&text, why);
+    }
+    atomic_fetch_sub_explicit(&porter->task_count, 1, memory_order_relaxed);
+    void (*finished)(struct store_task *) = task->finished;
+    /* release: result and why come before; without `finished` the task is its asker's from here */
+    atomic_store_explicit(&task->state, STORE_TASK_DONE, memory_order_release);
+    if (finished) {
+        finished(task);
+    }
+}
+
+/* Every task gets one step a round, so that a pin does not wait for a collection to end. */
+static uint32_t tasks_step(struct porter *porter) {
+    uint32_t work = 0;
+    struct store_task *next;
+    tasks_take(porter);
+    for (struct store_task *task = porter->tasks; task; task = next) {
+        next = task->next; /* a step ends no task but its own */
+        atomic_store_explicit(&task->state, STORE_TASK_RUNNING, memory_order_relaxed);
+        work += task_steps[task->kind](porter, task);
+    }
+    return work;
+}
+
+/* --- the thread's step ------------------------------------------------------------------------ */
+
+uint32_t store_maintain(struct store *store, uint64_t now_ns) {
+    struct porter *porter = store->porter;
+    uint32_t work = 0;
+    if (store->config.read_only) {
+        return 0;
+    }
+    porter->now_ns = now_ns;
+    for (size_t i = 0; i < array_count(duties); i++) {
+        work += duties[i].step ? duties[i].step(porter) : 0;
+    }
+    return work + tasks_step(porter);
+}
+
+uint64_t store_take_rings(struct store *store) {
+    uint64_t rings = store->porter->rings;
+    store->porter->rings = 0;
+    return rings;
+}
+
+int porter_open(struct store *store) {
+    struct porter *porter = vm_map(sizeof *porter);
+    if (!porter) {
+        return err_raise(-ENOMEM);
+    }
+    porter->store = store;
+    porter->reader = store->helper + 1;
+    store->porter = porter;
+    int r = 0;
+    for (size_t i = 0; i < array_count(duties) && r == 0; i++) {
+        r = duties[i].open ? duties[i].open(porter) : 0;
+    }
+    return r;
+}
+
+void porter_close(struct store *store) {
+    struct porter *porter = store->porter;
+    if (!porter) {
+        return;
+    }
+    tasks_take(porter);
+    while (porter->tasks) {
+        porter_finish(porter, porter->tasks, STORE_RETRY, "the store is closing");
+    }
+    for (size_t i = array_count(duties); i-- > 0;) {
+        if (duties[i].close) {
+            duties[i].close(porter);
+        }
+    }
+    vm_unmap(porter, sizeof *porter);
+    store->porter = NULL;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* porter — background work of the store, one bounded step at a time: what takes long, may block on
+ * a disk, and must not hold up a tile.
+ *
+ *   duties   standing work, each a file with a step function in the table of porter.c
+ *   tasks    what people asked for (struct store_task), one step after another, oldest first
+ *
+ * A step does some milliseconds of work and returns how much it did; 0 everywhere lets the thread
+ * rest. What only the owner of a shard may do is asked of its keeper by a note (store/note.h), and
+ * looked at in a later step. Only files of this folder include this one.
+ *
+ * Thread: all of it the porter's, but for the task queue (any thread pushes). */
+
+#include "store/note.h"
+#include "store/store.h"
+
+#define PORTER_TASKS_MAX 64u /* under way at once; what comes beyond is refused */
+
+struct porter {
+    struct store *store;
+    uint32_t reader; /* its place in store->turns */
+    uint64_t now_ns;
+    uint64_t rings;                        /* keepers that got a note */
+    _Atomic(struct store_task *) incoming; /* stack: pushed to by any thread */
+    struct store_task *tasks;              /* taken, oldest first */
+    _Atomic uint32_t task_count;           /* incoming and taken */
+};
+
+/* A task is over: says so to whoever asked. `why` may be NULL. */
+void porter_finish(struct porter *porter, struct store_task *task, int32_t result, const char *why);
+
+/* Returns: 0 or -ENOMEM. Thread: boot. */
+must_check int porter_open(struct store *store);
+/* Every task ends with STORE_RETRY; duties let go of what they hold. The keepers' threads are
+ * gone. */
+void porter_close(struct store *store);
