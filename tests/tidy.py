@@ -55,7 +55,7 @@ LIBRARIES = {
     "libconfig": ("engine/", "tools/"),
     "ncurses": ("tools/",),
     "curses": ("tools/",),
-    "pthread": ("engine/", "tools/"),
+    "pthread": ("engine/", "store/", "tools/"),
 }
 # Calls that have no place in the product, and those that have none in the folders of the data path.
 BANNED = (
