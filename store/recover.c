@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bits.h"
 #include "base/err.h"
-#include "base/must.h"
-#include "store/inside.h"
-#include "store/judge.h"
+#include "store/found.h"
 #include "store/load.h"
-#include "store/seal.h"
-#include "store/text.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 /* From files to a catalog:
  *
@@ -22,205 +16,6 @@
  *
  * A trailer whose footer does not verify is believed for its range of LSNs, and the batches are
  * scanned. Nothing is written before all is read, and doing it again finds the same. */
-
-struct found {
-    struct segment *segment;
-    struct scan *scan; /* of an unsealed one, or one whose footer is damaged */
-    struct segment_trailer trailer;
-    uint64_t data_bytes; /* end of the last accepted batch */
-    bool sealed;
-    bool keep; /* holds something */
-};
-
-struct recovery {
-    struct store *store;
-    struct store_report *report;
-    struct found *found;
-    uint64_t count, max;
-    struct judge_item *items;
-    uint64_t item_count, items_max;
-    struct scan *scans; /* one a found segment, by index; touched where used */
-    struct scan_window window;
-    struct footer footer;
-    int result;
-};
-
-/* --- list ------------------------------------------------------------------------------------- */
-
-static int say(struct store_report *report, const char *words, const char *name) {
-    struct text text = {report->why, sizeof report->why, 0};
-    text_add(&text, words);
-    text_add(&text, name);
-    return STORE_FORMAT;
-}
-
-/* The header page is damaged: the first sound batch tells which segment this was. */
-static bool header_rebuild(struct recovery *recovery, struct segment *segment) {
-    struct segments *segments = &recovery->store->segments;
-    struct scan scan;
-    struct batch_header head;
-    uint64_t file_bytes = atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
-    struct scan_source source = {segments->disk, segment, &recovery->window, file_bytes};
-    if (scan_open(&scan, &source) != 0) {
-        return false;
-    }
-    uint64_t generation = scan_generation(&scan, segments->uuid, &head);
-    scan_close(&scan);
-    if (generation == 0) {
-        return false;
-    }
-    segment->generation = generation;
-    segment->log = head.log;
-    segment->epoch = lsn_epoch(head.first_lsn);
-    segment->create_lsn = head.first_lsn;
-    segment->crc_base = format_crc_base(segments->uuid, generation);
-    recovery->report->corrupt_ranges++;
-    if (!recovery->store->config.read_only) {
-        void *page = recovery->store->page;
-        segment_head(segments, segment, page);
-        const struct disk *disk = segments->disk;
-        (void)disk->calls->pwrite(disk->backend, segment->fd, page, PAGE_BYTES, 0);
-    }
-    return true;
-}
-
-static bool header_read(struct recovery *recovery, struct segment *segment) {
-    struct segments *segments = &recovery->store->segments;
-    const struct disk *disk = segments->disk;
-    void *page = recovery->store->page;
-    int64_t n = disk->calls->pread(disk->backend, segment->fd, page, PAGE_BYTES, 0);
-    if (n != PAGE_BYTES || segment_header_check(page, segments->uuid, segment->id) != 0) {
-        return header_rebuild(recovery, segment);
-    }
-    const struct segment_header *header = page;
-    segment->generation = header->generation;
-    segment->create_lsn = header->create_lsn;
-    segment->log = header->log;
-    segment->epoch = header->epoch;
-    segment->crc_base = format_crc_base(segments->uuid, header->generation);
-    return true;
-}
-
-static int list_one(void *context, const char *name) {
-    struct recovery *recovery = context;
-    struct store *store = recovery->store;
-    uint32_t id = segment_id_of(name);
-    if (id == 0) {
-        return 0; /* not ours: left alone */
-    }
-    struct segment *segment = &store->segments.all[id];
-    *segment = (struct segment){.id = id};
-    char path[SEGMENT_PATH_MAX];
-    segment_path(&store->segments, id, path);
-    const struct disk *disk = store->segments.disk;
-    int flags = (store->config.read_only ? O_RDONLY : O_RDWR) | O_DIRECT;
-    segment->fd = disk->calls->open_file(disk->backend, path, flags, 0);
-    if (segment->fd < 0) {
-        recovery->result = segment->fd;
-        (void)say(recovery->report, "cannot open segment ", name);
-        return 1;
-    }
-    int64_t bytes = disk->calls->file_bytes(disk->backend, segment->fd);
-    atomic_store_explicit(&segment->file_bytes, bytes > 0 ? (uint64_t)bytes : 0,
-                          memory_order_relaxed);
-    store->segments.top = max_u32(store->segments.top, id + 1);
-    segment_set_state(segment, SEGMENT_CLOSED); /* its file is closed with the others */
-    must(recovery->count < recovery->max);
-    recovery->found[recovery->count++].segment = segment;
-    return 0;
-}
-
-/* --- read ------------------------------------------------------------------------------------- */
-
-static int scan_found(struct recovery *recovery, uint64_t index, uint64_t end) {
-    struct store *store = recovery->store;
-    struct found *found = &recovery->found[index];
-    found->scan = &recovery->scans[index];
-    struct scan_source source = {&store->config.disk, found->segment, &recovery->window, end};
-    int r = scan_open(found->scan, &source);
-    if (r != 0) {
-        found->scan = NULL;
-        return r;
-    }
-    found->scan->hash_seed = store->hash_seed;
-    scan_run(found->scan);
-    recovery->report->records_scanned += found->scan->records_seen;
-    return 0;
-}
-
-static int item_add(struct recovery *recovery, const struct judge_item *item) {
-    if (recovery->item_count == recovery->items_max) {
-        uint64_t max = recovery->items_max ? recovery->items_max * 2 : 4096;
-        struct judge_item *items = vm_map(max * sizeof *items);
-        if (!items) {
-            return err_raise(-ENOMEM);
-        }
-        memcpy(items, recovery->items ? recovery->items : items,
-               recovery->item_count * sizeof *items);
-        vm_unmap(recovery->items, recovery->items_max * sizeof *items);
-        recovery->items = items;
-        recovery->items_max = max;
-    }
-    recovery->items[recovery->item_count++] = *item;
-    return 0;
-}
-
-static int read_sealed(struct recovery *recovery, uint64_t index) {
-    struct found *found = &recovery->found[index];
-    struct segment *segment = found->segment;
-    found->sealed = true;
-    found->keep = true;
-    found->data_bytes = found->trailer.data_bytes;
-    segment->damaged_ranges = found->trailer.damaged_ranges;
-    segment->suspect = (found->trailer.flags & TRAILER_SUSPECT) != 0;
-    segment->recovered = (found->trailer.flags & TRAILER_RECOVERED) != 0;
-    segment->footer_count = found->trailer.footer_count;
-    segment->footer_offset = found->trailer.footer_offset;
-    recovery->report->corrupt_ranges += segment->damaged_ranges;
-    if (found->trailer.first_lsn == 0) {
-        return 0;
-    }
-    return item_add(recovery, &(struct judge_item){.first_lsn = found->trailer.first_lsn,
-                                                   .last_lsn = found->trailer.last_lsn,
-                                                   .durable_lsn = found->trailer.last_lsn,
-                                                   .log = segment->log,
-                                                   .segment = (uint32_t)index,
-                                                   .batch = UINT32_MAX,
-                                                   .sealed = true,
-                                                   .sound = true});
-}
-
-static int read_unsealed(struct recovery *recovery, uint64_t index) {
-    struct found *found = &recovery->found[index];
-    uint64_t end = atomic_load_explicit(&found->segment->file_bytes, memory_order_relaxed);
-    int r = scan_found(recovery, index, end);
-    for (uint64_t i = 0; r == 0 && i < found->scan->batch_count; i++) {
-        const struct scan_batch *batch = &found->scan->batches[i];
-        r = item_add(recovery,
-                     &(struct judge_item){.first_lsn = batch->head.first_lsn,
-                                          .last_lsn = batch->head.last_lsn,
-                                          .durable_lsn = batch->head.durable_lsn,
-                                          .log = batch->head.log,
-                                          .segment = (uint32_t)index,
-                                          .batch = (uint32_t)i,
-                                          .sound = batch->whole && batch->bad_payloads == 0});
-    }
-    return r;
-}
-
-static int read_one(struct recovery *recovery, uint64_t index) {
-    struct store *store = recovery->store;
-    struct found *found = &recovery->found[index];
-    if (!header_read(recovery, found->segment)) {
-        return 0; /* never was one, or nothing is left of it */
-    }
-    int r = trailer_read(&store->segments, found->segment, store->page);
-    if (r == 0) {
-        memcpy(&found->trailer, store->page, sizeof found->trailer);
-        return read_sealed(recovery, index);
-    }
-    return read_unsealed(recovery, index);
-}
 
 /* --- judge ------------------------------------------------------------------------------------ */
 
@@ -327,7 +122,7 @@ static void load_scanned(struct load *load, const struct found *found, enum reco
 /* A sealed segment whose footer is damaged: its batches are acknowledged by the trailer. */
 static int scan_sealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
-    int r = scan_found(recovery, index, found->trailer.data_bytes);
+    int r = found_scan(recovery, index, found->trailer.data_bytes);
     for (uint64_t i = 0; r == 0 && i < found->scan->entry_count; i++) {
         found->scan->entries[i].accepted = true;
     }
@@ -425,20 +220,9 @@ int recover(struct store *store, struct store_report *report) {
     recovery.scans = vm_map(SEGMENT_IDS * sizeof *recovery.scans);
     int r =
         recovery.found && recovery.scans ? scan_window_open(&recovery.window) : err_raise(-ENOMEM);
-    if (r == 0) {
-        char dir[SEGMENT_PATH_MAX];
-        struct text text = {dir, sizeof dir, 0};
-        text_add(&text, store->dir);
-        text_add(&text, "/ssd");
-        r = store->config.disk.calls->list_dir(store->config.disk.backend, dir, list_one,
-                                               &recovery);
-        r = recovery.result ? recovery.result : r;
-        if (r == -ENOENT) {
-            r = say(report, "the store's tier is missing: ", dir);
-        }
-    }
+    r = r == 0 ? found_list(&recovery) : r;
     for (uint64_t i = 0; i < recovery.count && r == 0; i++) {
-        r = read_one(&recovery, i);
+        r = found_read(&recovery, i);
     }
     if (r == 0) {
         judge_all(&recovery);

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* store/recover.c and what it stands on (scan, load, seal, super, segment): stores whose bytes were
- * spoiled in known ways. */
+/* store/recover.c and what it stands on (store/found.c, scan, load, seal, super, segment): stores
+ * whose bytes were spoiled in known ways. */
 
 /* A store of `count` blocks of `bytes`, each in a batch of its own, power lost afterwards. */
 static void make_crashed(struct rig *rig, uint32_t count, uint32_t bytes, bool mark) {
