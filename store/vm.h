@@ -28,6 +28,8 @@ struct slab {
 
 /* Address space only. Returns: 0 or -ENOMEM. Thread: boot. */
 must_check int vm_reserve(void **ret_base, size_t bytes);
+/* Makes whole pages of it readable and writable. Returns: 0 or -ENOMEM. */
+must_check int vm_commit(void *from, size_t bytes);
 
 must_check int slab_init(struct slab *slab, void *base, uint64_t bytes);
 void slab_fini(struct slab *slab);

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/must.h"
+#include "tests/sim/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,197 +11,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILES     192u
-#define FILE_MAX  (4u * 1024 * 1024 + 64 * 1024)
-#define PAGES     (FILE_MAX / PAGE_BYTES)
-#define FD_BASE   1000
-#define SECTOR    512u
-#define BAD_PAGES 16u
+#define FD_BASE 1000
 
-struct file {
-    char now[192];  /* its name; "" = none */
-    char disk[192]; /* its name once power has gone */
-    uint8_t *now_bytes, *disk_bytes;
-    uint64_t now_size, disk_size;
-    uint64_t high; /* both images are zero from here on */
-    bool dirty[PAGES];
-    uint32_t open;
-    bool used, directory;
-};
-
-struct sim_disk {
-    uint64_t random;
-    struct file files[FILES];
-    struct disk_op *out[256];
-    uint32_t out_count;
-    struct sim_faults faults;
-    uint64_t calls, crash_at;
-    bool dead;
-    struct {
-        uint32_t file;
-        uint64_t offset;
-    } bad[BAD_PAGES];
-    uint32_t bad_count;
-};
-
-uint64_t sim_random(uint64_t *state) {
-    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
+static struct sim_file *file_of(struct sim_disk *sim, int fd) {
+    must(fd >= FD_BASE && fd < FD_BASE + (int)SIM_FILES);
+    return &sim->platter.files[fd - FD_BASE];
 }
 
-static uint32_t pick(struct sim_disk *sim, uint32_t below) {
-    return (uint32_t)(sim_random(&sim->random) % below);
-}
-static bool chance(struct sim_disk *sim, uint32_t of_65536) {
-    return of_65536 > 0 && pick(sim, 65536) < of_65536;
-}
-
-static struct file *file_of(struct sim_disk *sim, int fd) {
-    must(fd >= FD_BASE && fd < FD_BASE + (int)FILES);
-    return &sim->files[fd - FD_BASE];
-}
-
-static struct file *find_file(struct sim_disk *sim, const char *path) {
-    for (uint32_t i = 0; i < FILES; i++) {
-        if (sim->files[i].used && strcmp(sim->files[i].now, path) == 0) {
-            return &sim->files[i];
-        }
+/* A blocking call holds everybody up for as long as it takes. */
+static void dawdle(struct sim_disk *sim, const char *path) {
+    uint64_t latency_ns = fault_latency(sim, path);
+    if (latency_ns > 0) {
+        *sim->clock += latency_ns;
     }
-    return NULL;
-}
-
-static struct file *new_file(struct sim_disk *sim, const char *path) {
-    for (uint32_t i = 0; i < FILES; i++) {
-        struct file *file = &sim->files[i];
-        bool unused = !file->used || (file->now[0] == 0 && file->disk[0] == 0 && file->open == 0);
-        if (!unused) {
-            continue;
-        }
-        uint8_t *now = file->now_bytes, *disk = file->disk_bytes;
-        if (now) {
-            memset(now, 0, file->high);
-            memset(disk, 0, file->high);
-        } else {
-            now = calloc(1, FILE_MAX);
-            disk = calloc(1, FILE_MAX);
-            must(now && disk);
-        }
-        *file = (struct file){.now_bytes = now, .disk_bytes = disk, .used = true};
-        snprintf(file->now, sizeof file->now, "%s", path);
-        return file;
-    }
-    never("the simulated disk has no room for another file");
 }
 
 /* --- power ------------------------------------------------------------------------------------ */
 
-/* One page on its way to the platter when power went. */
-static void settle_page(struct sim_disk *sim, uint8_t *disk, const uint8_t *now) {
-    switch (pick(sim, 4)) {
-    case 0:
-        return;
-    case 1:
-        memcpy(disk, now, PAGE_BYTES);
-        return;
-    case 2: { /* torn: a prefix got there */
-        uint32_t sectors = pick(sim, PAGE_BYTES / SECTOR + 1);
-        memcpy(disk, now, (size_t)sectors * SECTOR);
-        return;
-    }
-    default:
-        for (uint32_t i = 0; i < PAGE_BYTES / SECTOR; i++) {
-            if (pick(sim, 2)) {
-                memcpy(disk + i * SECTOR, now + i * SECTOR, SECTOR);
-            }
-        }
-    }
-}
-
-static void settle_file(struct sim_disk *sim, struct file *file) {
-    /* Often a whole file's worth of pages shares one fate, as write-back does. */
-    uint32_t mode = pick(sim, 3);
-    for (uint32_t page = 0; page < PAGES; page++) {
-        if (file->dirty[page] && mode > 0) {
-            uint8_t *disk = file->disk_bytes + (size_t)page * PAGE_BYTES;
-            const uint8_t *now = file->now_bytes + (size_t)page * PAGE_BYTES;
-            if (mode == 1) {
-                memcpy(disk, now, PAGE_BYTES);
-            } else {
-                settle_page(sim, disk, now);
-            }
-        }
-    }
-    if (pick(sim, 2)) {
-        file->disk_size = file->now_size;
-    }
-    if (strcmp(file->now, file->disk) != 0 && pick(sim, 2)) {
-        memcpy(file->disk, file->now, sizeof file->disk);
-    }
-}
-
-static void settle_op(struct sim_disk *sim, const struct disk_op *op) {
-    struct file *file = file_of(sim, op->fd);
-    if (op->kind != DISK_WRITE || op->offset + op->bytes > FILE_MAX) {
-        return;
-    }
-    file->high = max_u64(file->high, op->offset + op->bytes);
-    for (uint32_t at = 0; at < op->bytes; at += PAGE_BYTES) {
-        settle_page(sim, file->disk_bytes + op->offset + at, (const uint8_t *)op->buffer + at);
-        file->dirty[(op->offset + at) / PAGE_BYTES] = true; /* the images differ here */
-    }
-}
-
 void sim_disk_crash(struct sim_disk *sim) {
     must(!sim->dead);
     for (uint32_t i = 0; i < sim->out_count; i++) {
-        settle_op(sim, sim->out[i]);
-    }
-    for (uint32_t i = 0; i < FILES; i++) {
-        if (sim->files[i].used && !sim->files[i].directory) {
-            settle_file(sim, &sim->files[i]);
-        } else if (sim->files[i].used && pick(sim, 2)) {
-            memcpy(sim->files[i].disk, sim->files[i].now, sizeof sim->files[i].disk);
+        const struct disk_op *op = sim->out[i].op;
+        sim->out[i].due_ns = 0;
+        if (op->kind == DISK_WRITE) {
+            platter_write_somewhat(file_of(sim, op->fd), op->buffer, op->bytes, op->offset,
+                                   PLATTER_DISK, &sim->random);
         }
     }
+    platter_settle(&sim->platter, &sim->random);
     sim->dead = true;
 }
 
 void sim_disk_restart(struct sim_disk *sim) {
     must(sim->out_count == 0);
-    for (uint32_t i = 0; i < FILES; i++) {
-        struct file *file = &sim->files[i];
-        if (!file->used) {
-            continue;
-        }
-        memcpy(file->now, file->disk, sizeof file->now);
-        for (uint32_t page = 0; page < PAGES; page++) {
-            if (file->dirty[page]) {
-                size_t at = (size_t)page * PAGE_BYTES;
-                memcpy(file->now_bytes + at, file->disk_bytes + at, PAGE_BYTES);
-            }
-        }
-        if (file->disk_size < file->high) {
-            memset(file->disk_bytes + file->disk_size, 0, file->high - file->disk_size);
-            memset(file->now_bytes + file->disk_size, 0, file->high - file->disk_size);
-        }
-        file->high = round_up(file->disk_size, PAGE_BYTES);
-        file->now_size = file->disk_size;
-        memset(file->dirty, 0, sizeof file->dirty);
-        file->open = 0;
-    }
+    platter_restart(&sim->platter);
     sim->dead = false;
     sim->crash_at = 0;
-}
-
-/* Counts a call. Returns: true: power is gone. */
-static bool tick(struct sim_disk *sim) {
-    sim->calls++;
-    if (!sim->dead && sim->crash_at != 0 && sim->calls >= sim->crash_at) {
-        sim_disk_crash(sim);
-    }
-    return sim->dead;
+    sim->stick = 0;
 }
 
 /* --- blocking calls --------------------------------------------------------------------------- */
@@ -208,188 +55,190 @@ static bool tick(struct sim_disk *sim) {
 static int sim_open_file(void *backend, const char *path, int flags, int mode) {
     struct sim_disk *sim = backend;
     (void)mode;
-    if (tick(sim) || chance(sim, sim->faults.open_eio)) {
-        return -EIO;
+    dawdle(sim, path);
+    struct sim_file *file = platter_find(&sim->platter, path);
+    bool makes = !file && (flags & O_CREAT);
+    uint32_t changes = makes ? FAULT_CHANGE | FAULT_SPACE : FAULT_PLAIN;
+    changes |= (flags & O_ACCMODE) != O_RDONLY ? FAULT_CHANGE : 0;
+    int r = fault_gate(sim, path, FAULT_DESCRIPTOR | changes);
+    if (r != 0 || fault_chance(sim, sim->faults.open_eio)) {
+        return r != 0 ? r : -EIO;
     }
-    struct file *file = find_file(sim, path);
     if (file && (flags & O_EXCL)) {
         return -EEXIST;
     }
-    if (!file && !(flags & O_CREAT)) {
+    if (!file && !makes) {
         return -ENOENT;
     }
-    file = file ? file : new_file(sim, path);
+    file = file ? file : platter_make(&sim->platter, path, false);
     if (flags & O_TRUNC) {
-        memset(file->now_bytes, 0, file->high);
-        memset(file->dirty, 1, sizeof file->dirty);
-        file->now_size = 0;
+        platter_truncate(file, 0);
     }
     file->open++;
-    return FD_BASE + (int)(file - sim->files);
+    return FD_BASE + (int)(file - sim->platter.files);
 }
 
 static int sim_close_file(void *backend, int fd) {
-    struct file *file = file_of(backend, fd);
+    struct sim_file *file = file_of(backend, fd);
     if (file->open > 0) {
         file->open--;
     }
     return 0;
 }
 
-static uint64_t space_used(const struct sim_disk *sim) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < FILES; i++) {
-        bytes += sim->files[i].used && sim->files[i].now[0] ? sim->files[i].now_size : 0;
-    }
-    return bytes;
-}
-
 static int sim_allocate(void *backend, int fd, uint64_t bytes) {
     struct sim_disk *sim = backend;
-    struct file *file = file_of(sim, fd);
-    if (tick(sim)) {
-        return -EIO;
+    struct sim_file *file = file_of(sim, fd);
+    dawdle(sim, file->now);
+    int r = fault_gate_file(sim, file, FAULT_CHANGE | FAULT_SPACE);
+    if (r != 0) {
+        /* what was had until then stays with the file */
+        file->now_size = r == -ENOSPC ? max_u64(file->now_size, bytes / 2) : file->now_size;
+        return r;
     }
-    must(bytes <= FILE_MAX);
-    uint64_t used = space_used(sim) - file->now_size;
-    if (sim->faults.space != 0 && used + bytes > sim->faults.space) {
-        file->now_size = sim->faults.space > used ? sim->faults.space - used : 0;
+    uint64_t left = fault_space_left(sim, file->now);
+    if (bytes > file->now_size && bytes - file->now_size > left) {
+        file->now_size += left;
         return -ENOSPC;
     }
-    file->now_size = bytes;
+    file->now_size = max_u64(file->now_size, bytes);
     return 0;
 }
 
 static int sim_truncate(void *backend, int fd, uint64_t bytes) {
     struct sim_disk *sim = backend;
-    struct file *file = file_of(sim, fd);
-    if (tick(sim)) {
-        return -EIO;
+    struct sim_file *file = file_of(sim, fd);
+    dawdle(sim, file->now);
+    int r = fault_gate_file(sim, file, FAULT_CHANGE);
+    if (r == 0) {
+        platter_truncate(file, bytes);
     }
-    must(bytes <= FILE_MAX);
-    if (bytes < file->high) {
-        memset(file->now_bytes + bytes, 0, file->high - bytes);
-    }
-    for (uint64_t page = bytes / PAGE_BYTES; page < (file->high + PAGE_BYTES - 1) / PAGE_BYTES;
-         page++) {
-        file->dirty[page] = true;
-    }
-    file->now_size = bytes;
-    return 0;
+    return r;
 }
 
-static bool is_bad(const struct sim_disk *sim, const struct file *file, uint64_t offset,
-                   uint64_t bytes) {
-    for (uint32_t i = 0; i < sim->bad_count; i++) {
-        if (&sim->files[sim->bad[i].file] == file && sim->bad[i].offset >= offset &&
-            sim->bad[i].offset < offset + bytes) {
-            return true;
-        }
-    }
-    return false;
+/* A page-aligned place of the file where this many bytes are, other than the right one if it can.
+ */
+static uint64_t astray(struct sim_disk *sim, const struct sim_file *file, uint64_t bytes) {
+    uint64_t pages = file->now_size > bytes ? (file->now_size - bytes) / PAGE_BYTES : 0;
+    return (sim_random(&sim->random) % (pages + 1)) * PAGE_BYTES;
 }
 
-static int64_t read_now(struct sim_disk *sim, const struct file *file, void *buffer, size_t bytes,
-                        uint64_t offset) {
-    if (chance(sim, sim->faults.read_eio) || is_bad(sim, file, offset, bytes)) {
+static int64_t read_now(struct sim_disk *sim, const struct sim_file *file, void *buffer,
+                        size_t bytes, uint64_t offset) {
+    if (fault_chance(sim, sim->faults.read_eio) || fault_bad_page(sim, file, offset, bytes)) {
         return -EIO;
     }
     if (offset >= file->now_size) {
         return 0;
     }
     size_t n = (size_t)min_u64(bytes, file->now_size - offset);
-    memcpy(buffer, file->now_bytes + offset, n);
-    if (n > 0 && chance(sim, sim->faults.read_flip)) {
-        ((uint8_t *)buffer)[pick(sim, (uint32_t)n)] ^= (uint8_t)BIT(pick(sim, 8));
+    uint64_t from = offset;
+    if (fault_chance(sim, sim->faults.read_astray)) {
+        from = astray(sim, file, n);
+    }
+    platter_read(file, buffer, n, from);
+    if (n > 0 && fault_chance(sim, sim->faults.read_flip)) {
+        ((uint8_t *)buffer)[sim_pick(&sim->random, (uint32_t)n)] ^=
+            (uint8_t)BIT(sim_pick(&sim->random, 8));
     }
     return (int64_t)n;
 }
 
 static int64_t sim_pread(void *backend, int fd, void *buffer, size_t bytes, uint64_t offset) {
     struct sim_disk *sim = backend;
-    return tick(sim) ? -EIO : read_now(sim, file_of(sim, fd), buffer, bytes, offset);
+    const struct sim_file *file = file_of(sim, fd);
+    dawdle(sim, file->now);
+    int r = fault_gate_file(sim, file, FAULT_PLAIN);
+    return r != 0 ? r : read_now(sim, file, buffer, bytes, offset);
 }
 
-static void write_now(struct file *file, const void *buffer, size_t bytes, uint64_t offset,
-                      bool durable) {
-    must(offset + bytes <= FILE_MAX && offset % PAGE_BYTES == 0 && bytes % PAGE_BYTES == 0);
-    file->high = max_u64(file->high, offset + bytes);
-    memcpy(file->now_bytes + offset, buffer, bytes);
-    if (offset + bytes > file->now_size) {
-        file->now_size = offset + bytes;
-    }
-    for (uint64_t page = offset / PAGE_BYTES; page < (offset + bytes) / PAGE_BYTES; page++) {
-        file->dirty[page] = !durable;
-    }
-    if (durable) {
-        memcpy(file->disk_bytes + offset, buffer, bytes);
-        file->disk_size = file->disk_size > file->now_size ? file->disk_size : file->now_size;
-    }
-}
+struct sim_write {
+    struct sim_file *file;
+    const void *buffer;
+    uint64_t bytes, offset;
+    bool durable;
+};
 
 /* A write that failed got somewhere, and nobody knows where. */
-static void write_somewhat(struct sim_disk *sim, struct file *file, const void *buffer,
-                           size_t bytes, uint64_t offset) {
-    file->high = max_u64(file->high, offset + bytes);
-    for (size_t at = 0; at < bytes; at += PAGE_BYTES) {
-        settle_page(sim, file->now_bytes + offset + at, (const uint8_t *)buffer + at);
-        file->dirty[(offset + at) / PAGE_BYTES] = true;
+static int write_refused(struct sim_disk *sim, const struct sim_write *write, int error) {
+    if (error == -EIO && !sim->dead) {
+        platter_write_somewhat(write->file, write->buffer, write->bytes, write->offset, PLATTER_NOW,
+                               &sim->random);
     }
+    return error;
+}
+
+static int64_t write_now(struct sim_disk *sim, const struct sim_write *write) {
+    struct sim_file *file = write->file;
+    uint64_t bytes = write->bytes;
+    if (fault_chance(sim, sim->faults.write_eio)) {
+        return write_refused(sim, write, -EIO);
+    }
+    uint64_t end = write->offset + bytes;
+    if (end > file->now_size && end - file->now_size > fault_space_left(sim, file->now)) {
+        return -ENOSPC;
+    }
+    if (bytes > PAGE_BYTES && fault_chance(sim, sim->faults.write_short)) {
+        bytes = (1 + sim_pick(&sim->random, (uint32_t)(bytes / PAGE_BYTES) - 1)) * PAGE_BYTES;
+    }
+    uint64_t offset = write->offset;
+    if (fault_chance(sim, sim->faults.write_astray)) {
+        offset = astray(sim, file, bytes);
+    }
+    platter_write(file, write->buffer, bytes, offset, write->durable);
+    if (fault_chance(sim, sim->faults.write_flip)) {
+        uint64_t at = sim_random(&sim->random) % bytes;
+        uint8_t value = ((const uint8_t *)write->buffer)[at];
+        value ^= (uint8_t)BIT(sim_pick(&sim->random, 8));
+        platter_spoil(file, &value, 1, offset + at);
+    }
+    return (int64_t)bytes;
 }
 
 static int64_t sim_pwrite(void *backend, int fd, const void *buffer, size_t bytes,
                           uint64_t offset) {
     struct sim_disk *sim = backend;
-    struct file *file = file_of(sim, fd);
-    if (tick(sim)) {
-        return -EIO;
-    }
-    if (chance(sim, sim->faults.write_eio)) {
-        write_somewhat(sim, file, buffer, bytes, offset);
-        return -EIO;
-    }
-    write_now(file, buffer, bytes, offset, false);
-    return (int64_t)bytes;
+    struct sim_file *file = file_of(sim, fd);
+    dawdle(sim, file->now);
+    uint32_t grows = offset + bytes > file->now_size ? FAULT_SPACE : 0;
+    int r = fault_gate_file(sim, file, FAULT_CHANGE | grows);
+    struct sim_write write = {file, buffer, bytes, offset, false};
+    return r != 0 ? write_refused(sim, &write, r) : write_now(sim, &write);
 }
 
 static int sim_sync_file(void *backend, int fd) {
     struct sim_disk *sim = backend;
-    struct file *file = file_of(sim, fd);
-    if (tick(sim)) {
-        return -EIO;
+    struct sim_file *file = file_of(sim, fd);
+    dawdle(sim, file->now);
+    int r = fault_gate_file(sim, file, FAULT_PLAIN);
+    if (r == 0 && fault_chance(sim, sim->faults.sync_eio)) {
+        r = -EIO;
     }
-    if (chance(sim, sim->faults.sync_eio)) {
+    if (r != 0 && !sim->dead) {
         /* As Linux does: the pages count as clean from here on, and were not written. */
-        for (uint32_t page = 0; page < PAGES; page++) {
-            file->dirty[page] = file->dirty[page] && pick(sim, 2);
-        }
-        return -EIO;
-    }
-    for (uint32_t page = 0; page < PAGES; page++) {
-        if (file->dirty[page]) {
-            size_t at = (size_t)page * PAGE_BYTES;
-            memcpy(file->disk_bytes + at, file->now_bytes + at, PAGE_BYTES);
-            file->dirty[page] = false;
+        for (uint64_t page = 0; page < file->top; page++) {
+            file->leaves[page].dirty = file->leaves[page].dirty && sim_pick(&sim->random, 2);
         }
     }
-    file->disk_size = file->now_size;
-    return 0;
-}
-
-static bool lies_in(const char *path, const char *dir) {
-    size_t n = strlen(dir);
-    return strncmp(path, dir, n) == 0 && path[n] == '/' && strchr(path + n + 1, '/') == NULL;
+    if (r == 0) {
+        platter_sync(file);
+    }
+    return r;
 }
 
 static int sim_sync_dir(void *backend, const char *path) {
     struct sim_disk *sim = backend;
-    if (tick(sim) || chance(sim, sim->faults.sync_eio)) {
-        return -EIO;
+    dawdle(sim, path);
+    int r = fault_gate(sim, path, FAULT_PLAIN);
+    if (r != 0 || fault_chance(sim, sim->faults.sync_eio)) {
+        return r != 0 ? r : -EIO;
     }
-    for (uint32_t i = 0; i < FILES; i++) {
-        struct file *file = &sim->files[i];
-        if (file->used && (lies_in(file->now, path) || lies_in(file->disk, path))) {
+    for (uint32_t i = 0; i < SIM_FILES; i++) {
+        struct sim_file *file = &sim->platter.files[i];
+        bool here = sim_lies_in(file->now, path, false) || sim_lies_in(file->disk, path, false);
+        if (file->used && !file->hidden && here) {
             memcpy(file->disk, file->now, sizeof file->disk);
+            file->replaced_by = 0;
         }
     }
     return 0;
@@ -398,28 +247,33 @@ static int sim_sync_dir(void *backend, const char *path) {
 static int sim_make_dir(void *backend, const char *path, int mode) {
     struct sim_disk *sim = backend;
     (void)mode;
-    if (tick(sim)) {
-        return -EIO;
+    dawdle(sim, path);
+    int r = fault_gate(sim, path, FAULT_CHANGE | FAULT_SPACE);
+    if (r != 0) {
+        return r;
     }
-    if (find_file(sim, path)) {
+    if (platter_find(&sim->platter, path)) {
         return -EEXIST;
     }
-    new_file(sim, path)->directory = true;
+    (void)platter_make(&sim->platter, path, true);
     return 0;
 }
 
 static int sim_rename_file(void *backend, const char *from, const char *to) {
     struct sim_disk *sim = backend;
-    if (tick(sim)) {
-        return -EIO;
+    dawdle(sim, from);
+    int r = fault_gate(sim, from, FAULT_CHANGE);
+    if (r != 0) {
+        return r;
     }
-    struct file *file = find_file(sim, from);
-    struct file *old = find_file(sim, to);
+    struct sim_file *file = platter_find(&sim->platter, from);
+    struct sim_file *old = platter_find(&sim->platter, to);
     if (!file) {
         return -ENOENT;
     }
-    if (old) {
+    if (old && old != file) {
         old->now[0] = 0;
+        old->replaced_by = 1 + (uint32_t)(file - sim->platter.files);
     }
     snprintf(file->now, sizeof file->now, "%s", to);
     return 0;
@@ -427,10 +281,12 @@ static int sim_rename_file(void *backend, const char *from, const char *to) {
 
 static int sim_unlink_file(void *backend, const char *path) {
     struct sim_disk *sim = backend;
-    if (tick(sim)) {
-        return -EIO;
+    dawdle(sim, path);
+    int r = fault_gate(sim, path, FAULT_CHANGE);
+    if (r != 0) {
+        return r;
     }
-    struct file *file = find_file(sim, path);
+    struct sim_file *file = platter_find(&sim->platter, path);
     if (!file) {
         return -ENOENT;
     }
@@ -440,23 +296,27 @@ static int sim_unlink_file(void *backend, const char *path) {
 
 static int64_t sim_file_bytes(void *backend, int fd) {
     struct sim_disk *sim = backend;
-    return tick(sim) ? -EIO : (int64_t)file_of(sim, fd)->now_size;
+    const struct sim_file *file = file_of(sim, fd);
+    int r = fault_gate_file(sim, file, FAULT_PLAIN);
+    return r != 0 ? r : (int64_t)file->now_size;
 }
 
 static int sim_list_dir(void *backend, const char *path,
                         int (*each)(void *context, const char *name), void *context) {
     struct sim_disk *sim = backend;
-    if (tick(sim)) {
-        return -EIO;
+    dawdle(sim, path);
+    int r = fault_gate(sim, path, FAULT_PLAIN);
+    if (r != 0) {
+        return r;
     }
-    struct file *dir = find_file(sim, path);
+    const struct sim_file *dir = platter_find(&sim->platter, path);
     if (!dir || !dir->directory) {
-        return -ENOENT;
+        return dir ? -ENOTDIR : -ENOENT;
     }
-    int r = 0;
-    for (uint32_t i = 0; i < FILES && r == 0; i++) {
-        if (sim->files[i].used && lies_in(sim->files[i].now, path)) {
-            r = each(context, sim->files[i].now + strlen(path) + 1);
+    for (uint32_t i = 0; i < SIM_FILES && r == 0; i++) {
+        const struct sim_file *file = &sim->platter.files[i];
+        if (file->used && !file->hidden && sim_lies_in(file->now, path, false)) {
+            r = each(context, file->now + strlen(path) + 1);
         }
     }
     return r;
@@ -464,17 +324,14 @@ static int sim_list_dir(void *backend, const char *path,
 
 static int64_t sim_free_bytes(void *backend, const char *path) {
     struct sim_disk *sim = backend;
-    (void)path;
-    uint64_t used = space_used(sim);
-    bool limited = sim->faults.space != 0 && !sim->faults.space_hidden;
-    uint64_t space = limited ? sim->faults.space : 4 * GiB;
-    return space > used ? (int64_t)(space - used) : 0;
+    uint64_t left = sim->faults.space_hidden ? UINT64_MAX : fault_space_left(sim, path);
+    return (int64_t)min_u64(left, 4 * GiB);
 }
 
 static int sim_lock_file(void *backend, const char *path, bool shared, uint32_t *ret_pid) {
     (void)shared;
     (void)ret_pid;
-    return sim_open_file(backend, path, O_CREAT, 0);
+    return sim_open_file(backend, path, O_RDWR | O_CREAT, 0);
 }
 
 static int sim_entropy(void *backend, void *bytes, size_t count) {
@@ -489,39 +346,57 @@ static int sim_entropy(void *backend, void *bytes, size_t count) {
 
 static void sim_submit(void *backend, struct disk_op *op) {
     struct sim_disk *sim = backend;
-    must(sim->out_count < array_count(sim->out));
+    must(sim->out_count < SIM_OUT);
     must((uintptr_t)op->buffer % PAGE_BYTES == 0 && op->bytes % PAGE_BYTES == 0);
     must(op->kind != DISK_WRITE || op->dsync);
-    sim->out[sim->out_count++] = op;
+    uint64_t latency_ns = fault_latency(sim, file_of(sim, op->fd)->now);
+    uint64_t due_ns = latency_ns > 0 ? *sim->clock + latency_ns : 0;
+    if (sim->stick > 0 && --sim->stick == 0) {
+        due_ns = UINT64_MAX;
+    }
+    sim->out[sim->out_count++] = (struct sim_submitted){op, due_ns};
 }
 
 static int32_t perform(struct sim_disk *sim, const struct disk_op *op) {
-    struct file *file = file_of(sim, op->fd);
-    if (op->kind == DISK_READ) {
-        return (int32_t)read_now(sim, file, op->buffer, op->bytes, op->offset);
+    struct sim_file *file = file_of(sim, op->fd);
+    bool writes = op->kind == DISK_WRITE;
+    int r = fault_gate_file(sim, file, writes ? FAULT_CHANGE : FAULT_PLAIN);
+    if (writes) {
+        struct sim_write write = {file, op->buffer, op->bytes, op->offset, true};
+        return (int32_t)(r != 0 ? write_refused(sim, &write, r) : write_now(sim, &write));
     }
-    if (chance(sim, sim->faults.write_eio)) {
-        write_somewhat(sim, file, op->buffer, op->bytes, op->offset);
-        return -EIO;
+    int64_t n = r != 0 ? r : read_now(sim, file, op->buffer, op->bytes, op->offset);
+    bool cut = n > PAGE_BYTES && fault_chance(sim, sim->faults.read_short);
+    return (int32_t)(cut ? (int64_t)round_down((uint64_t)n - 1, PAGE_BYTES) : n);
+}
+
+/* One of those that are due, any of them. Returns: SIM_OUT: none is. */
+static uint32_t pick_due(struct sim_disk *sim) {
+    uint32_t due = 0;
+    uint64_t now_ns = sim->clock ? *sim->clock : 0;
+    for (uint32_t i = 0; i < sim->out_count; i++) {
+        due += sim->out[i].due_ns <= now_ns;
     }
-    if (op->bytes > PAGE_BYTES && chance(sim, sim->faults.write_short)) {
-        uint32_t bytes = (1 + pick(sim, op->bytes / PAGE_BYTES - 1)) * PAGE_BYTES;
-        write_now(file, op->buffer, bytes, op->offset, true);
-        return (int32_t)bytes;
+    if (due == 0) {
+        return SIM_OUT;
     }
-    write_now(file, op->buffer, op->bytes, op->offset, true);
-    return (int32_t)op->bytes;
+    uint32_t n = sim_pick(&sim->random, due);
+    for (uint32_t i = 0; i < sim->out_count; i++) {
+        if (sim->out[i].due_ns <= now_ns && n-- == 0) {
+            return i;
+        }
+    }
+    never("one was due");
 }
 
 bool sim_disk_step(struct sim_disk *sim) {
-    if (sim->out_count == 0) {
+    uint32_t i = pick_due(sim);
+    if (i == SIM_OUT) {
         return false;
     }
-    bool dead = tick(sim);
-    uint32_t i = pick(sim, sim->out_count);
-    struct disk_op *op = sim->out[i];
+    struct disk_op *op = sim->out[i].op;
+    op->result = perform(sim, op);
     sim->out[i] = sim->out[--sim->out_count];
-    op->result = dead ? -EIO : perform(sim, op);
     op->done(op);
     return true;
 }
@@ -546,8 +421,6 @@ static const struct disk_calls sim_calls = {
     .entropy = sim_entropy,
 };
 
-/* --- for tests -------------------------------------------------------------------------------- */
-
 struct sim_disk *sim_disk_open(uint64_t seed, struct disk *ret_disk) {
     struct sim_disk *sim = calloc(1, sizeof *sim);
     must(sim != NULL);
@@ -557,19 +430,8 @@ struct sim_disk *sim_disk_open(uint64_t seed, struct disk *ret_disk) {
 }
 
 void sim_disk_close(struct sim_disk *sim) {
-    for (uint32_t i = 0; i < FILES; i++) {
-        free(sim->files[i].now_bytes);
-        free(sim->files[i].disk_bytes);
-    }
+    platter_close(&sim->platter);
     free(sim);
-}
-
-void sim_disk_faults(struct sim_disk *sim, const struct sim_faults *faults) {
-    sim->faults = *faults;
-}
-
-void sim_disk_crash_after(struct sim_disk *sim, uint64_t calls) {
-    sim->crash_at = calls ? sim->calls + calls : 0;
 }
 
 bool sim_disk_dead(const struct sim_disk *sim) {
@@ -578,85 +440,4 @@ bool sim_disk_dead(const struct sim_disk *sim) {
 
 uint64_t sim_disk_calls(const struct sim_disk *sim) {
     return sim->calls;
-}
-
-const uint8_t *sim_disk_bytes(struct sim_disk *sim, const char *name, uint64_t *ret_bytes) {
-    struct file *file = find_file(sim, name);
-    if (!file) {
-        return NULL;
-    }
-    *ret_bytes = file->disk_size;
-    return file->disk_bytes;
-}
-
-void sim_disk_spoil(struct sim_disk *sim, const char *name, uint64_t offset, const void *with,
-                    size_t bytes) {
-    struct file *file = find_file(sim, name);
-    must(file != NULL && offset + bytes <= file->disk_size);
-    memcpy(file->disk_bytes + offset, with, bytes);
-    memcpy(file->now_bytes + offset, with, bytes);
-}
-
-void sim_disk_set_size(struct sim_disk *sim, const char *name, uint64_t bytes) {
-    struct file *file = find_file(sim, name);
-    must(file != NULL);
-    file->disk_size = bytes;
-    file->now_size = bytes;
-}
-
-void sim_disk_remove(struct sim_disk *sim, const char *name) {
-    struct file *file = find_file(sim, name);
-    must(file != NULL);
-    memset(file->now, 0, sizeof file->now);
-    memset(file->disk, 0, sizeof file->disk);
-}
-
-const char *sim_disk_name(struct sim_disk *sim, uint32_t n) {
-    for (uint32_t i = 0; i < FILES; i++) {
-        struct file *file = &sim->files[i];
-        if (file->used && !file->directory && file->now[0] && n-- == 0) {
-            return file->now;
-        }
-    }
-    return NULL;
-}
-
-void sim_disk_copy(struct sim_disk *to, const struct sim_disk *from) {
-    for (uint32_t i = 0; i < FILES; i++) {
-        struct file *file = &to->files[i];
-        const struct file *source = &from->files[i];
-        uint8_t *now = file->now_bytes, *disk = file->disk_bytes;
-        uint64_t high = file->high;
-        if (source->used && !now) {
-            now = calloc(1, FILE_MAX);
-            disk = calloc(1, FILE_MAX);
-            must(now && disk);
-            high = 0;
-        }
-        *file = *source;
-        file->now_bytes = now;
-        file->disk_bytes = disk;
-        if (source->used) {
-            memcpy(now, source->now_bytes, source->high);
-            memcpy(disk, source->disk_bytes, source->high);
-            if (high > source->high) {
-                memset(now + source->high, 0, high - source->high);
-                memset(disk + source->high, 0, high - source->high);
-            }
-        }
-    }
-    to->out_count = 0;
-    to->dead = from->dead;
-    to->bad_count = 0;
-}
-
-void sim_disk_bad_page(struct sim_disk *sim, const char *name, uint64_t offset) {
-    struct file *file = find_file(sim, name);
-    must(file != NULL && sim->bad_count < BAD_PAGES);
-    sim->bad[sim->bad_count].file = (uint32_t)(file - sim->files);
-    sim->bad[sim->bad_count++].offset = round_down(offset, PAGE_BYTES);
-}
-
-void sim_disk_heal(struct sim_disk *sim) {
-    sim->bad_count = 0;
 }

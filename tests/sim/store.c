@@ -11,11 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 /* sim_store — the real store on a simulated disk, against an oracle of what was acknowledged.
  *
- *   sim_store [--seconds S] [--seed N] [--lives N] [--verbose]
+ *   sim_store [--crashes N | --seconds S] [--seed N] [--lives N] [--verbose]
  *
  * A life is one seed: a store that is opened (by one to three keepers), worked on with puts,
  * deletes, reads and housekeeping, and loses power at some disk call, often while it is being
@@ -30,7 +31,7 @@
  * An operation that had no answer, or an error, may have happened or not; what the next start shows
  * of it holds from then on. --seed replays one life alone. */
 
-enum { KEYS = 160, OPS = 48, BYTES_MAX = 300 * 1024 };
+enum { KEYS = 112, OPS = 48, BYTES_MAX = 300 * 1024 };
 
 enum known { KNOWN_ABSENT, KNOWN_PRESENT, KNOWN_EITHER };
 
@@ -351,6 +352,9 @@ static void work(struct life *life, uint32_t turns) {
         if (pick(life, 12) == 0) {
             (void)store_housekeep(life->store);
         }
+        if (pick(life, 6) == 0) {
+            (void)store_maintain(life->store, life->now_ns);
+        }
     }
 }
 
@@ -413,7 +417,7 @@ static void choose_faults(struct life *life) {
 static void crash_round(struct life *life) {
     struct store_report report;
     /* Some starts are themselves cut short, several in a row. */
-    for (uint32_t i = 0; i < 3 && pick(life, 4) == 0; i++) {
+    for (uint32_t i = 0; i < 3 && pick(life, 2) == 0; i++) {
         sim_disk_crash_after(life->sim, 1 + pick(life, 60));
         if (!open_store(life, &report)) {
             if (sim_disk_dead(life->sim)) {
@@ -438,8 +442,8 @@ static void crash_round(struct life *life) {
     life->faults = faults;
     sim_disk_faults(life->sim, &faults);
     if (life->store) {
-        sim_disk_crash_after(life->sim, pick(life, 3) ? 1 + pick(life, 900) : 0);
-        work(life, 50 + pick(life, 300));
+        sim_disk_crash_after(life->sim, pick(life, 3) ? 1 + pick(life, 500) : 0);
+        work(life, 30 + pick(life, 170));
         if (!sim_disk_dead(life->sim) && pick(life, 4) == 0) {
             drain(life);
             if (!sim_disk_dead(life->sim)) {
@@ -481,35 +485,65 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     free(life);
 }
 
-int main(int argc, char **argv) {
-    uint64_t seconds = 20, seed = 0, lives = UINT64_MAX;
-    bool verbose = false;
+struct options {
+    uint64_t crashes; /* go on until so many; fewer is a failure */
+    uint64_t seconds; /* and no longer than this */
+    uint64_t seed, lives;
+    bool verbose;
+};
+
+static bool options_take(struct options *options, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
         if (strcmp(argv[i], "--seconds") == 0 && more) {
-            seconds = strtoull(argv[++i], NULL, 10);
+            options->seconds = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--crashes") == 0 && more) {
+            options->crashes = strtoull(argv[++i], NULL, 10);
+            options->seconds = UINT32_MAX;
         } else if (strcmp(argv[i], "--seed") == 0 && more) {
-            seed = strtoull(argv[++i], NULL, 10);
-            lives = 1;
+            options->seed = strtoull(argv[++i], NULL, 10);
+            options->lives = 1;
         } else if (strcmp(argv[i], "--lives") == 0 && more) {
-            lives = strtoull(argv[++i], NULL, 10);
+            options->lives = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--verbose") == 0) {
-            verbose = true;
+            options->verbose = true;
         } else {
-            fprintf(stderr, "usage: sim_store [--seconds S] [--seed N] [--lives N] [--verbose]\n");
-            return 2;
+            fprintf(stderr, "usage: sim_store [--crashes N | --seconds S] [--seed N] [--lives N]"
+                            " [--verbose]\n");
+            return false;
         }
     }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    struct options options = {.seconds = 20, .lives = UINT64_MAX};
+    if (!options_take(&options, argc, argv)) {
+        return 2;
+    }
+    (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* zeroing 2 MiB for a table of 4 KiB is slow */
     must(hash_open() == 0);
     make_blocks();
     struct life totals = {0};
-    time_t end = time(NULL) + (time_t)seconds;
+    time_t began = time(NULL);
     uint64_t done = 0;
-    for (; done < lives && (lives != UINT64_MAX || time(NULL) < end); done++) {
-        live(seed + done, verbose, &totals);
+    while (done < options.lives) {
+        bool over = (uint64_t)(time(NULL) - began) >= options.seconds ||
+                    (options.crashes != 0 && totals.crashes >= options.crashes);
+        if (options.lives == UINT64_MAX && over) {
+            break;
+        }
+        live(options.seed + done++, options.verbose, &totals);
     }
-    printf("%" PRIu64 " lives from seed %" PRIu64 ": %" PRIu64 " power losses, %" PRIu64
-           " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64 " reads\n",
-           done, seed, totals.crashes, totals.opens, totals.puts, totals.deletes, totals.reads);
+    printf("%" PRIu64 " lives from seed %" PRIu64 " in %" PRIu64 " s: %" PRIu64
+           " power losses, %" PRIu64 " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64
+           " reads\n",
+           done, options.seed, (uint64_t)(time(NULL) - began), totals.crashes, totals.opens,
+           totals.puts, totals.deletes, totals.reads);
+    if (totals.crashes < options.crashes) {
+        fprintf(stderr, "%" PRIu64 " power losses are fewer than %" PRIu64 "\n", totals.crashes,
+                options.crashes);
+        return 1;
+    }
     return 0;
 }

@@ -7,6 +7,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+/* store/vm.c and store/slab.c. */
+
 static struct slab make(uint64_t pages, void **ret_base) {
     struct slab slab;
     cr_assert_eq(vm_reserve(ret_base, pages * PAGE_BYTES), 0);
