@@ -7,6 +7,7 @@
 #include "engine/stat.h"
 #include "engine/swarm/front.h"
 #include "engine/swarm/self.h"
+#include "engine/tasks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -141,10 +142,11 @@ static json_t *answer(struct engine *engine, const char *line) {
         reply = json_pack("{s:b}", "draining", 1);
     } else {
         reply = front_answer(engine, command, request);
+        reply = reply ? reply : tasks_answer(engine, command, request);
     }
     if (!reply) {
         reply = error_json("no such command; there are stat, topo, why, id, peers, connect, "
-                           "disconnect, ping, fetch, reload, drain");
+                           "disconnect, ping, fetch, task, tasks, cancel, reload, drain");
     }
     json_decref(request);
     return reply;

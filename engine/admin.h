@@ -4,8 +4,9 @@
 /* admin — the unix socket in the store directory: one JSON line in, one JSON document out, then
  * closed.
  *
- * Commands: stat, topo, why, id, reload, drain. Mode 0600: whoever may open it is the operator. A
- * client has 5 s and 4 KiB; at most ADMIN_CLIENTS_MAX at once. Thread: control. */
+ * Commands: stat, topo, why, id, reload, drain, those of swarm/front.h and tasks.h. Mode 0600:
+ * whoever may open it is the operator. A client has 5 s and 4 KiB; at most ADMIN_CLIENTS_MAX at
+ * once. Thread: control. */
 
 #include "base/base.h"
 

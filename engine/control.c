@@ -137,7 +137,7 @@ static void ask_all(struct engine *engine, struct stopping *stopping, enum core_
     stopping->wish = wish;
     stopping->since_ns = clock_ns();
     for (uint32_t i = 0; i < engine_threads(engine); i++) {
-        if (i < engine->layout.count || wish == WISH_HALT) { /* the helper works to the end */
+        if (i != engine->layout.count || wish == WISH_HALT) { /* the helper works to the end */
             core_ask(&engine->cores[i], wish, &stopping->bells);
         }
     }
@@ -153,8 +153,9 @@ void control_drain(struct engine *engine) {
 }
 
 static bool all_drained(const struct engine *engine) {
-    for (uint32_t i = 0; i < engine->layout.count; i++) {
-        if (!atomic_load_explicit(&engine->cores[i].drained, memory_order_acquire)) {
+    for (uint32_t i = 0; i < engine_threads(engine); i++) {
+        bool helper = i == engine->layout.count; /* has nothing that must end first */
+        if (!helper && !atomic_load_explicit(&engine->cores[i].drained, memory_order_acquire)) {
             return false;
         }
     }

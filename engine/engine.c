@@ -21,6 +21,7 @@
 #include "engine/swarm/desk.h"
 #include "engine/swarm/identity.h"
 #include "engine/swarm/self.h"
+#include "engine/tasks.h"
 #include "engine/work.h"
 #include "proto/libp2p/secure.h"
 
@@ -339,7 +340,8 @@ static int boot(struct engine *engine, char *why, size_t why_bytes) {
         return complain(why, why_bytes, ENGINE_HOST, "memory for rings: %s", err_text(r));
     }
     r = open_tiles(engine, why, why_bytes);
-    if (r == 0 && desk_open(engine, &engine->desk) < 0) {
+    if (r == 0 &&
+        (desk_open(engine, &engine->desk) < 0 || tasks_open(engine, &engine->tasks) < 0)) {
         return complain(why, why_bytes, ENGINE_HOST, "out of memory");
     }
     if (r == 0) {
@@ -444,6 +446,7 @@ void engine_close(struct engine *engine) {
     }
     listen_close(engine);
     desk_close(engine->desk);
+    tasks_close(engine->tasks);
     if (engine->admin) {
         char path[600];
         admin_close(engine->admin);

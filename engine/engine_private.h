@@ -22,6 +22,7 @@ struct listener {
 struct admin;
 struct desk;
 struct secure_self;
+struct tasks;
 
 struct engine {
     struct settings settings;           /* as started */
@@ -43,7 +44,8 @@ struct engine {
     struct multiaddr addresses[SELF_ADDRESSES_MAX]; /* where peers are told to dial us */
     uint32_t address_count;
     struct admin *admin;
-    struct desk *desk; /* control's: what it asks of net tiles about peers */
+    struct desk *desk;   /* control's: what it asks of net tiles about peers */
+    struct tasks *tasks; /* control's: long requests to the store */
     uint64_t started_ns;
     uint64_t park_cost_ns;  /* measured at boot: the bound of spinning */
     _Atomic uint32_t state; /* enum engine_state; control writes */

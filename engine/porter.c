@@ -20,6 +20,12 @@ static void ring_keepers(struct core *core) {
     core_ring_now(core);
 }
 
+/* The daemon drains: what is under way for people ends, and with it what keepers do for it. */
+static void drain(struct core *core) {
+    bool drained = store_tasks_stop(core->engine->store);
+    atomic_store_explicit(&core->drained, drained, memory_order_release); /* read by control */
+}
+
 static void rest(struct core *core, uint64_t ns) {
     bell_arm(&core->bell);
     if (atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_HALT) {
@@ -37,6 +43,9 @@ void porter_run(struct core *core) {
         core->now_ns = clock_ns();
         counter_add(&core->counters.turns, 1);
         uint32_t work = store_maintain(core->engine->store, core->now_ns);
+        if (atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_RUN) {
+            drain(core);
+        }
         ring_keepers(core);
         counter_add(&core->counters.busy_ns, clock_ns() - core->now_ns);
         if (work == 0) {

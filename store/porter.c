@@ -34,6 +34,10 @@ int store_task_begin(struct store *store, struct store_task *task) {
     if (task->kind >= STORE_TASK_KINDS || !task_steps[task->kind] || store->config.read_only) {
         return STORE_READONLY;
     }
+    /* relaxed: one that slips in is ended with the others */
+    if (atomic_load_explicit(&porter->stopping, memory_order_relaxed)) {
+        return STORE_RETRY;
+    }
     if (atomic_fetch_add_explicit(&porter->task_count, 1, memory_order_relaxed) >=
         PORTER_TASKS_MAX) {
         atomic_fetch_sub_explicit(&porter->task_count, 1, memory_order_relaxed);
@@ -114,6 +118,12 @@ uint32_t store_maintain(struct store *store, uint64_t now_ns) {
         work += duties[i].step ? duties[i].step(porter) : 0;
     }
     return work + tasks_step(porter);
+}
+
+bool store_tasks_stop(struct store *store) {
+    struct porter *porter = store->porter;
+    atomic_store_explicit(&porter->stopping, true, memory_order_relaxed);
+    return !porter->tasks && !atomic_load_explicit(&porter->incoming, memory_order_relaxed);
 }
 
 uint64_t store_take_rings(struct store *store) {

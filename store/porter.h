@@ -26,10 +26,17 @@ struct porter {
     _Atomic(struct store_task *) incoming; /* stack: pushed to by any thread */
     struct store_task *tasks;              /* taken, oldest first */
     _Atomic uint32_t task_count;           /* incoming and taken */
+    _Atomic bool stopping;                 /* the porter sets it; store_task_begin looks */
 };
 
 /* A task is over: says so to whoever asked. `why` may be NULL. */
 void porter_finish(struct porter *porter, struct store_task *task, int32_t result, const char *why);
+
+/* Is the task to end as soon as it can? Relaxed: seen at one of its next steps. */
+static inline bool porter_canceled(const struct porter *porter, const struct store_task *task) {
+    return atomic_load_explicit(&task->cancel, memory_order_relaxed) ||
+           atomic_load_explicit(&porter->stopping, memory_order_relaxed);
+}
 
 /* Returns: 0 or -ENOMEM. Thread: boot. */
 must_check int porter_open(struct store *store);

@@ -208,6 +208,11 @@ enum store_task_kind {
 };
 enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };
 
+/* What is asked, by kind of task; plain values, the task's own. */
+union store_ask {
+    char path[512]; /* a directory or a file */
+};
+
 /* A long request: the asker's memory, the porter's from store_task_begin until state is DONE
  * (acquire), or, where `finished` is given, until that is called on the porter's thread. */
 struct store_task {
@@ -217,6 +222,7 @@ struct store_task {
     uint8_t kind;                              /* enum store_task_kind */
     _Atomic uint32_t state;                    /* enum store_task_state */
     _Atomic bool cancel;                       /* set by the asker: end soon, with STORE_RETRY */
+    union store_ask ask;
     /* progress, for whoever looks */
     counter_t seen, total;   /* blocks looked at, and about how many there are; 0: unknown */
     counter_t blocks, bytes; /* that the task did something about */
@@ -226,6 +232,10 @@ struct store_task {
 /* Returns: 0; STORE_RETRY: too many are under way; STORE_READONLY: this store takes none.
  * Thread: any. */
 must_check int store_task_begin(struct store *store, struct store_task *task);
+/* Before the keepers' threads end: no new tasks (STORE_RETRY), those under way end soon with
+ * STORE_RETRY. Returns: none is left, and none of their operations is in a keeper. Thread: the
+ * porter, which goes on with store_maintain until then. */
+bool store_tasks_stop(struct store *store);
 
 /* One stored block, for listing, export and verification. */
 struct store_item {

@@ -74,6 +74,7 @@ CONTROL_SIDE = (
     "engine/helper.",
     "engine/stat.",
     "engine/swarm/desk.",
+    "engine/tasks.",
     "engine/swarm/front.",
     "engine/swarm/resolve.",
     "engine/why.",

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* tasks — long requests of people to the store, begun by the admin socket and polled by number.
+ *
+ *   {"command":KIND, ...}            -> {"task":N}         KIND: a row of the table in tasks.c
+ *   {"command":"task","task":N}      -> {"task","command","state":"waiting|running|done|failed",
+ *                                        "outcome","why","seen","total","blocks","bytes", ...}
+ *   {"command":"cancel","task":N}    -> {"canceled":true}  the task ends soon after
+ *   {"command":"tasks"}              -> {"tasks":[as by "task" ...]}
+ *
+ * The porter steps a task, its progress is words to look at. A table of TASKS_MAX: one that is over
+ * is kept until its place is needed, oldest first; where all are under way, a new one is refused.
+ * What is wrong is {"error": a sentence}. Thread: control. */
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+#define TASKS_MAX 32u
+
+struct engine;
+struct tasks;
+
+/* Returns: 0 or -ENOMEM. Thread: boot. */
+must_check int tasks_open(struct engine *engine, struct tasks **ret_tasks);
+/* The store is closed: nothing is under way any more. */
+void tasks_close(struct tasks *tasks);
+/* Returns: the answer, or NULL: it is no command of this file. */
+json_t *tasks_answer(struct engine *engine, const char *command, const json_t *request);
