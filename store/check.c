@@ -14,7 +14,7 @@
 
 struct checking {
     struct store *store;
-    const struct segment *segment;
+    struct segment *segment;
     void (*bad)(void *context, const struct store_damage *);
     void (*progress)(void *context, const struct store_check_totals *);
     void *context;
@@ -161,11 +161,11 @@ static int check_segment(struct checking *checking) {
 static int check_all(struct checking *checking) {
     for (uint32_t id = 1; id < checking->store->segments.top; id++) {
         checking->segment = &checking->store->segments.all[id];
-        enum segment_state state = segment_state(checking->segment);
-        if (state == SEGMENT_NONE || state == SEGMENT_SPARE) {
+        if (!segment_pin(checking->segment)) {
             continue;
         }
         int r = check_segment(checking);
+        segment_unpin(checking->segment);
         if (r != 0) {
             return r;
         }

@@ -9,7 +9,7 @@
 /* Reads from disk, through aligned buffers that were sized at open: a fetch is a buffer and what
  * the kernel holds of it. Readers of one place share one fetch. A read that fails or does not
  * verify is done once more before that is said. Where no buffer is free operations wait in line,
- * by the size class they need. */
+ * by the size class they need. A fetch pins its segment: the file stays while it reads. */
 
 static const struct {
     uint32_t slots;
@@ -74,6 +74,10 @@ static struct fetch **busy_bucket(struct fetches *fetches, uint64_t place) {
 
 static void fetch_submit(struct fetch *fetch);
 
+static struct segment *segment_of(const struct keeper *keeper, uint64_t place) {
+    return &keeper->store->segments.all[place_spot(place).segment];
+}
+
 static struct fetch *fetch_find(struct fetches *fetches, uint64_t place, bool header_only) {
     struct fetch *at = *busy_bucket(fetches, place);
     while (at && !(at->place == place && at->header_only == header_only)) {
@@ -82,13 +86,23 @@ static struct fetch *fetch_find(struct fetches *fetches, uint64_t place, bool he
     return at;
 }
 
-void fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only) {
+/* A footer's word for a record larger than any we would write. */
+static void fetch_oversized(struct keeper *keeper, struct store_op *op) {
+    if (op->kind == STORE_PUT || op->kind == STORE_DELETE) {
+        order_fetched(keeper, op, NULL, STORE_CORRUPT);
+        return;
+    }
+    counter_add(&keeper->counters.corrupt, 1);
+    keeper_finish(keeper, op, STORE_CORRUPT);
+}
+
+bool fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only) {
     struct fetches *fetches = &keeper->fetches;
     uint64_t place = op_state(op)->place;
     struct fetch *fetch = fetch_find(fetches, place, header_only);
     if (fetch) {
         op_list_push(&fetch->waiters, op);
-        return;
+        return true;
     }
     struct extent extent = extent_of(place, header_only);
     uint32_t class = 0;
@@ -96,14 +110,8 @@ void fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only) {
         class ++;
     }
     if (extent.bytes > fetches->class_bytes[class]) {
-        /* A footer's word for a record larger than any we would write. */
-        if (op->kind == STORE_PUT || op->kind == STORE_DELETE) {
-            order_fetched(keeper, op, NULL, STORE_CORRUPT);
-        } else {
-            counter_add(&keeper->counters.corrupt, 1);
-            keeper_finish(keeper, op, STORE_CORRUPT);
-        }
-        return;
+        fetch_oversized(keeper, op);
+        return true;
     }
     uint32_t from = class;
     while (class < FETCH_CLASSES && !fetches->free[class]) {
@@ -111,7 +119,10 @@ void fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only) {
     }
     if (class == FETCH_CLASSES) {
         op_list_push(&fetches->waiting[from], op);
-        return;
+        return true;
+    }
+    if (!segment_pin(segment_of(keeper, place))) {
+        return false;
     }
     fetch = fetches->free[class];
     fetches->free[class] = fetch->next;
@@ -125,6 +136,7 @@ void fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only) {
     *busy_bucket(fetches, place) = fetch;
     fetches->out++;
     fetch_submit(fetch);
+    return true;
 }
 
 static void fetch_release(struct keeper *keeper, struct fetch *fetch) {
@@ -133,24 +145,29 @@ static void fetch_release(struct keeper *keeper, struct fetch *fetch) {
     fetches->free[fetch->class] = fetch;
     fetches->out--;
     for (uint32_t class = fetch->class + 1; class -- > 0;) {
-        struct store_op *op = op_list_pop(&fetches->waiting[class]);
-        if (op) {
-            fetch_begin(keeper, op, op->kind == STORE_DELETE);
-            return;
+        struct store_op *op;
+        while ((op = op_list_pop(&fetches->waiting[class])) != NULL) {
+            if (fetch_begin(keeper, op, op->kind == STORE_DELETE)) {
+                return;
+            }
+            if (op->kind == STORE_PUT || op->kind == STORE_DELETE) {
+                order_again(keeper, op);
+            } else {
+                read_again(keeper, op);
+            }
         }
     }
 }
 
 /* Returns: the sound record in the buffer; NULL: *ret_result says why not. */
 static const struct record_header *fetch_record(const struct fetch *fetch, int32_t *ret_result) {
-    const struct store *store = fetch->keeper->store;
     struct spot spot = place_spot(fetch->place);
     struct extent extent = extent_of(fetch->place, fetch->header_only);
     *ret_result = fetch->disk.result < 0 ? fetch->disk.result : STORE_CORRUPT;
     if (fetch->disk.result != (int32_t)fetch->disk.bytes) {
         return NULL;
     }
-    const struct segment *segment = &store->segments.all[spot.segment];
+    const struct segment *segment = segment_of(fetch->keeper, fetch->place);
     const struct record_header *record = (const void *)(fetch->buffer + extent.front);
     uint64_t length = (uint64_t)spot.length_units * RECORD_UNIT;
     struct record_bounds bounds = {.crc_base = segment->crc_base,
@@ -194,17 +211,17 @@ static void fetch_done(struct disk_op *disk) {
     *at = fetch->next;
     /* From here on new readers begin a fetch of their own. */
     read_fetched(keeper, fetch, record, result);
+    segment_unpin(segment_of(keeper, fetch->place));
     fetch_release(keeper, fetch);
 }
 
 static void fetch_submit(struct fetch *fetch) {
     struct keeper *keeper = fetch->keeper;
-    struct spot spot = place_spot(fetch->place);
     struct extent extent = extent_of(fetch->place, fetch->header_only);
     fetch->disk = (struct disk_op){.buffer = fetch->buffer,
                                    .offset = extent.offset,
                                    .bytes = extent.bytes,
-                                   .fd = keeper->store->segments.all[spot.segment].fd,
+                                   .fd = segment_of(keeper, fetch->place)->fd,
                                    .kind = DISK_READ,
                                    .done = fetch_done};
     keeper->disk.calls->submit(keeper->disk.backend, &fetch->disk);

@@ -154,8 +154,8 @@ struct segment_trailer {
     uint64_t data_bytes;    /* end of the last batch, from the start of the file */
     uint64_t footer_offset; /* multiple of 4 KiB, >= data_bytes */
     uint64_t footer_xxh3;
-    uint64_t live_bytes; /* when it was sealed */
-    uint64_t min_birth_lsn;
+    uint64_t live_bytes;    /* when it was sealed */
+    uint64_t min_birth_lsn; /* of all but tombstones; UINT64_MAX: there are no others */
     uint32_t footer_count;
     uint32_t tombstones;
     uint32_t damaged_ranges; /* acknowledged ranges found damaged when it was sealed */

@@ -153,6 +153,9 @@ static int read_sealed(struct recovery *recovery, uint64_t index) {
     segment->suspect = (found->trailer.flags & TRAILER_SUSPECT) != 0;
     segment->recovered = (found->trailer.flags & TRAILER_RECOVERED) != 0;
     segment->footer_count = found->trailer.footer_count;
+    segment->tombstones = found->trailer.tombstones;
+    atomic_store_explicit(&segment->min_birth_lsn, found->trailer.min_birth_lsn,
+                          memory_order_relaxed);
     segment->footer_offset = found->trailer.footer_offset;
     recovery->report->corrupt_ranges += segment->damaged_ranges;
     if (found->trailer.first_lsn == 0) {

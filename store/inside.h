@@ -232,6 +232,8 @@ void order_begin(struct keeper *keeper, struct store_op *op);
  * -errno). */
 void order_fetched(struct keeper *keeper, struct store_op *op, const struct record_header *record,
                    int32_t result);
+/* The place it waited to read is gone: it looks its key up again. */
+void order_again(struct keeper *keeper, struct store_op *op);
 /* Its batch is durable: change the catalog, finish it. */
 void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place);
 /* Ends it without effect. */
@@ -262,11 +264,13 @@ void batch_stamp(struct log_batch *batch, const struct batch_stamp *stamp);
 /* --- fetch.c --- */
 void fetch_open(struct keeper *keeper, uint8_t *buffers);
 size_t fetch_footprint(const struct store *store);
-/* Reads the record at op's place for it; header_only: no payload is needed. */
-void fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only);
+/* Reads the record at op's place for it; header_only: no payload is needed. Returns: false: its
+ * segment is going, and the block has another place by now: look it up again. */
+must_check bool fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only);
 
 /* --- read.c: READ and VERIFY --- */
 void read_begin(struct keeper *keeper, struct store_op *op);
+void read_again(struct keeper *keeper, struct store_op *op);
 /* Gives the sound record (or the reason why there is none) to every waiter of the fetch. */
 void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct record_header *record,
                   int32_t result);

@@ -288,6 +288,8 @@ static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     log->open = spare;
     log->write_at = PAGE_BYTES;
     log->segment_records = 0;
+    /* what comes into it was not acknowledged before */
+    atomic_store_explicit(&spare->min_birth_lsn, log->durable_lsn + 1, memory_order_relaxed);
     segment_set_state(spare, SEGMENT_OPEN);
     return true;
 }

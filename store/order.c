@@ -114,7 +114,9 @@ static void order_resolve(struct keeper *keeper, struct store_op *op) {
     for (uint32_t i = state->match; i < count; i++) {
         if (!place_resident(places[i])) {
             state->place = places[i] & (PLACE_MASK | PLACE_STATE_MASK);
-            fetch_begin(keeper, op, op->kind == STORE_DELETE);
+            if (!fetch_begin(keeper, op, op->kind == STORE_DELETE)) {
+                order_again(keeper, op);
+            }
             return;
         }
         struct frame *frame = store_frame(keeper->store, places[i]);
@@ -135,6 +137,17 @@ static void order_resolve(struct keeper *keeper, struct store_op *op) {
         return;
     }
     log_append(keeper, op);
+}
+
+/* What is live has a place that can be read, unless its whole tier is away. */
+void order_again(struct keeper *keeper, struct store_op *op) {
+    struct op_state *state = op_state(op);
+    state->match = 0;
+    if (state->tries++ == 0) {
+        order_resolve(keeper, op);
+    } else {
+        order_fail(keeper, op, STORE_RETRY);
+    }
 }
 
 static void order_start(struct keeper *keeper, struct store_op *op) {

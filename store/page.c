@@ -17,7 +17,7 @@
 
 struct walk {
     struct store *store;
-    const struct segment *segment;
+    struct segment *segment;
     uint8_t *buffer; /* WALK_BYTES */
     uint64_t at;     /* file offset of what is in it */
     uint64_t filled;
@@ -154,6 +154,20 @@ static uint64_t walk_footer(struct walk *walk, uint64_t offset) {
     return low < walk->segment->footer_count ? offset : UINT64_MAX;
 }
 
+/* Of a pinned segment. Returns: the offset to go on from, UINT64_MAX: done. */
+static uint64_t walk_segment(struct walk *walk, uint64_t offset) {
+    struct segment *segment = walk->segment;
+    if (segment_state(segment) == SEGMENT_SEALED) {
+        offset = walk_footer(walk, offset);
+    } else {
+        uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+        offset = walk_records(walk, offset);
+        offset = offset >= end ? UINT64_MAX : offset;
+    }
+    segment_unpin(segment);
+    return offset;
+}
+
 int store_page(struct store *store, uint64_t *cursor, struct store_item items[], uint32_t max,
                uint32_t *ret_count) {
     struct walk walk = {.store = store, .buffer = store->walk, .items = items, .max = max};
@@ -162,16 +176,7 @@ int store_page(struct store *store, uint64_t *cursor, struct store_item items[],
     while (id < store->segments.top && walk_goes_on(&walk)) {
         walk.segment = &store->segments.all[id];
         walk.filled = 0;
-        enum segment_state state = segment_state(walk.segment);
-        if (state == SEGMENT_SEALED) {
-            offset = walk_footer(&walk, offset);
-        } else if (state == SEGMENT_OPEN || state == SEGMENT_CLOSED) {
-            uint64_t end = atomic_load_explicit(&walk.segment->data_bytes, memory_order_acquire);
-            offset = walk_records(&walk, offset);
-            offset = offset >= end ? UINT64_MAX : offset;
-        } else {
-            offset = UINT64_MAX;
-        }
+        offset = segment_pin(walk.segment) ? walk_segment(&walk, offset) : UINT64_MAX;
         if (offset == UINT64_MAX) {
             id++;
             offset = 0;

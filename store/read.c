@@ -35,8 +35,7 @@ static enum look look_frame(struct keeper *keeper, struct store_op *op, uint64_t
     }
     op_state(op)->place = atomic_load_explicit(&frame->place, memory_order_relaxed);
     frame_give_back(frame);
-    fetch_begin(keeper, op, false);
-    return LOOK_TAKEN;
+    return fetch_begin(keeper, op, false) ? LOOK_TAKEN : LOOK_AGAIN;
 }
 
 static enum look look_up(struct keeper *keeper, struct store_op *op) {
@@ -50,8 +49,7 @@ static enum look look_up(struct keeper *keeper, struct store_op *op) {
         uint64_t place = places[state->match];
         if (!place_resident(place)) {
             state->place = place & (PLACE_MASK | PLACE_STATE_MASK);
-            fetch_begin(keeper, op, false);
-            return LOOK_TAKEN;
+            return fetch_begin(keeper, op, false) ? LOOK_TAKEN : LOOK_AGAIN;
         }
         enum look look = look_frame(keeper, op, place);
         if (look != LOOK_NEXT) {
@@ -105,7 +103,7 @@ static int32_t judge(struct keeper *keeper, const struct fetch *fetch,
     return (verify || suspect) && !multihash_sound(record, key) ? STORE_CORRUPT : 0;
 }
 
-static void look_again(struct keeper *keeper, struct store_op *op) {
+void read_again(struct keeper *keeper, struct store_op *op) {
     counter_add(&keeper->counters.proof_retries, 1);
     op_state(op)->tries++;
     read_begin(keeper, op);
@@ -162,9 +160,9 @@ void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct recor
             op_list_push(op->kind == STORE_READ ? &share.reads : &share.verifies, op);
         } else if (record && op_state(op)->tries < RESOLVE_TRIES) {
             op_state(op)->match += still_there(keeper, fetch);
-            look_again(keeper, op);
+            read_again(keeper, op);
         } else if (!there && op_state(op)->tries < RESOLVE_TRIES) {
-            look_again(keeper, op);
+            read_again(keeper, op);
         } else {
             read_end(keeper, op, there ? result : STORE_RETRY);
         }

@@ -51,8 +51,11 @@ static struct segment_trailer trailer_of(const struct seal_order *order) {
         const struct footer_entry *entry = &scan->entries[i].entry;
         if (scan->entries[i].accepted) {
             trailer.footer_count++;
-            trailer.tombstones += (entry->type_flags & 15) == RECORD_TOMBSTONE;
-            trailer.min_birth_lsn = min_u64(trailer.min_birth_lsn, entry->birth_lsn);
+            bool tombstone = (entry->type_flags & 15) == RECORD_TOMBSTONE;
+            trailer.tombstones += tombstone;
+            if (!tombstone) { /* tombstones must not keep each other */
+                trailer.min_birth_lsn = min_u64(trailer.min_birth_lsn, entry->birth_lsn);
+            }
         }
     }
     return trailer;
@@ -106,6 +109,8 @@ int seal_segment(const struct seal_order *order) {
     }
     segment->footer_offset = trailer.footer_offset;
     segment->footer_count = trailer.footer_count;
+    segment->tombstones = trailer.tombstones;
+    atomic_store_explicit(&segment->min_birth_lsn, trailer.min_birth_lsn, memory_order_relaxed);
     atomic_store_explicit(&segment->data_bytes, order->data_bytes, memory_order_relaxed);
     atomic_store_explicit(&segment->file_bytes, trailer_at + PAGE_BYTES, memory_order_relaxed);
     segment_set_state(segment, SEGMENT_SEALED);

@@ -54,14 +54,35 @@ uint32_t segment_id_of(const char *name) {
     return id;
 }
 
+static uint32_t used_ids(const struct segments *segments) {
+    uint32_t used = 0;
+    for (uint32_t id = 1; id < segments->top; id++) {
+        used += segment_state(&segments->all[id]) != SEGMENT_NONE;
+    }
+    return used;
+}
+
+/* Ids go up for a long while before they begin again: whoever lists by id meets a block that moves
+ * while he lists, if twice. */
 static struct segment *unused_id(struct segments *segments) {
-    for (uint32_t id = 1; id < SEGMENT_IDS; id++) {
-        if (segment_state(&segments->all[id]) == SEGMENT_NONE) {
-            segments->all[id].id = id;
-            return &segments->all[id];
+    uint32_t id = max_u32(segments->last_id + 1, segments->last_id == 0 ? segments->top : 1);
+    for (uint32_t rounds = 0; rounds < 2; id = 1, rounds++) {
+        uint64_t end = max_u64(SEGMENT_ROUND, 4 * (uint64_t)used_ids(segments));
+        for (; id < min_u64(end, SEGMENT_IDS); id++) {
+            if (segment_state(&segments->all[id]) == SEGMENT_NONE) {
+                segments->last_id = id;
+                segments->all[id].id = id;
+                return &segments->all[id];
+            }
         }
     }
     return NULL;
+}
+
+/* All but the pins: a reader with an old place in hand may be trying just now. */
+static void segment_clear(struct segment *segment) {
+    size_t from = offsetof(struct segment, fd);
+    memset((uint8_t *)segment + from, 0, sizeof *segment - from);
 }
 
 void segment_head(const struct segments *segments, const struct segment *segment, void *page) {
@@ -79,6 +100,14 @@ void segment_head(const struct segments *segments, const struct segment *segment
     page_seal(page, format_crc_at(segment->crc_base, 0));
 }
 
+static int sync_dir(const struct segments *segments) {
+    char dir[SEGMENT_PATH_MAX];
+    struct text text = {dir, sizeof dir, 0};
+    text_add(&text, segments->dir);
+    text_add(&text, "/ssd");
+    return segments->disk->calls->sync_dir(segments->disk->backend, dir);
+}
+
 static int make_file(const struct segments *segments, const char *path, void *page, int *ret_fd) {
     const struct disk *disk = segments->disk;
     int fd =
@@ -92,13 +121,7 @@ static int make_file(const struct segments *segments, const char *path, void *pa
         r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
     }
     r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
-    if (r == 0) {
-        char dir[SEGMENT_PATH_MAX];
-        struct text text = {dir, sizeof dir, 0};
-        text_add(&text, segments->dir);
-        text_add(&text, "/ssd");
-        r = disk->calls->sync_dir(disk->backend, dir);
-    }
+    r = r == 0 ? sync_dir(segments) : r;
     if (r != 0) { /* a failed allocation holds all the space there was: give it back at once */
         (void)disk->calls->close_file(disk->backend, fd);
         (void)disk->calls->unlink_file(disk->backend, path);
@@ -115,12 +138,14 @@ int segment_make(struct segments *segments, const struct segment_order *order,
         return err_raise(-ENOSPC);
     }
     uint32_t id = segment->id;
-    *segment = (struct segment){.id = id,
-                                .log = order->log,
-                                .epoch = segments->epoch,
-                                .create_lsn = order->create_lsn,
-                                .generation = lsn_make(segments->epoch, segments->generation_next)};
+    segment_clear(segment);
+    segment->id = id;
+    segment->log = order->log;
+    segment->epoch = segments->epoch;
+    segment->create_lsn = order->create_lsn;
+    segment->generation = lsn_make(segments->epoch, segments->generation_next);
     segments->generation_next++;
+    atomic_store_explicit(&segment->min_birth_lsn, order->create_lsn, memory_order_relaxed);
     segment->crc_base = format_crc_base(segments->uuid, segment->generation);
     segment_head(segments, segment, order->page);
     char path[SEGMENT_PATH_MAX];
@@ -145,6 +170,27 @@ int segment_drop(struct segments *segments, struct segment *segment) {
     segment_set_state(segment, SEGMENT_NONE);
     (void)disk->calls->close_file(disk->backend, segment->fd);
     return disk->calls->unlink_file(disk->backend, path);
+}
+
+int segment_free(struct segments *segments, struct segment *segment) {
+    const struct disk *disk = segments->disk;
+    /* sequentially consistent: segment.h says why; an acquire of the pins pairs with the unpin */
+    atomic_store_explicit(&segment->state, SEGMENT_DYING, memory_order_seq_cst);
+    if (atomic_load_explicit(&segment->pins, memory_order_seq_cst) != 0) {
+        return SEGMENT_HELD;
+    }
+    char path[SEGMENT_PATH_MAX];
+    segment_path(segments, segment->id, path);
+    int r = disk->calls->unlink_file(disk->backend, path);
+    r = r == -ENOENT ? 0 : r; /* unlinked before; what failed then was to make it last */
+    r = r == 0 ? sync_dir(segments) : r;
+    if (r != 0) {
+        return r;
+    }
+    (void)disk->calls->close_file(disk->backend, segment->fd);
+    atomic_store_explicit(&segment->live_bytes, 0, memory_order_relaxed);
+    segment_set_state(segment, SEGMENT_NONE);
+    return 0;
 }
 
 int segment_prewrite(struct segments *segments, struct segment *segment, const void *zeroes,

@@ -4,7 +4,8 @@
 /* segment — the store's files, by id: what state each is in, and who may touch what of it.
  *
  *   NONE ──made by housekeeping──► SPARE ──taken by a log──► OPEN ──full or suspect──► CLOSED
- *                                                                 ──footer written──► SEALED
+ *    ▲                                                            ──footer written──► SEALED
+ *    └──── unlinked for good ──── DYING ◄── nothing in it is live or needed: the porter ─┘
  *
  * Set before the state that publishes it and never changed after: fd, generation, log, epoch.
  * One writer each: data_bytes (the log while OPEN). Any keeper: live_bytes, by atomic add.
@@ -22,10 +23,18 @@
 
 #include <stdatomic.h>
 
-enum segment_state { SEGMENT_NONE, SEGMENT_SPARE, SEGMENT_OPEN, SEGMENT_CLOSED, SEGMENT_SEALED };
+enum segment_state {
+    SEGMENT_NONE,
+    SEGMENT_SPARE,
+    SEGMENT_OPEN,
+    SEGMENT_CLOSED,
+    SEGMENT_SEALED,
+    SEGMENT_DYING,
+};
 
 struct segment {
     alignas(CACHE_PAIR) _Atomic uint32_t state; /* release by whoever moves it on */
+    _Atomic uint32_t pins;                      /* readers of its file; outlives any one use */
     int fd;
     uint32_t id;
     uint32_t crc_base;
@@ -38,11 +47,16 @@ struct segment {
     bool recovered;
     uint32_t seal_pause;   /* helper */
     uint32_t footer_count; /* set before SEALED */
+    uint32_t tombstones;   /* set before SEALED */
     uint64_t footer_offset;
     _Atomic uint64_t data_bytes; /* end of the last acknowledged batch */
     _Atomic uint64_t file_bytes;
     _Atomic uint64_t live_bytes;
     _Atomic uint64_t prewrite;
+    /* No record in it was born before this: exact once sealed, a lower bound before. */
+    _Atomic uint64_t min_birth_lsn;
+    /* Of a move segment: end of the last batch whose blocks the catalog knows (or will not). */
+    _Atomic uint64_t published_bytes;
 };
 
 struct segments {
@@ -52,11 +66,13 @@ struct segments {
     const uint8_t *uuid;    /* of the store */
     uint64_t segment_bytes; /* as formatted */
     uint32_t top;           /* ids below it may exist; grows at boot and by housekeeping alone */
+    uint32_t last_id;       /* given out; 0: none since the start */
     uint32_t epoch;
     uint64_t generation_next;
 };
 
 #define SEGMENT_PATH_MAX 768
+#define SEGMENT_ROUND    8192u /* ids in a round, or four times as many as are in use */
 
 must_check int segments_open(struct segments *segments);
 /* Closes every file. */
@@ -85,6 +101,32 @@ must_check int segment_make(struct segments *segments, const struct segment_orde
                             struct segment **ret_segment);
 /* Fills `page` with the segment's header. */
 void segment_head(const struct segments *segments, const struct segment *segment, void *page);
+/* Readers that are not its log hold a segment while they use its file. False: there is none any
+ * more, look the block up again. Thread: any.
+ *
+ * Proof. Both sides are sequentially consistent: a reader adds its pin and then looks at the state,
+ * segment_free sets DYING and then looks at the pins. One of the two comes first in the one order
+ * of all four: so either the reader sees DYING, or the porter sees the pin. */
+static inline void segment_unpin(struct segment *segment) {
+    /* release: the reader is done with the file; pairs with segment_free */
+    atomic_fetch_sub_explicit(&segment->pins, 1, memory_order_release);
+}
+static inline bool segment_pin(struct segment *segment) {
+    atomic_fetch_add_explicit(&segment->pins, 1, memory_order_seq_cst);
+    uint32_t state = atomic_load_explicit(&segment->state, memory_order_seq_cst);
+    if (unlikely(state < SEGMENT_OPEN || state > SEGMENT_SEALED)) {
+        segment_unpin(segment);
+        return false;
+    }
+    return true;
+}
+
+/* segment_free lets go of a segment in which nothing is live: no reader gets in any more, and when
+ * those within are gone its file goes, durably. Returns: 0 it is gone; SEGMENT_HELD: not yet, call
+ * again; -errno: call again. Thread: porter, with the files to itself. */
+enum { SEGMENT_HELD = 1 };
+must_check int segment_free(struct segments *segments, struct segment *segment);
+
 /* Unlinks one that holds nothing. */
 must_check int segment_drop(struct segments *segments, struct segment *segment);
 /* Writes zeroes into the next `bytes` ahead of the log. Returns: 1 did something, 0 not, -errno. */

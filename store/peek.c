@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/peek.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "store/inside.h"
+#include "store/vm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <xxhash.h>
+
+int peek_open(struct peek *peek, struct store *store) {
+    *peek = (struct peek){.store = store};
+    peek->buffer_bytes = round_up(store->record_bytes_max, PAGE_BYTES) + PAGE_BYTES;
+    peek->buffer = vm_map(peek->buffer_bytes);
+    return peek->buffer ? 0 : err_raise(-ENOMEM);
+}
+
+void peek_close(struct peek *peek) {
+    vm_unmap(peek->buffer, peek->buffer_bytes);
+    *peek = (struct peek){0};
+}
+
+static bool multihash_sound(const struct peek *peek) {
+    uint8_t digest[HASH_DIGEST_MAX];
+    const struct key *key = &peek->key;
+    return hash_compute(key->code, peek->payload, peek->bytes, digest, key->digest_bytes) == 0 &&
+           memcmp(digest, key->digest, key->digest_bytes) == 0;
+}
+
+/* What was read: is it the record, and whole? */
+static int prove(struct peek *peek, const struct record_bounds *bounds, enum peek_depth depth) {
+    const struct record_header *record = peek->record;
+    uint64_t length = bounds->bytes_max;
+    if (record_check(record, bounds) != 0 || record_key(record, &peek->key) != 0 ||
+        record_span(record->header_bytes, record->stored_bytes) != length) {
+        return STORE_CORRUPT;
+    }
+    peek->rotten = true;
+    peek->payload = (const uint8_t *)record + record->header_bytes;
+    peek->bytes = record->stored_bytes;
+    if ((record->flags & RECORD_ZSTD) != 0) {
+        return STORE_CORRUPT;
+    }
+    if (depth >= PEEK_CHECKSUM &&
+        XXH3_64bits(peek->payload, record->stored_bytes) != record->payload_xxh3) {
+        return STORE_CORRUPT;
+    }
+    if (depth >= PEEK_MULTIHASH && record->type == RECORD_BLOCK && !multihash_sound(peek)) {
+        return STORE_CORRUPT;
+    }
+    peek->rotten = false;
+    return 0;
+}
+
+/* Of a pinned segment. */
+static int look(struct peek *peek, uint64_t place, enum peek_depth depth) {
+    const struct disk *disk = &peek->store->config.disk;
+    struct spot spot = place_spot(place);
+    const struct segment *segment = &peek->store->segments.all[spot.segment];
+    uint64_t start = (uint64_t)spot.offset_units * RECORD_UNIT;
+    uint64_t length = (uint64_t)spot.length_units * RECORD_UNIT;
+    uint64_t needed = depth == PEEK_HEADER ? min_u64(length, RECORD_HEADER_MAX) : length;
+    uint64_t from = round_down(start, PAGE_BYTES);
+    uint64_t bytes = round_up(start + needed, PAGE_BYTES) - from;
+    if (bytes > peek->buffer_bytes) {
+        return STORE_CORRUPT; /* a footer's word for a record larger than any */
+    }
+    int64_t n = disk->calls->pread(disk->backend, segment->fd, peek->buffer, bytes, from);
+    if (n < 0) {
+        return (int)n;
+    }
+    uint64_t front = start - from;
+    peek->record = (const void *)(peek->buffer + front);
+    if ((uint64_t)n < front + needed) {
+        return STORE_CORRUPT;
+    }
+    return prove(peek,
+                 &(struct record_bounds){.crc_base = segment->crc_base,
+                                         .generation = segment->generation,
+                                         .offset = start,
+                                         .bytes_here = (uint64_t)n - front,
+                                         .bytes_max = length},
+                 depth);
+}
+
+int peek_look(struct peek *peek, uint64_t place, enum peek_depth depth) {
+    struct segment *segment = &peek->store->segments.all[place_spot(place).segment];
+    peek->record = NULL;
+    peek->rotten = false;
+    if (!segment_pin(segment)) {
+        return STORE_RETRY;
+    }
+    int r = look(peek, place, depth);
+    if (r != 0) { /* once more: it may have been the way here */
+        peek->rotten = false;
+        r = look(peek, place, depth);
+    }
+    segment_unpin(segment);
+    return r;
+}

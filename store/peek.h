@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* peek — one record read from disk and proven, off the tiles: the porter, the helper and tools.
+ *
+ * A peek is two buffers and a way to fill them; one thread at a time. What it found is valid until
+ * the next look. The segment is pinned while it is read, so a look may race with its end: then it
+ * says STORE_RETRY, and the block has another place. Nothing is admitted to memory. */
+
+#include "store/format.h"
+#include "store/store.h"
+
+enum peek_depth {
+    PEEK_HEADER,    /* header and key: the payload is not read */
+    PEEK_CHECKSUM,  /* and XXH3 of the payload */
+    PEEK_MULTIHASH, /* and the payload hashes to the key */
+};
+
+struct peek {
+    struct store *store;
+    uint8_t *buffer;
+    size_t buffer_bytes;
+    /* what was found */
+    const struct record_header *record;
+    const uint8_t *payload; /* as it was said, not as it is stored */
+    uint32_t bytes;         /* of the payload */
+    struct key key;
+    bool rotten; /* STORE_CORRUPT, but the header is sound: record and key are known */
+};
+
+/* Returns: 0 or -ENOMEM. */
+must_check int peek_open(struct peek *peek, struct store *store);
+void peek_close(struct peek *peek);
+
+/* peek_look reads the record at a place as the catalog packs it, of any type. A read that fails or
+ * does not verify is done once more. Returns: 0; STORE_RETRY; STORE_CORRUPT; -errno. Blocks: on the
+ * disk. */
+must_check int peek_look(struct peek *peek, uint64_t place, enum peek_depth depth);
