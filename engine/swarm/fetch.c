@@ -370,6 +370,10 @@ uint32_t fetch_next(struct fetch *fetch, uint64_t now_ns, struct fetch_action ac
     if (fetch->state == FETCH_RUNNING && fetch->used == 0 && fetch->frontier.used == 0) {
         fetch->state = FETCH_DONE;
     }
+    if (fetch->state == FETCH_FAILED) {
+        /* With nothing else to say the caller would take the end for the end of all actions. */
+        count += tell_end(fetch, &actions[count], max - count);
+    }
     return count;
 }
 

@@ -130,6 +130,8 @@ class Fetch(cases.Case):
             self.assertGreaterEqual(numbers["peers"], 2)
             self.assertEqual(numbers["known"], len(blocks))
             self.assertEqual(numbers["unwanted"], 0)
+            # nobody has this one: what was asked of either core's peers is taken back
+            self.assertExit(self.fetch(b, raw_block(b"nowhere %d" % i), status=3), 3)
         cores = [core["client"] for core in b.ask("stat")["cores"] if "client" in core]
         self.assertGreater(len([core for core in cores if core["begun"] > 0]), 1, cores)
         self.assertGreater(len([core for core in cores if core["stored"] > 0]), 1, cores)

@@ -304,6 +304,10 @@ static void run(struct sim *sim) {
         pump(sim);
         cr_assert_lt(sim->now_ns, 4000 * NS_PER_S, "the session does not end");
     }
+    if (sim->fetch.state == FETCH_FAILED) {
+        cr_assert_eq(sim->fetch.tell_cursor, sim->fetch.config.wants_max,
+                     "all that were asked are told before nothing is left to say");
+    }
 }
 
 static void all_here_once(struct sim *sim) {
