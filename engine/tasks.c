@@ -100,6 +100,7 @@ static const char *outcome_name(int32_t result) {
         [STORE_LOCKED] = "locked",
         [STORE_FORMAT] = "format",
         [STORE_READONLY] = "read-only",
+        [STORE_PINNED] = "pinned",
     };
     bool known = result >= 0 && (size_t)result < array_count(names) && names[result];
     return known ? names[result] : "failed";

@@ -78,6 +78,7 @@ static void set_status(struct job *job, const struct store_op *op) {
         [STORE_LOCKED] = {JOB_FAILED, REFUSED_NONE},
         [STORE_FORMAT] = {JOB_FAILED, REFUSED_NONE},
         [STORE_READONLY] = {JOB_READONLY, REFUSED_NONE},
+        [STORE_PINNED] = {JOB_REFUSED, REFUSED_NONE},
     };
     must((size_t)op->result < array_count(outcomes));
     job->status = outcomes[op->result].status;

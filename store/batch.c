@@ -9,10 +9,31 @@
  * the batch will lie. That is stamped when it is written, and stamped again where a failed write
  * sends it elsewhere: same LSNs, other offsets. */
 
+static enum record_type type_of(const struct store_op *op) {
+    switch ((enum store_op_kind)op->kind) {
+    case STORE_PUT:
+        return RECORD_BLOCK;
+    case STORE_DELETE:
+        return RECORD_TOMBSTONE;
+    case STORE_PIN:
+        return RECORD_PIN;
+    case STORE_UNPIN:
+        return RECORD_UNPIN;
+    case STORE_READ:
+    case STORE_VERIFY:
+        break;
+    }
+    never("an operation that writes nothing");
+}
+
+static uint32_t payload_bytes(const struct store_op *op) {
+    return op->kind == STORE_PUT || op->kind == STORE_PIN ? op->bytes : 0;
+}
+
 uint32_t batch_record_bytes(const struct store_op *op) {
     uint8_t multihash[KEY_MULTIHASH_MAX];
     uint32_t header = record_header_bytes((uint32_t)key_write(&op->key, multihash));
-    return record_span(header, op->kind == STORE_PUT ? op->bytes : 0);
+    return record_span(header, payload_bytes(op));
 }
 
 void batch_reset(struct log_batch *batch) {
@@ -28,31 +49,31 @@ void batch_reset(struct log_batch *batch) {
 
 void batch_add(struct log_batch *batch, struct store_op *op) {
     uint8_t *at = batch->buffer + batch->used;
-    bool put = op->kind == STORE_PUT;
+    uint32_t bytes = payload_bytes(op);
     memset(at, 0, RECORD_HEADER_MAX);
     struct record_header *header = (struct record_header *)(void *)at;
     size_t multihash = key_write(&op->key, at + RECORD_FIXED);
     *header = (struct record_header){
         .magic = RECORD_MAGIC,
-        .type = put ? RECORD_BLOCK : RECORD_TOMBSTONE,
+        .type = (uint8_t)type_of(op),
         .header_bytes = (uint16_t)record_header_bytes((uint32_t)multihash),
-        .stored_bytes = put ? op->bytes : 0,
-        .logical_bytes = put ? op->bytes : 0,
+        .stored_bytes = bytes,
+        .logical_bytes = bytes,
         .codec = op->codec,
         .multihash_bytes = (uint16_t)multihash,
         .version = 1,
-        .payload_xxh3 = put ? XXH3_64bits(op->data, op->bytes) : XXH3_64bits("", 0),
+        .payload_xxh3 = bytes > 0 ? XXH3_64bits(op->data, bytes) : XXH3_64bits("", 0),
     };
     uint32_t span = record_span(header->header_bytes, header->stored_bytes);
     uint32_t end = header->header_bytes + header->stored_bytes;
-    if (put && op->bytes > 0) {
-        memcpy(at + header->header_bytes, op->data, op->bytes);
+    if (bytes > 0) {
+        memcpy(at + header->header_bytes, op->data, bytes);
     }
     memset(at + end, 0, span - end);
     op_state(op)->record_offset = batch->used;
     batch->used += span;
     batch->records++;
-    batch->puts += put;
+    batch->puts += op->kind == STORE_PUT;
     op_list_push(&batch->ops, op);
 }
 

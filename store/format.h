@@ -110,6 +110,15 @@ static_assert(offsetof(struct batch_header, records) == 40, "format");
 static_assert(offsetof(struct batch_header, batch_bytes) == 44, "format");
 static_assert(offsetof(struct batch_header, log) == 48, "format");
 
+/* The payload of a PIN record: this, then the name. The codec of the CID stands in its header. */
+struct pin_head {
+    uint8_t mode; /* 1 recursive, 2 direct */
+    uint8_t name_bytes;
+    uint8_t zero[6];
+};
+static_assert(sizeof(struct pin_head) == 8, "format");
+static_assert(offsetof(struct pin_head, name_bytes) == 1, "format");
+
 #define PAGE_CRC_OFFSET \
     (PAGE_BYTES - 4) /* SUPER slots, segment headers and trailers end in theirs */
 
@@ -157,9 +166,9 @@ struct segment_trailer {
     uint64_t live_bytes;    /* when it was sealed */
     uint64_t min_birth_lsn; /* of all but tombstones; UINT64_MAX: there are no others */
     uint32_t footer_count;
-    uint32_t tombstones;
+    uint32_t tombstones;     /* and UNPIN records: all that kill others */
     uint32_t damaged_ranges; /* acknowledged ranges found damaged when it was sealed */
-    uint32_t zero;
+    uint32_t pins;           /* PIN records */
 };
 static_assert(sizeof(struct segment_trailer) == 144, "format");
 static_assert(offsetof(struct segment_trailer, first_lsn) == 64, "format");
@@ -168,6 +177,7 @@ static_assert(offsetof(struct segment_trailer, footer_offset) == 96, "format");
 static_assert(offsetof(struct segment_trailer, live_bytes) == 112, "format");
 static_assert(offsetof(struct segment_trailer, footer_count) == 128, "format");
 static_assert(offsetof(struct segment_trailer, damaged_ranges) == 136, "format");
+static_assert(offsetof(struct segment_trailer, pins) == 140, "format");
 
 #define FOOTER_PREFIX 32u
 

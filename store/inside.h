@@ -19,6 +19,7 @@
 #include "store/frame.h"
 #include "store/heap.h"
 #include "store/note.h"
+#include "store/pins.h"
 #include "store/porter.h"
 #include "store/segment.h"
 #include "store/store.h"
@@ -71,8 +72,8 @@ struct op_state {
     struct op_list waiters;   /* operations on the same key that came later */
     uint32_t record_offset;   /* in its batch */
     uint8_t tries;
-    uint8_t match; /* how many entries of its hash were proven to be another key's */
-    uint16_t zero;
+    uint8_t match;     /* how many entries of its hash were proven to be another key's */
+    uint16_t reserved; /* PIN: it has a place in the table */
 };
 static_assert(sizeof(struct op_state) == sizeof((struct store_op *)NULL)->scratch, "scratch");
 static inline struct op_state *op_state(struct store_op *op) {
@@ -164,6 +165,7 @@ struct keeper {
     uint32_t sweep_shard;
     struct fetches fetches;
     struct log log;
+    struct pins pins;
     struct heap *heap; /* where no memory was given */
     void *buffers;
     size_t buffers_bytes;
@@ -234,8 +236,8 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
                    int32_t result);
 /* The place it waited to read is gone: it looks its key up again. */
 void order_again(struct keeper *keeper, struct store_op *op);
-/* Its batch is durable: change the catalog, finish it. */
-void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place);
+/* Its batch is durable, its record lies there under this LSN: change the catalog, finish it. */
+void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, uint64_t lsn);
 /* Ends it without effect. */
 void order_fail(struct keeper *keeper, struct store_op *op, int32_t result);
 

@@ -26,6 +26,8 @@ void keeper_begin(struct keeper *keeper, struct store_op *op) {
     switch ((enum store_op_kind)op->kind) {
     case STORE_PUT:
     case STORE_DELETE:
+    case STORE_PIN:
+    case STORE_UNPIN:
         must(hash_keeper(keeper->store, op_state(op)->hash) == keeper->index);
         order_begin(keeper, op);
         return;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define PIN_PAGES_BYTES (3 * PAGE_BYTES) /* a PIN record, wherever in a page it begins */
+
 int load_open(struct load *load, struct store *store, uint64_t tombstones) {
     *load = (struct load){.store = store};
     if (tombstones == 0) {
@@ -25,8 +27,10 @@ void load_close(struct load *load) {
 }
 
 static uint64_t check_of(const struct footer_entry *entry) {
+    uint32_t type = entry->type_flags & 15;
+    uint64_t pins = type == RECORD_PIN || type == RECORD_UNPIN; /* a family of their own */
     return XXH3_64bits_withSeed(entry->digest, FOOTER_PREFIX,
-                                (uint64_t)entry->hash_code << 8 | entry->digest_bytes);
+                                pins << 32 | (uint64_t)entry->hash_code << 8 | entry->digest_bytes);
 }
 
 static struct tombstone *slot_of(const struct load *load, uint64_t hash, uint64_t check) {
@@ -89,6 +93,59 @@ static enum standing compare(struct load *load, uint64_t place, const struct foo
     }
     vm_unmap(pages, 2 * PAGE_BYTES);
     return standing;
+}
+
+/* The record as it lies there. Returns: 0 with the key and what its payload says; FORMAT_BAD. */
+static int pin_record(const struct load *load, uint32_t segment_id, uint8_t *pages,
+                      const struct footer_entry *entry, struct store_pin *ret_pin) {
+    const struct disk *disk = &load->store->config.disk;
+    const struct segment *segment = &load->store->segments.all[segment_id];
+    uint64_t offset = (uint64_t)entry->offset_units * RECORD_UNIT;
+    uint64_t front = offset % PAGE_BYTES;
+    int64_t n =
+        disk->calls->pread(disk->backend, segment->fd, pages, PIN_PAGES_BYTES, offset - front);
+    const struct record_header *header = (const void *)(pages + front);
+    struct record_bounds bounds = {.crc_base = segment->crc_base,
+                                   .generation = segment->generation,
+                                   .offset = offset,
+                                   .bytes_here = n > (int64_t)front ? (uint64_t)n - front : 0,
+                                   .bytes_max = RECORD_HEADER_MAX + PIN_PAYLOAD_MAX};
+    if (record_check(header, &bounds) != 0 || header->type != RECORD_PIN ||
+        record_key(header, &ret_pin->key) != 0 ||
+        (uint64_t)header->header_bytes + header->stored_bytes > bounds.bytes_here) {
+        return FORMAT_BAD;
+    }
+    const uint8_t *payload = (const uint8_t *)header + header->header_bytes;
+    if (XXH3_64bits(payload, header->stored_bytes) != header->payload_xxh3) {
+        return FORMAT_BAD;
+    }
+    ret_pin->codec = header->codec;
+    return pin_read(payload, header->stored_bytes, ret_pin);
+}
+
+void load_pin(struct load *load, uint32_t segment, const struct footer_entry *entry) {
+    struct store *store = load->store;
+    if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 || is_dead(load, entry)) {
+        return;
+    }
+    struct pins *pins = &store->keepers[hash_keeper(store, entry->hash)].pins;
+    struct store_pin pin = {.mode = 0};
+    uint8_t *pages = vm_map(PIN_PAGES_BYTES);
+    int r = pages ? pin_record(load, segment, pages, entry, &pin) : err_raise(-ENOMEM);
+    vm_unmap(pages, PIN_PAGES_BYTES);
+    if (r == FORMAT_BAD && entry->digest_bytes > FOOTER_PREFIX) {
+        pins->unclear++; /* its key is lost with it */
+        return;
+    }
+    if (r == FORMAT_BAD) { /* damaged: what the footer says, and the more careful of the modes */
+        pin = (struct store_pin){.codec = entry->codec, .mode = STORE_PIN_RECURSIVE};
+        pin.key = (struct key){.code = entry->hash_code, .digest_bytes = entry->digest_bytes};
+        memcpy(pin.key.digest, entry->digest, entry->digest_bytes);
+        r = 0;
+    }
+    r = r == 0 ? pins_load(pins, entry->hash, &pin, entry->birth_lsn) : r;
+    load->result = load->result ? load->result : r;
+    counter_set(&store->keepers[hash_keeper(store, entry->hash)].counters.pins, pins->count);
 }
 
 static uint64_t place_of(uint32_t segment, const struct footer_entry *entry) {

@@ -106,8 +106,9 @@ static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
     struct op_list ops = batch->ops;
     batch->ops = (struct op_list){NULL, NULL};
     for (struct store_op *op = op_list_pop(&ops); op; op = op_list_pop(&ops)) {
-        uint64_t place = op_place(batch, op);
-        order_publish(keeper, op, place);
+        const struct record_header *record =
+            (const void *)(batch->buffer + op_state(op)->record_offset);
+        order_publish(keeper, op, op_place(batch, op), record->lsn);
     }
 }
 

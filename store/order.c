@@ -59,6 +59,7 @@ static void order_end(struct keeper *keeper, struct store_op *op, int32_t result
 }
 
 void order_fail(struct keeper *keeper, struct store_op *op, int32_t result) {
+    pins_release(keeper, op);
     if (result == STORE_FULL) {
         counter_add(&keeper->counters.full, 1);
     }
@@ -160,6 +161,10 @@ static void order_start(struct keeper *keeper, struct store_op *op) {
         order_end(keeper, op, STORE_READONLY);
         return;
     }
+    if (op->kind == STORE_PIN || op->kind == STORE_UNPIN) {
+        pins_resolve(keeper, op);
+        return;
+    }
     order_resolve(keeper, op);
 }
 
@@ -246,14 +251,16 @@ static void publish_delete(struct keeper *keeper, const struct op_state *state) 
     order_account(keeper, state->place, -1);
 }
 
-void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place) {
+void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, uint64_t lsn) {
     int r = 0;
     if (op->kind == STORE_PUT) {
         r = publish_put(keeper, op_state(op), place);
         counter_add(&keeper->counters.puts, 1);
-    } else {
+    } else if (op->kind == STORE_DELETE) {
         publish_delete(keeper, op_state(op));
         counter_add(&keeper->counters.deletes, 1);
+    } else {
+        pins_publish(keeper, op, lsn);
     }
     order_end(keeper, op, r);
 }

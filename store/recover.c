@@ -92,20 +92,21 @@ static void judge_all(struct recovery *recovery) {
 
 /* --- load ------------------------------------------------------------------------------------- */
 
-/* One pass over the records of one segment that count: tombstones or blocks. */
+/* One pass over the records of one segment that count: TOMBSTONE stands for all that kill others,
+ * BLOCK for all that can be killed. */
 static void load_entries(struct load *load, uint32_t segment, const struct footer_entry *entries,
                          uint64_t count, enum record_type type) {
     for (uint64_t i = 0; i < count; i++) {
         if (i + 8 < count && type == RECORD_BLOCK) {
             load_prefetch(load, &entries[i + 8]);
         }
-        if ((entries[i].type_flags & 15) != type) {
-            continue;
-        }
-        if (type == RECORD_BLOCK) {
-            load_block(load, segment, &entries[i]);
-        } else {
+        uint32_t found = entries[i].type_flags & 15;
+        if (type == RECORD_TOMBSTONE && (found == RECORD_TOMBSTONE || found == RECORD_UNPIN)) {
             load_tombstone(load, &entries[i]);
+        } else if (type == RECORD_BLOCK && found == RECORD_BLOCK) {
+            load_block(load, segment, &entries[i]);
+        } else if (type == RECORD_BLOCK && found == RECORD_PIN) {
+            load_pin(load, segment, &entries[i]);
         }
     }
 }

@@ -106,7 +106,8 @@ static void note_record(struct scan *scan, const struct record_header *header, u
                         uint32_t batch) {
     struct key key;
     scan->records_seen++;
-    bool known = header->type == RECORD_BLOCK || header->type == RECORD_TOMBSTONE;
+    bool known = header->type == RECORD_BLOCK || header->type == RECORD_TOMBSTONE ||
+                 header->type == RECORD_PIN || header->type == RECORD_UNPIN;
     if (!known || scan->entry_count == scan->entries_max || record_key(header, &key) != 0) {
         return;
     }

@@ -51,9 +51,11 @@ static struct segment_trailer trailer_of(const struct seal_order *order) {
         const struct footer_entry *entry = &scan->entries[i].entry;
         if (scan->entries[i].accepted) {
             trailer.footer_count++;
-            bool tombstone = (entry->type_flags & 15) == RECORD_TOMBSTONE;
-            trailer.tombstones += tombstone;
-            if (!tombstone) { /* tombstones must not keep each other */
+            uint32_t type = entry->type_flags & 15;
+            bool kills = type == RECORD_TOMBSTONE || type == RECORD_UNPIN;
+            trailer.tombstones += kills;
+            trailer.pins += type == RECORD_PIN;
+            if (!kills) { /* tombstones must not keep each other */
                 trailer.min_birth_lsn = min_u64(trailer.min_birth_lsn, entry->birth_lsn);
             }
         }

@@ -213,7 +213,7 @@ static int keeper_open(struct store *store, uint32_t index) {
             (uint8_t *)keeper->buffers + (size_t)i * keeper->log.buffer_bytes;
     }
     fetch_open(keeper, (uint8_t *)keeper->buffers + log_bytes);
-    return 0;
+    return pins_open(&keeper->pins, config->keepers);
 }
 
 static int memory_open(struct store *store) {
@@ -246,6 +246,7 @@ static void memory_close(struct store *store) {
     for (uint32_t k = 0; store->keepers && k < store->config.keepers; k++) {
         struct keeper *keeper = &store->keepers[k];
         frame_home_close(&keeper->home);
+        pins_close(&keeper->pins);
         heap_close(keeper->heap);
         vm_unmap(keeper->buffers, keeper->buffers_bytes);
     }

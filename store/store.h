@@ -49,6 +49,7 @@ enum store_outcome {
     STORE_LOCKED,     /* open: another process has it */
     STORE_FORMAT,     /* open: not a store, or a version we cannot read */
     STORE_READONLY,   /* a write failed twice: the tier takes no more */
+    STORE_PINNED,     /* pin: direct was asked for, and recursive is what it is already */
 };
 
 /* Frame bodies come from here (the core's arena); both run on the keeper's own thread.
@@ -146,7 +147,14 @@ void frame_give_back(struct frame *frame);
 /* ---- writing and disk reads: a keeper, on its own tile -----------------------------------------
  */
 
-enum store_op_kind { STORE_READ, STORE_PUT, STORE_DELETE, STORE_VERIFY };
+enum store_op_kind {
+    STORE_READ,
+    STORE_PUT,
+    STORE_DELETE,
+    STORE_VERIFY,
+    STORE_PIN,
+    STORE_UNPIN,
+};
 
 /* A request to a keeper: the caller's memory, the keeper's until it comes out of keeper_done. */
 struct store_op {
@@ -157,7 +165,7 @@ struct store_op {
     bool hashed;         /* PUT: the caller has hashed these very bytes to this key */
     bool no_admit;       /* READ: a scan; do not let it push others out of memory */
     int32_t result;      /* 0, enum store_outcome, -errno */
-    const uint8_t *data; /* PUT: the block, valid until done */
+    const uint8_t *data; /* PUT: the block, valid until done; PIN: pin_write's (store/pins.h) */
     uint32_t bytes;
     uint32_t codec;
     struct frame *frame; /* READ done with 0: leased to the caller */
@@ -170,8 +178,10 @@ struct store_op {
 /* keeper_begin starts an operation; it cannot fail: results arrive by keeper_done.
  * PUT: verify the multihash, append, acknowledge when durable (a duplicate of a verified stored
  * block is acknowledged at once; of one in flight, with it). DELETE: a durable tombstone; absent
- * blocks give STORE_ABSENT. READ: disk, CRC and XXH3 and, on first read after an unclean start,
- * multihash; fills a frame. VERIFY: reads the disk copy again and checks the multihash. */
+ * blocks give STORE_ABSENT. PIN, UNPIN: a durable record; what is under it is not looked at, that
+ * is the porter's task; no such pin gives STORE_ABSENT. READ: disk, CRC and XXH3 and, on first read
+ * after an unclean start, multihash; fills a frame. VERIFY: reads the disk copy again and checks
+ * the multihash. */
 void keeper_begin(struct keeper *keeper, struct store_op *op);
 /* keeper_poll closes batches that are due, takes messages from other keepers, evicts to budget.
  * Returns: how much it did. Thread: owner. Blocks: never. */
@@ -207,6 +217,20 @@ enum store_task_kind {
     STORE_TASK_KINDS,
 };
 enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };
+
+/* What people want kept. */
+enum store_pin_mode {
+    STORE_PIN_RECURSIVE = 1, /* the block and all under it */
+    STORE_PIN_DIRECT,        /* the block alone */
+};
+#define STORE_PIN_NAME_MAX 255u
+struct store_pin {
+    struct key key;
+    uint32_t codec; /* of the CID: says how links are read */
+    uint8_t mode;   /* enum store_pin_mode */
+    uint8_t name_bytes;
+    char name[STORE_PIN_NAME_MAX + 1]; /* any bytes */
+};
 
 /* What is asked, by kind of task; plain values, the task's own. */
 union store_ask {
@@ -287,6 +311,7 @@ must_check int store_check(struct store *store,
     X(stalls_spare, "waits", "times a log had to wait for a spare segment")     \
     X(full, "requests", "puts refused: no space")                               \
     X(catalog_grows, "tables", "catalog tables that grew")                      \
+    X(pins, "pins", "blocks and DAGs that are pinned")                          \
     X(proof_retries, "lookups", "lookups repeated because the hint did not prove")
 COUNTER_STRUCT(store, STORE_COUNTERS);
 
