@@ -11,6 +11,8 @@
 #define XXH_STATIC_LINKING_ONLY /* the state's size: it lies on the stack */
 #include <xxhash.h>
 
+#define SEAL_TRIES 3u
+
 static int write_all(const struct disk *disk, int fd, const void *from, uint64_t bytes,
                      uint64_t offset) {
     int64_t n = disk->calls->pwrite(disk->backend, fd, from, bytes, offset);
@@ -119,21 +121,54 @@ int seal_segment(const struct seal_order *order) {
     return 0;
 }
 
+/* Stretches that are not batches that verify. */
+static uint32_t damaged_ranges(const struct scan *scan) {
+    uint32_t damaged = 0;
+    uint64_t at = PAGE_BYTES;
+    for (uint64_t i = 0; i < scan->batch_count; i++) {
+        const struct scan_batch *batch = &scan->batches[i];
+        damaged += batch->offset > at;
+        damaged += !batch->whole;
+        at = batch->offset + batch->head.batch_bytes;
+    }
+    return damaged + (at < scan->end);
+}
+
+/* All of it was acknowledged, so all of it stands there: where it does not look so, the read is
+ * doubted before the disk is. A footer that leaves out a record loses it at the next start. */
+static int scan_closed(struct scan *scan, const struct scan_source *source, uint64_t hash_seed,
+                       uint32_t *ret_damaged) {
+    for (uint32_t tries = 0; tries < SEAL_TRIES; tries++) {
+        int r = scan_open(scan, source);
+        if (r != 0) {
+            return r;
+        }
+        scan->hash_seed = hash_seed;
+        scan_run(scan);
+        *ret_damaged = damaged_ranges(scan);
+        if (*ret_damaged == 0 || tries + 1 == SEAL_TRIES) {
+            break;
+        }
+        scan_close(scan);
+    }
+    return 0;
+}
+
 int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed) {
     struct scan scan;
     uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
     struct scan_window window;
+    struct scan_source source = {segments->disk, segment, &window, end};
+    uint32_t damaged = 0;
     int r = scan_window_open(&window);
-    r = r == 0 ? scan_open(&scan, &(struct scan_source){segments->disk, segment, &window, end}) : r;
+    r = r == 0 ? scan_closed(&scan, &source, hash_seed, &damaged) : r;
     if (r != 0) {
         scan_window_close(&window);
         return r;
     }
-    scan.hash_seed = hash_seed;
-    scan_run(&scan);
+    segment->damaged_ranges = damaged;
     for (uint64_t i = 0; i < scan.batch_count; i++) {
         scan.batches[i].accepted = true;
-        segment->damaged_ranges += !scan.batches[i].whole;
     }
     for (uint64_t i = 0; i < scan.entry_count; i++) {
         scan.entries[i].accepted = true;

@@ -137,6 +137,9 @@ static int64_t read_now(struct sim_disk *sim, const struct sim_file *file, void 
         from = astray(sim, file, n);
     }
     platter_read(file, buffer, n, from);
+    if (fault_misread(sim)) {
+        memset(buffer, 0, n);
+    }
     if (n > 0 && fault_chance(sim, sim->faults.read_flip)) {
         ((uint8_t *)buffer)[sim_pick(&sim->random, (uint32_t)n)] ^=
             (uint8_t)BIT(sim_pick(&sim->random, 8));

@@ -36,8 +36,16 @@ static int device_error(const struct sim_device *device, uint32_t needs) {
     return device->read_only && (needs & FAULT_CHANGE) ? -EROFS : 0;
 }
 
+static bool planned(const struct sim_disk *sim) {
+    return sim->calls >= sim->plan.from && sim->calls <= sim->plan.to;
+}
+
+bool fault_misread(const struct sim_disk *sim) {
+    return sim->plan.error == SIM_MISREAD && planned(sim);
+}
+
 static int planned_error(const struct sim_disk *sim, uint32_t needs) {
-    if (sim->calls < sim->plan.from || sim->calls > sim->plan.to) {
+    if (!planned(sim)) {
         return 0;
     }
     switch (sim->plan.error) {
@@ -48,6 +56,7 @@ static int planned_error(const struct sim_disk *sim, uint32_t needs) {
     case SIM_EMFILE:
         return needs & FAULT_DESCRIPTOR ? -EMFILE : 0;
     case SIM_FINE:
+    case SIM_MISREAD:
         break;
     }
     return 0;

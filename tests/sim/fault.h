@@ -51,6 +51,8 @@ bool fault_chance(struct sim_disk *sim, uint32_t of_65536);
 int fault_gate(struct sim_disk *sim, const char *path, uint32_t needs);
 /* The same for a file that is open. */
 int fault_gate_file(struct sim_disk *sim, const struct sim_file *file, uint32_t needs);
+/* Is the call that was counted last one that the plan misreads? */
+bool fault_misread(const struct sim_disk *sim);
 /* How long a call on `path` takes. */
 uint64_t fault_latency(struct sim_disk *sim, const char *path);
 /* Space left where `path` lies; UINT64_MAX: no limit. */

@@ -165,9 +165,7 @@ void vm_unmap(void *at, size_t bytes) {
     }
 }
 
-/* --- frame bodies ----------------------------------------------------------------------------- */
-
-static void *body_take(void *context, size_t bytes, size_t align) {
+void *sim_memory_take(void *context, size_t bytes, size_t align) {
     (void)context;
     if (refused()) {
         return NULL;
@@ -178,10 +176,8 @@ static void *body_take(void *context, size_t bytes, size_t align) {
     return body;
 }
 
-static void body_give(void *context, void *body, size_t bytes) {
+void sim_memory_give(void *context, void *body, size_t bytes) {
     (void)context;
     memory.held -= bytes;
     free(body);
 }
-
-const struct store_memory sim_memory = {body_take, body_give, NULL};

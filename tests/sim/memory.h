@@ -16,4 +16,5 @@ uint64_t sim_memory_requests(void);
 uint64_t sim_memory_held(void);
 
 /* Frame bodies from the general heap, refused by the same count. */
-extern const struct store_memory sim_memory;
+void *sim_memory_take(void *context, size_t bytes, size_t align);
+void sim_memory_give(void *context, void *body, size_t bytes);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/sim/life.h"
+
+#include "base/bits.h"
+#include "base/hash.h"
+#include "base/must.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint8_t *bodies[KEYS];
+static uint32_t body_bytes[KEYS];
+static struct key keys[KEYS];
+
+uint32_t life_pick(struct life *life, uint32_t below) {
+    return (uint32_t)(sim_random(&life->random) % below);
+}
+
+_Noreturn void life_fail(const struct life *life, uint32_t key, const char *what) {
+    fprintf(stderr, "seed %" PRIu64 ": key %u: %s (crash %" PRIu64 ", opening %" PRIu64 ")\n",
+            life->seed, key, what, life->crashes, life->opens);
+    exit(1);
+}
+
+void life_blocks(void) {
+    uint64_t random = 42;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        uint32_t kind = (uint32_t)(sim_random(&random) % 10);
+        uint32_t bytes = kind == 0   ? (uint32_t)(sim_random(&random) % BYTES_MAX)
+                         : kind == 1 ? 0
+                         : kind < 5  ? (uint32_t)(sim_random(&random) % 200)
+                                     : (uint32_t)(sim_random(&random) % 12000);
+        bodies[i] = malloc(bytes + 8);
+        must(bodies[i] != NULL);
+        for (uint32_t b = 0; b < bytes; b++) {
+            bodies[i][b] = (uint8_t)sim_random(&random);
+        }
+        if (bytes >= 4) {
+            memcpy(bodies[i], &i, 4);
+        }
+        body_bytes[i] = bytes;
+        bool wide = i % 7 == 3;
+        keys[i] = (struct key){.code = wide ? HASH_SHA2_512 : HASH_SHA2_256,
+                               .digest_bytes = wide ? 64 : 32};
+        must(hash_compute(keys[i].code, bodies[i], bytes, keys[i].digest, keys[i].digest_bytes) ==
+             0);
+    }
+}
+
+/* Two keys of one content (the empty blocks) are one key. */
+uint32_t life_canonical(uint32_t key) {
+    for (uint32_t i = 0; i < key; i++) {
+        if (key_equal(&keys[i], &keys[key])) {
+            return i;
+        }
+    }
+    return key;
+}
+
+/* --- operations ------------------------------------------------------------------------------- */
+
+bool life_misread(const struct life *life) {
+    const struct sim_faults *faults = &life->faults;
+    return life->lied || faults->read_flip > 0 || faults->read_astray > 0 || faults->read_short > 0;
+}
+
+static void check_body(const struct life *life, const struct slot *slot) {
+    const struct frame *frame = slot->op.frame;
+    uint32_t key = slot->key;
+    if (!frame || frame_bytes(frame) != body_bytes[key] ||
+        memcmp(frame_body(frame), bodies[key], body_bytes[key]) != 0) {
+        life_fail(life, key, "I2: other bytes than were put");
+    }
+}
+
+static void learn_write(struct life *life, struct slot *slot) {
+    uint32_t key = slot->key;
+    int32_t result = slot->op.result;
+    bool put = slot->op.kind == STORE_PUT;
+    life->writes_out[key]--;
+    if (put && result == 0) {
+        life->puts++;
+        life->known[key] = KNOWN_PRESENT;
+    } else if (!put && (result == 0 || result == STORE_ABSENT)) {
+        if (result == STORE_ABSENT && life->known[key] == KNOWN_PRESENT &&
+            life->writes_out[key] == 0 && slot->alone && !life->lied) {
+            life_fail(life, key, "I1: a delete did not find an acknowledged block");
+        }
+        life->deletes++;
+        life->known[key] = KNOWN_ABSENT;
+    } else {
+        bool expected = result < 0 || result == STORE_FULL || result == STORE_READONLY ||
+                        (result == STORE_CORRUPT && life_misread(life));
+        if (!expected) {
+            life_fail(life, key, "an outcome that nothing explains");
+        }
+        /* A write that was refused for want of space or kept out never began: all others may have
+         * reached the disk. */
+        if (result != STORE_FULL) {
+            life->known[key] = KNOWN_EITHER;
+        }
+    }
+}
+
+static void learn_read(struct life *life, struct slot *slot) {
+    int32_t result = slot->op.result;
+    bool quiet = slot->alone && life->writes_out[slot->key] == 0;
+    life->reads++;
+    if (slot->op.kind == STORE_READ && result == 0) {
+        check_body(life, slot);
+        frame_give_back(slot->op.frame);
+    }
+    if (sim_disk_dead(life->sim) || !quiet || life->lied) {
+        return;
+    }
+    if (result == STORE_ABSENT && life->known[slot->key] == KNOWN_PRESENT) {
+        life_fail(life, slot->key, "I1: an acknowledged block is said to be absent");
+    }
+    if (result == 0 && life->known[slot->key] == KNOWN_ABSENT) {
+        life_fail(life, slot->key, "I3: a deleted block is back");
+    }
+    if (result == STORE_CORRUPT && !life_misread(life)) {
+        life_fail(life, slot->key, "a sound block is said to be damaged");
+    }
+    life->corrupt += result == STORE_CORRUPT;
+}
+
+static void reap(struct life *life) {
+    for (uint32_t k = 0; k < life->keepers; k++) {
+        struct store_op *op;
+        while ((op = keeper_done(store_keeper(life->store, k))) != NULL) {
+            struct slot *slot = container_of(op, struct slot, op);
+            must(slot->out);
+            slot->out = false;
+            bool write = op->kind == STORE_PUT || op->kind == STORE_DELETE;
+            if (write) {
+                learn_write(life, slot);
+            } else {
+                learn_read(life, slot);
+            }
+        }
+    }
+}
+
+/* A read's answer says something of the oracle only if no write of its key overlapped it. */
+void life_begin(struct life *life, struct slot *slot, uint32_t key, enum store_op_kind kind) {
+    bool write = kind == STORE_PUT || kind == STORE_DELETE;
+    slot->op = (struct store_op){.kind = (uint8_t)kind,
+                                 .key = keys[key],
+                                 .data = bodies[key],
+                                 .bytes = body_bytes[key],
+                                 .codec = 0x55,
+                                 .no_admit = life_pick(life, 8) == 0};
+    slot->out = true;
+    slot->key = key;
+    slot->alone = life->writes_out[key] == 0;
+    if (write) {
+        for (uint32_t i = 0; i < OPS; i++) {
+            if (life->slots[i].out && life->slots[i].key == key && &life->slots[i] != slot) {
+                life->slots[i].alone = false;
+            }
+        }
+        life->writes_out[key]++;
+    }
+    uint32_t owner = store_keeper_of(life->store, &keys[key]);
+    uint32_t where = write ? owner : life_pick(life, life->keepers);
+    keeper_begin(store_keeper(life->store, where), &slot->op);
+}
+
+uint32_t life_turn(struct life *life) {
+    uint32_t work = 0;
+    life->now_ns += life_pick(life, 400 * 1000);
+    if (life_pick(life, 200) == 0) {
+        life->now_ns += NS_PER_S;
+    }
+    for (uint32_t k = 0; k < life->keepers; k++) {
+        work += keeper_poll(store_keeper(life->store, k), life->now_ns);
+    }
+    for (uint32_t i = life_pick(life, 6); i > 0; i--) {
+        work += sim_disk_step(life->sim);
+    }
+    reap(life);
+    return work;
+}
+
+static bool all_idle(const struct life *life) {
+    for (uint32_t k = 0; k < life->keepers; k++) {
+        if (!keeper_idle(store_keeper(life->store, k))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Until nothing is under way: on a dead disk everything ends in errors. */
+void life_drain(struct life *life) {
+    for (uint32_t i = 0; !all_idle(life); i++) {
+        (void)life_turn(life);
+        if (i % 16 == 15) {
+            (void)store_housekeep(life->store);
+        }
+        if (sim_disk_dead(life->sim) && i > 2000) {
+            life_fail(life, 0, "operations that never end on a dead disk");
+        }
+        if (i > 200000) {
+            life_fail(life, 0, "operations that never end");
+        }
+    }
+}
+
+/* Reads every key once, all alone. */
+void life_check_all(struct life *life) {
+    struct slot *slot = &life->slots[0];
+    for (uint32_t i = 0; i < KEYS; i++) {
+        uint32_t key = life_canonical(i);
+        if (key != i) {
+            continue;
+        }
+        int32_t result = 0;
+        for (uint32_t tries = 0; tries < 50; tries++) {
+            life_begin(life, slot, key, STORE_READ);
+            while (slot->out && !sim_disk_dead(life->sim)) {
+                (void)life_turn(life);
+            }
+            result = slot->op.result;
+            if (sim_disk_dead(life->sim) || result == 0 || result == STORE_ABSENT) {
+                break; /* others are faults of the disk, by rate: try again */
+            }
+        }
+        if (sim_disk_dead(life->sim)) {
+            return;
+        }
+        if (result != 0 && result != STORE_ABSENT && !(life->lied && result == STORE_CORRUPT)) {
+            life_fail(life, key, "I1: cannot be read, try as one may");
+        }
+        life->known[key] = result == 0              ? KNOWN_PRESENT
+                           : result == STORE_ABSENT ? KNOWN_ABSENT
+                                                    : KNOWN_EITHER;
+    }
+}
+
+/* A digest of all that is listed: order and content. */
+uint64_t life_listing(struct life *life) {
+    struct store_item items[64];
+    uint64_t cursor = 0, sum = 0, count = 0;
+    while (cursor != UINT64_MAX) {
+        uint32_t n = 0;
+        must(store_page(life->store, &cursor, items, 64, &n) == 0);
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t x = items[i].birth_lsn ^ (uint64_t)items[i].bytes << 40;
+            for (uint32_t b = 0; b < 8; b++) {
+                x ^= (uint64_t)items[i].key.digest[b] << (8 * b);
+            }
+            sum += sim_random(&x);
+            count++;
+        }
+    }
+    return sum ^ count;
+}
