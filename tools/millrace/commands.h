@@ -14,6 +14,7 @@ extern const struct cli_command command_ls, command_import, command_export, comm
 extern const struct cli_command command_stat, command_topo, command_why, command_top;
 extern const struct cli_command command_id;
 extern const struct cli_command command_peers, command_connect, command_ping, command_fetch;
+extern const struct cli_command command_segdump;
 extern const struct cli_command command_config, command_doctor, command_decode;
 extern const struct cli_command command_help, command_version;
 
