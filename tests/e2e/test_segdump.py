@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""millrace segdump (tools/millrace/cmd_segdump.c): segments of a running daemon, sealed, damaged."""
+"""millrace segdump (tools/millrace/cmd_segdump.c): segments running, sealed, damaged."""
 
 import json
 import random
