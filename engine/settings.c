@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const policy_words[] = {"s3fifo", "lru", NULL};
+static const char *const policy_words[] = {"s3fifo", "lru", "lrfu", NULL};
 static const char *const idle_words[] = {"spin", "adaptive", "sleep", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const form_words[] = {"auto", "text", "json", "journal", NULL};
 const char *const listener_protocol_names[] = {"tlv", "bitswap"};
 static_assert(LISTENER_TLV == 0 && LISTENER_BITSWAP == 1, "listener_protocol_names");
-static_assert(STORE_POLICY_S3FIFO == 0 && STORE_POLICY_LRU == 1, "policy_words has their order");
+static_assert(STORE_POLICY_S3FIFO == 0 && STORE_POLICY_LRFU == 2, "policy_words has their order");
 static_assert(IDLE_SPIN == 0 && IDLE_ADAPTIVE == 1 && IDLE_SLEEP == 2, "idle_words");
 static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "level_words");
 static_assert(LOG_FORM_AUTO == 0 && LOG_FORM_JOURNAL == 3, "form_words");
@@ -70,7 +70,7 @@ const struct option settings_table[] = {
          "bytes", "Largest block that is accepted; other IPFS nodes take at most 2MiB."),
     CHOICE("store.policy", store_policy, "s3fifo", policy_words, false,
            "Which blocks leave memory first: s3fifo keeps what is used again and resists scans, "
-           "lru is plain least recently used."),
+           "lru is plain least recently used, lrfu counts frequency that fades too."),
 
     TEXT("tlv.listen", tlv_listen, "127.0.0.1:7411", false, "addresses",
          "Where the binary protocol listens: ADDR:PORT[,ceiling=CLASS], several separated by "

@@ -9,14 +9,33 @@
  * memory; the keeper that owns the shard publishes and evicts it. Where these are two, the frame
  * crosses on the owner's adopt stack, with one lease that the message holds. */
 
-#define EVICT_MAX 256u /* frames that one fill may push out */
+#define EVICT_MAX      256u /* frames that one fill may push out */
+#define SWEEP_MAX      1024u
+#define SWEEP_FRACTION 256u
+
+/* A ghost should be remembered until about nine tenths as many others have come as there are
+ * frames. The hand meets it after half a round on the average, so a round takes twice that: so many
+ * buckets for each new ghost. Their number is told from where the hand is: tables are about alike.
+ */
+static uint64_t sweep_share(const struct keeper *keeper) {
+    const struct store *store = keeper->store;
+    uint64_t shards = CATALOG_SHARDS / store->config.keepers;
+    uint64_t buckets =
+        catalog_shard_buckets(&store->catalog, keeper->sweep_shard, keeper->sweep_cursor) * shards;
+    uint64_t round = max_u64(keeper->evictor.frames * 18 / 10, 1);
+    return min_u64(buckets * SWEEP_FRACTION / round, SWEEP_MAX * SWEEP_FRACTION);
+}
 
 static void sweep_ghosts(struct keeper *keeper) {
     struct store *store = keeper->store;
-    /* One bucket an eviction: the hand goes round once while about the catalog's size in frames
-     * has been evicted; a ghost older than that says nothing any more. */
+    keeper->sweep_due += sweep_share(keeper);
+    uint32_t buckets = (uint32_t)(keeper->sweep_due / SWEEP_FRACTION);
+    keeper->sweep_due %= SWEEP_FRACTION;
+    if (buckets == 0) {
+        return;
+    }
     uint64_t before = keeper->sweep_cursor;
-    catalog_sweep(&store->catalog, keeper->sweep_shard, &keeper->sweep_cursor, 1);
+    catalog_sweep(&store->catalog, keeper->sweep_shard, &keeper->sweep_cursor, buckets);
     if ((before & ~(UINT64_C(0xff) << 56)) > (keeper->sweep_cursor & ~(UINT64_C(0xff) << 56))) {
         keeper->sweep_cursor = 0;
         keeper->sweep_shard += store->config.keepers;
@@ -37,7 +56,7 @@ static bool evict_one(struct keeper *keeper) {
     /* After frame_evict its home may fill it anew: what is needed of it is taken before. */
     uint64_t hash = store_hash(keeper->store, &frame->key);
     uint64_t place = atomic_load_explicit(&frame->place, memory_order_relaxed);
-    uint64_t freq = frame->freq;
+    uint64_t freq = min_u32(frame->freq, FRAME_USES_MAX);
     uint64_t resident = frame_name(frame) | PLACE_RESIDENT;
     evictor->policy->leave(evictor, frame);
     if (!frame_evict(frame)) {
@@ -49,7 +68,9 @@ static bool evict_one(struct keeper *keeper) {
     place = (place & ~(PLACE_GHOST | UINT64_C(3) << PLACE_FREQ_SHIFT)) | freq << PLACE_FREQ_SHIFT;
     entry_set(&entry, place | (ghost ? PLACE_GHOST : 0));
     counter_add(&keeper->counters.evictions, 1);
-    sweep_ghosts(keeper);
+    if (ghost) {
+        sweep_ghosts(keeper);
+    }
     return true;
 }
 
@@ -62,6 +83,9 @@ static bool over_budget(const struct keeper *keeper, uint64_t bytes) {
 
 uint32_t admit_room(struct keeper *keeper, uint64_t bytes) {
     uint32_t left = 0;
+    if (over_budget(keeper, bytes)) {
+        (void)frame_home_poll(&keeper->home); /* what has left already must not cost another */
+    }
     for (uint32_t looks = 0; looks < EVICT_MAX && over_budget(keeper, bytes); looks++) {
         if (keeper->evictor.frames == 0) {
             break;

@@ -265,6 +265,12 @@ void catalog_sweep(struct catalog *catalog, uint32_t shard, uint64_t *cursor, ui
     *cursor = at < table->buckets ? tables | low : tables + step; /* wraps into the shard's byte */
 }
 
+uint64_t catalog_shard_buckets(const struct catalog *catalog, uint32_t shard, uint64_t cursor) {
+    uint64_t hash = (uint64_t)shard << 56 | (cursor & ~(UINT64_C(0xff) << 56));
+    const struct table *table = shard_table(catalog, hash);
+    return (uint64_t)table->buckets << table->depth;
+}
+
 uint64_t catalog_entries(const struct catalog *catalog) {
     uint64_t entries = 0;
     for (uint32_t shard = 0; shard < CATALOG_SHARDS; shard++) {

@@ -221,6 +221,8 @@ uint32_t catalog_poll(struct catalog *catalog, uint32_t keeper);
 must_check int catalog_reserve(struct catalog *catalog, uint64_t entries);
 /* Clears ghost bits of the next buckets after *cursor of one shard; a slow hand that goes round. */
 void catalog_sweep(struct catalog *catalog, uint32_t shard, uint64_t *cursor, uint32_t buckets);
+/* About how many buckets the shard has, told from the table at the cursor. Cost: one look-up. */
+uint64_t catalog_shard_buckets(const struct catalog *catalog, uint32_t shard, uint64_t cursor);
 
 uint64_t catalog_entries(const struct catalog *catalog);
 uint64_t catalog_memory(const struct catalog *catalog);

@@ -4,6 +4,8 @@
 #include "base/must.h"
 
 #define LOOKS_MAX 64u /* frames put round before one must go, whatever its uses */
+#define LRFU_USE  4u  /* weight of one use: it lasts for three passes */
+static_assert(LRFU_USE * FRAME_USES_MAX * 2 <= UINT8_MAX, "a frame's weight fits its byte");
 
 static void list_push(const struct evictor *evictor, struct evict_list *list, struct frame *frame) {
     uint32_t name = frame_name(frame);
@@ -60,12 +62,16 @@ static void any_leave(struct evictor *evictor, struct frame *frame) {
 }
 
 /* Takes the readers' count and starts it anew; a vote lost between the two is a lost vote. */
-static uint32_t fold_uses(struct frame *frame) {
+static uint32_t take_uses(struct frame *frame) {
     uint32_t uses = atomic_load_explicit(&frame->uses, memory_order_relaxed);
     if (uses > 0) {
         atomic_store_explicit(&frame->uses, 0, memory_order_relaxed);
     }
-    uint32_t freq = frame->freq + uses;
+    return uses;
+}
+
+static uint32_t fold_uses(struct frame *frame) {
+    uint32_t freq = frame->freq + take_uses(frame);
     frame->freq = (uint8_t)(freq > FRAME_USES_MAX ? FRAME_USES_MAX : freq);
     return frame->freq;
 }
@@ -115,9 +121,26 @@ static struct frame *lru_victim(struct evictor *evictor, bool *ret_ghost) {
     return NULL;
 }
 
+/* --- LRFU ------------------------------------------------------------------------------------- */
+
+static struct frame *lrfu_victim(struct evictor *evictor, bool *ret_ghost) {
+    *ret_ghost = false;
+    for (uint32_t looks = 0; evictor->main.tail != FRAME_NONE; looks++) {
+        struct frame *frame = evictor_frame(evictor, evictor->main.tail);
+        uint32_t weight = frame->freq / 2u + take_uses(frame) * LRFU_USE;
+        frame->freq = (uint8_t)weight;
+        if (weight == 0 || looks >= LOOKS_MAX) {
+            return frame;
+        }
+        move_to(evictor, frame, FRAME_MAIN);
+    }
+    return NULL;
+}
+
 static const struct evict_policy policies[] = {
     [STORE_POLICY_S3FIFO] = {"s3fifo", s3_enter, any_leave, s3_victim},
     [STORE_POLICY_LRU] = {"lru", lru_enter, any_leave, lru_victim},
+    [STORE_POLICY_LRFU] = {"lrfu", lru_enter, any_leave, lrfu_victim},
 };
 
 void evictor_init(struct evictor *evictor, enum store_policy policy, uint64_t budget_bytes,

@@ -12,8 +12,11 @@
  *            with one use less. Source: Yang et al., SOSP 2023.
  *   LRU      one list; at its end a frame used since goes to the front. Recency is known to the
  *            granularity of one pass, as hits do not touch the list.
+ *   LRFU     as LRU, but a frame's uses weigh on: each pass halves the weight they left and adds
+ * what came since, and a frame leaves when nothing is left. Source: Lee et al., IEEE ToC 2001.
  *
- * Everything is charged by bytes. Thread: owner. */
+ * Everything is charged by bytes. How often each misses beside exact versions: perf/bench_policy.
+ * Thread: owner. */
 
 #include "store/frame.h"
 

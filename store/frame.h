@@ -59,7 +59,7 @@ struct frame {
     struct frame_home *home;
     uint32_t next, prev; /* in the owner's eviction list, or on a stack */
     uint8_t queue;       /* enum frame_queue */
-    uint8_t freq;
+    uint8_t freq;        /* the policy's */
     uint16_t zero16;
     uint32_t charge; /* bytes counted against the budget */
 };

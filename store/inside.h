@@ -162,6 +162,7 @@ struct keeper {
     struct frame_home home;
     struct evictor evictor;
     uint64_t sweep_cursor;
+    uint64_t sweep_due; /* buckets, in parts of one */
     uint32_t sweep_shard;
     struct fetches fetches;
     struct log log;

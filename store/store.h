@@ -60,7 +60,7 @@ struct store_memory {
     void *context;
 };
 
-enum store_policy { STORE_POLICY_S3FIFO, STORE_POLICY_LRU };
+enum store_policy { STORE_POLICY_S3FIFO, STORE_POLICY_LRU, STORE_POLICY_LRFU };
 
 struct store_config {
     const char *dir;

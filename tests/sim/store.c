@@ -51,7 +51,7 @@ static bool open_store(struct life *life, struct store_report *report) {
                                   .segment_bytes = STORE_SEGMENT_BYTES_MIN,
                                   .memory_bytes = memory_bytes,
                                   .policy =
-                                      life_pick(life, 2) ? STORE_POLICY_S3FIFO : STORE_POLICY_LRU,
+                                      (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
                                   .create = true,
                                   .memory = life_pick(life, 2) ? memories : NULL,
                                   .disk = life->disk};

@@ -101,6 +101,30 @@ Test(lru, the_longest_unused_leaves_first) {
     }
 }
 
+Test(lrfu, uses_weigh_on_for_some_passes_and_fade) {
+    open_evictor(STORE_POLICY_LRFU);
+    struct frame *often = enter(false), *once = enter(false);
+    for (uint32_t i = 0; i < 3; i++) {
+        frame_used(often);
+    }
+    frame_used(once);
+    /* what comes in and is never used leaves before both, pass after pass */
+    uint32_t often_left = 0, once_left = 0;
+    for (uint32_t pass = 1; pass <= 12 && often_left == 0; pass++) {
+        struct frame *fresh = enter(false);
+        for (struct frame *left = NULL; left != fresh && evictor.frames > 0;) {
+            bool ghost = true;
+            left = evict(&ghost);
+            cr_assert_not(ghost);
+            often_left = left == often ? pass : often_left;
+            once_left = left == once ? pass : once_left;
+        }
+    }
+    cr_assert_gt(once_left, 1, "one use outlasts none");
+    cr_assert_gt(often_left, once_left, "three uses outlast one: %u, %u", often_left, once_left);
+    cr_assert_eq(evictor.frames, 0, "in the end it fades");
+}
+
 Test(evict, bytes_are_what_is_in_and_leaving_takes_them_out) {
     open_evictor(STORE_POLICY_S3FIFO);
     struct frame *a = enter(false), *b = enter(true);
