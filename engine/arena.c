@@ -7,9 +7,11 @@
 #include "build_info.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if HAVE_JEMALLOC
 #include <jemalloc/jemalloc.h>
@@ -21,16 +23,31 @@ struct arena {
     uint8_t *base;
     size_t bytes;
     _Atomic size_t cut; /* extents begin below this offset; jemalloc may call from its purge too */
-    _Atomic uint64_t used; /* owner writes, anyone reads; shared: anyone writes */
-    unsigned index;        /* jemalloc's */
+    _Atomic uint64_t used;      /* owner writes, anyone reads; shared: anyone writes */
+    _Atomic uint64_t committed; /* bytes that may have pages behind them; hooks write it */
+    _Atomic uint64_t limit;     /* of committed; anyone may set it */
+    int file;                   /* the region is this memfd's; -1: it is anonymous */
+    unsigned index;             /* jemalloc's */
 #if HAVE_JEMALLOC
     extent_hooks_t hooks;
+    size_t purge[3]; /* "arena.N.purge", looked up once */
+    size_t purge_length;
 #endif
 };
 
 #if HAVE_JEMALLOC
 
-#define EXTENT_UNIT (2 * MiB) /* cut in huge pages, so that a frame's pages can be huge */
+/* Counts pages in, within the limit. Relaxed, as the cut below: it orders nothing but itself. */
+static bool commit_count(struct arena *arena, size_t bytes) {
+    uint64_t before = atomic_load_explicit(&arena->committed, memory_order_relaxed);
+    do {
+        if (before + bytes > atomic_load_explicit(&arena->limit, memory_order_relaxed)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&arena->committed, &before, before + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
 
 static void *extent_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size_t alignment,
                           bool *zero, bool *commit, unsigned index) {
@@ -47,10 +64,13 @@ static void *extent_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size
         if (end > arena->bytes || end < first) {
             return NULL;
         }
+        /* jemalloc cuts ahead without commit and commits what it hands out */
     } while (!atomic_compare_exchange_weak_explicit(&arena->cut, &start, end, memory_order_relaxed,
                                                     memory_order_relaxed));
+    if (*commit && !commit_count(arena, size)) {
+        *commit = false; /* it asks again by extent_commit, and is told no there */
+    }
     *zero = true; /* never handed out before: dalloc below keeps extents */
-    *commit = true;
     return arena->base + first;
 }
 
@@ -61,10 +81,33 @@ static bool extent_keep(extent_hooks_t *hooks, void *address, size_t size, bool 
     return true;
 }
 
+static bool extent_commit(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
+                          size_t length, unsigned index) {
+    (void)address, (void)size, (void)offset, (void)index;
+    return !commit_count(container_of(hooks, struct arena, hooks), length);
+}
+
+/* The pages go back to the kernel: of a file by a hole, since they are its content. */
+static bool extent_drop(const struct arena *arena, void *address, size_t length) {
+    return madvise(address, length, arena->file >= 0 ? MADV_REMOVE : MADV_DONTNEED) == 0;
+}
+
+static bool extent_decommit(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
+                            size_t length, unsigned index) {
+    (void)size, (void)index;
+    struct arena *arena = container_of(hooks, struct arena, hooks);
+    if (!extent_drop(arena, (uint8_t *)address + offset, length)) {
+        return true;
+    }
+    atomic_fetch_sub_explicit(&arena->committed, length, memory_order_relaxed);
+    return false;
+}
+
 static bool extent_purge(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
                          size_t length, unsigned index) {
-    (void)hooks, (void)size, (void)index;
-    return madvise((uint8_t *)address + offset, length, MADV_DONTNEED) != 0;
+    (void)size, (void)index;
+    return !extent_drop(container_of(hooks, struct arena, hooks), (uint8_t *)address + offset,
+                        length);
 }
 
 static bool extent_allow(extent_hooks_t *hooks, void *address, size_t size, size_t a, size_t b,
@@ -83,6 +126,8 @@ static int arena_create(struct arena *arena) {
     arena->hooks = (extent_hooks_t){
         .alloc = extent_alloc,
         .dalloc = extent_keep,
+        .commit = extent_commit,
+        .decommit = extent_decommit,
         .purge_forced = extent_purge,
         .split = extent_allow,
         .merge = extent_merge,
@@ -90,6 +135,12 @@ static int arena_create(struct arena *arena) {
     extent_hooks_t *hooks = &arena->hooks;
     size_t length = sizeof arena->index;
     int r = mallctl("arenas.create", &arena->index, &length, &hooks, sizeof hooks);
+    if (r != 0) {
+        return err_raise(-r);
+    }
+    arena->purge_length = array_count(arena->purge);
+    r = mallctlnametomib("arena.0.purge", arena->purge, &arena->purge_length);
+    arena->purge[1] = arena->index;
     return err_raise(-r);
 }
 
@@ -102,9 +153,18 @@ static void arena_destroy(struct arena *arena) {
     }
 }
 
+static void free_pages_drop(struct arena *arena) {
+    (void)mallctlbymib(arena->purge, arena->purge_length, NULL, NULL, NULL, 0);
+}
+
 static void *body_take(struct arena *arena, size_t bytes, size_t align) {
-    return mallocx(bytes, (int)MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE |
-                              (int)MALLOCX_ALIGN(align));
+    int flags = (int)MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE | (int)MALLOCX_ALIGN(align);
+    void *body = mallocx(bytes, flags);
+    if (unlikely(!body)) { /* what is free may be in pieces of other sizes: their pages go first */
+        free_pages_drop(arena);
+        body = mallocx(bytes, flags);
+    }
+    return body;
 }
 static void body_give(struct arena *arena, void *memory, size_t bytes) {
     (void)arena, (void)bytes;
@@ -190,6 +250,9 @@ static int arena_create(struct arena *arena) {
 static void arena_destroy(struct arena *arena) {
     (void)arena;
 }
+static void free_pages_drop(struct arena *arena) {
+    (void)arena;
+}
 static void *body_take(struct arena *arena, size_t bytes, size_t align) {
     if (arena_used(arena) + bytes > arena->bytes) {
         return NULL;
@@ -203,37 +266,97 @@ static void body_give(struct arena *arena, void *memory, size_t bytes) {
 
 #endif
 
-int arena_open(size_t bytes, struct arena **ret_arena) {
+/* Not in huge pages where it is a file: a hole in a huge page that a socket still holds would be
+ * zeroed in place, under the reader's eyes. */
+static int map_region(struct arena *arena, bool in_file) {
+    arena->file = -1;
+    if (in_file) {
+        arena->file = memfd_create("millrace-frames", MFD_CLOEXEC);
+        if (arena->file < 0 || ftruncate(arena->file, (off_t)arena->bytes) != 0) {
+            return err_raise(-errno);
+        }
+    }
+    int flags = in_file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    void *base =
+        mmap(NULL, arena->bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, arena->file, 0);
+    if (base == MAP_FAILED) {
+        return err_raise(-errno);
+    }
+    arena->base = base;
+    (void)madvise(base, arena->bytes, in_file ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+    return 0;
+}
+
+static void unmap_region(struct arena *arena) {
+    if (arena->base) {
+        munmap(arena->base, arena->bytes);
+    }
+    if (arena->file >= 0) {
+        close(arena->file);
+    }
+    free(arena);
+}
+
+static int open_region(size_t bytes, bool in_file, struct arena **ret_arena) {
     struct arena *arena = aligned_alloc(CACHE_PAIR, round_up(sizeof *arena, CACHE_PAIR));
     if (!arena) {
         return err_raise(-ENOMEM);
     }
     *arena = (struct arena){.bytes = round_up(bytes, 2 * MiB)};
-    void *base = mmap(NULL, arena->bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
-        int r = -errno;
-        free(arena);
-        return err_raise(r);
-    }
-    (void)madvise(base, arena->bytes, MADV_HUGEPAGE);
-    arena->base = base;
-    int r = arena_create(arena);
+    atomic_init(&arena->limit, UINT64_MAX / 2);
+    int r = map_region(arena, in_file);
+    r = r == 0 ? arena_create(arena) : r;
     if (r < 0) {
-        munmap(base, arena->bytes);
-        free(arena);
+        unmap_region(arena);
         return err_pass(r);
     }
     *ret_arena = arena;
     return 0;
 }
 
+int arena_open(size_t bytes, struct arena **ret_arena) {
+    return open_region(bytes, false, ret_arena);
+}
+
+int arena_open_file(size_t bytes, struct arena **ret_arena) {
+    return open_region(bytes, HAVE_JEMALLOC, ret_arena);
+}
+
 void arena_close(struct arena *arena) {
     if (arena) {
         arena_destroy(arena);
-        munmap(arena->base, arena->bytes);
-        free(arena);
+        unmap_region(arena);
     }
+}
+
+int arena_file(const struct arena *arena, const uint8_t **ret_base, uint64_t *ret_bytes) {
+    *ret_base = arena->base;
+    *ret_bytes = arena->file >= 0 ? arena->bytes : 0;
+    return arena->file;
+}
+
+int arena_punch(struct arena *arena, void *memory, size_t bytes) {
+    must(arena->file >= 0);
+    size_t offset = (size_t)((uint8_t *)memory - arena->base);
+    must(offset % PAGE_BYTES == 0 && offset + bytes <= arena->bytes);
+    int r;
+    do {
+        r = fallocate(arena->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                      (off_t)round_up(bytes, PAGE_BYTES));
+    } while (r != 0 && errno == EINTR);
+    return r == 0 ? 0 : err_raise(-errno);
+}
+
+void arena_limit(struct arena *arena, uint64_t bytes) {
+    atomic_store_explicit(&arena->limit, bytes, memory_order_relaxed);
+}
+
+void arena_trim(struct arena *arena) {
+    free_pages_drop(arena);
+}
+
+uint64_t arena_committed(const struct arena *arena) {
+    return atomic_load_explicit(&arena->committed, memory_order_relaxed);
 }
 
 void *arena_take(struct arena *arena, size_t bytes, size_t align) {

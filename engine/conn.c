@@ -139,21 +139,28 @@ bool conn_append(struct out_pools *pools, struct conn *conn, const void *bytes, 
 }
 
 bool conn_append_frame(struct out_pools *pools, struct conn *conn, struct frame *frame,
-                       const uint8_t *bytes, uint32_t count) {
+                       const uint8_t *bytes, uint32_t count, enum out_way way) {
     struct out *out = pool_get(&pools->leased);
     if (!out) {
         return false;
     }
-    *out = (struct out){.bytes = bytes, .frame = frame, .used = count};
+    *out = (struct out){.bytes = bytes, .frame = frame, .used = count, .way = way};
     link_out(pools, conn, out);
     conn->out_bytes += count;
+    conn->out_special += way != OUT_PLAIN;
     return true;
+}
+
+void conn_head_plain(struct conn *conn) {
+    conn->out_special -= conn->out_head->way != OUT_PLAIN;
+    conn->out_head->way = OUT_PLAIN;
 }
 
 static void free_out(struct out_pools *pools, struct conn *conn, struct out *out) {
     conn->out_nodes--;
     pools->leased_bytes -= out->size ? 0 : out->used; /* what was not sent of it */
     if (out->frame) {
+        conn->out_special -= out->way != OUT_PLAIN;
         frame_give_back(out->frame);
         pool_put(&pools->leased, out);
     } else {
@@ -193,6 +200,6 @@ void conn_drop_output(struct out_pools *pools, struct conn *conn) {
     }
     conn->out_tail = NULL;
     conn->out_bytes = 0;
-    must(conn->out_nodes == 0);
+    must(conn->out_nodes == 0 && conn->out_special == 0);
     conn->out_charge = 0;
 }

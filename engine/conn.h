@@ -35,6 +35,13 @@ enum conn_end {
     CONN_END_COUNT
 };
 
+/* How a piece leaves. A leased one that finds its way closed goes plain. */
+enum out_way {
+    OUT_PLAIN, /* by a send that copies */
+    OUT_FILE,  /* by sendfile out of the memfd its frame lies in */
+    OUT_ZERO,  /* by a send without a copy: the frame is lent until the kernel notifies (loan.h) */
+};
+
 /* A piece of output. Chunks carry their bytes behind them; leased nodes point into a frame. */
 struct out {
     struct out *next;
@@ -42,6 +49,7 @@ struct out {
     struct frame *frame; /* leased; NULL for a chunk */
     uint32_t used;       /* bytes to send, from the front */
     uint32_t size;       /* room of a chunk; 0 for a leased node */
+    uint32_t way;        /* enum out_way */
 };
 
 #define OUT_SMALL_BYTES 2048u
@@ -85,6 +93,7 @@ struct conn {
     bool slow;        /* its receive was stopped because it does not take its replies */
     uint8_t fault;    /* enum tlv_code of a frame that broke the protocol; 0: none. What came before
                        * it is answered, then it is said, then the connection ends */
+    bool far;         /* its bytes leave the host, and no send of its was copied after all */
     bool lingering;   /* CLOSING: our side is shut, input is read away until the peer ends too */
 
     /* requests */
@@ -102,6 +111,8 @@ struct conn {
     uint32_t out_charge;  /* memory it holds: whole chunks, and the bytes of leased pieces */
     uint32_t out_nodes;   /* pieces in the list */
     uint32_t out_queued;  /* what the kernel still had to send when last asked (SIOCOUTQ) */
+    uint32_t out_special; /* pieces that are not to go plain */
+    uint32_t loans;       /* sends of its that the kernel has not notified of */
     uint32_t helped;      /* LIST and STAT in flight */
     uint32_t sending;     /* bytes the kernel was given */
     uint64_t progress_ns; /* last time output moved or was empty; for idling: last byte received */
@@ -148,7 +159,9 @@ must_check bool conn_append(struct out_pools *pools, struct conn *conn, const vo
 /* Appends a leased range; the lease is the output's from here on. Returns: false: the caller keeps
  * it. */
 must_check bool conn_append_frame(struct out_pools *pools, struct conn *conn, struct frame *frame,
-                                  const uint8_t *bytes, uint32_t count);
+                                  const uint8_t *bytes, uint32_t count, enum out_way way);
+/* The first piece goes plain after all. */
+void conn_head_plain(struct conn *conn);
 /* A chunk that its taker fills by itself and then appends (out_append, with what is to be sent in
  * `bytes` and `used`) or puts back; bytes point at its room, `size` says how much. large: of
  * OUT_LARGE_BYTES, else of OUT_SMALL_BYTES. Returns: NULL: none of that size is free. */

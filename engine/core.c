@@ -42,6 +42,7 @@ void core_close(struct core *core) {
         io_close(&core->io);
     }
     arena_close(core->arena);
+    arena_close(core->frames);
     mem_close(&core->region);
 }
 

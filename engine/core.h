@@ -57,8 +57,9 @@ struct core {
     pthread_t thread;
     bool launched;
     struct mem_region region;
-    struct arena *arena;
-    struct net *net; /* NULL where this core has no such tile */
+    struct arena *arena;  /* everything of varying size but what stands in the next one */
+    struct arena *frames; /* where it has a work tile: bodies of CORE_FILED_BYTES and more */
+    struct net *net;      /* NULL where this core has no such tile */
     struct dispatch *dispatch;
     struct work *work;
     struct helper *helper; /* an unpinned core: housekeeping */
@@ -86,6 +87,8 @@ struct core {
 };
 
 #define CORE_TICK_NS (100 * NS_PER_MS)
+#define CORE_FILED_BYTES \
+    (16 * KiB) /* frames from here on lie in a memfd, each from a page's start */
 
 /* Opens the core's ring, so that bells have a target. Returns: 0 or -errno. */
 must_check int core_open(struct core *core, struct engine *engine, uint32_t index,

@@ -66,21 +66,38 @@ static size_t core_need(const struct engine *engine, const struct layout_core *p
     return sum;
 }
 
-/* Address space of a core's arena: its share of the frames twice over (jemalloc keeps freed extents
- * of other sizes), and its upload bodies. */
+/* Address space of a core's share of the frames twice over: jemalloc keeps freed extents of other
+ * sizes. */
+static size_t frames_need(const struct engine *engine) {
+    return engine->settings.store_memory_bytes / engine->layout.work_count * 2 + 64 * MiB;
+}
+
+/* And of its arena: small frames, upload bodies, what fetches hold. */
 static size_t arena_need(const struct engine *engine, const struct layout_core *place) {
-    size_t frames =
-        place->work ? engine->settings.store_memory_bytes / engine->layout.work_count * 2 : 0;
+    size_t frames = place->work ? frames_need(engine) : 0;
     size_t bodies = place->net ? engine->settings.net_body_bytes_max * 2 : 0;
     size_t fetches = place->net ? client_arena_bytes(&engine->settings) : 0;
     return frames + bodies + fetches + 64 * MiB;
 }
 
+static struct arena *frame_arena(struct core *core, size_t bytes) {
+    return bytes >= CORE_FILED_BYTES ? core->frames : core->arena;
+}
 static void *frame_take(void *context, size_t bytes, size_t align) {
-    return arena_take(context, bytes, align);
+    return arena_take(frame_arena(context, bytes), bytes, align);
 }
 static void frame_give(void *context, void *body, size_t bytes) {
-    arena_give(context, body, bytes);
+    arena_give(frame_arena(context, bytes), body, bytes);
+}
+static int frame_punch(void *context, void *body, size_t bytes) {
+    return arena_punch(frame_arena(context, bytes), body, bytes);
+}
+
+static struct store_memory frame_memory(struct core *core) {
+    struct store_memory memory = {
+        .take = frame_take, .give = frame_give, .punch = frame_punch, .context = core};
+    memory.file = arena_file(core->frames, &memory.file_base, &memory.file_bytes);
+    return memory;
 }
 
 static uint64_t spin_limit(const struct engine *engine, const struct layout_core *place) {
@@ -118,6 +135,9 @@ static int open_cores(struct engine *engine, char *why, size_t why_bytes) {
             if (r == 0) {
                 r = arena_open(arena_need(engine, place), &core->arena);
             }
+            if (r == 0 && place->work) {
+                r = arena_open_file(frames_need(engine), &core->frames);
+            }
         }
         if (r < 0) {
             return complain(why, why_bytes, ENGINE_HOST, "memory for core %u: %s", place->name,
@@ -142,8 +162,7 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         struct core *core = &engine->cores[i];
         if (core->place.work) {
             engine->keeper_core[keepers] = i;
-            engine->memories[keepers] = (struct store_memory){
-                .take = frame_take, .give = frame_give, .context = core->arena};
+            engine->memories[keepers] = frame_memory(core);
             engine->disks[keepers] = (struct disk){.calls = &ring_calls, .backend = &core->io};
             keepers++;
         }

@@ -10,6 +10,11 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#ifndef IORING_SEND_ZC_REPORT_USAGE /* newer than the header liburing 2.3 brings; Linux 6.2 */
+#define IORING_SEND_ZC_REPORT_USAGE  (1U << 3)
+#define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
+#endif
+
 /* user_data = {op:8, generation:24, slot:32}; a disk operation is {IO_DISK:8, pointer:56}. */
 static uint64_t tag(enum io_op op, uint32_t generation, uint32_t slot) {
     return (uint64_t)op << 56 | (uint64_t)(generation & 0xffffffu) << 32 | slot;
@@ -127,6 +132,14 @@ void io_send(struct io *io, int fd, uint32_t slot, uint32_t generation, const vo
     sqe->user_data = tag(IO_SEND, generation, slot);
 }
 
+void io_send_zero(struct io *io, int fd, uint32_t slot, uint32_t generation, const void *bytes,
+                  uint32_t count, bool wait_all) {
+    struct io_uring_sqe *sqe = take_sqe(io);
+    io_uring_prep_send_zc(sqe, fd, bytes, count, MSG_NOSIGNAL | (wait_all ? MSG_WAITALL : 0),
+                          IORING_SEND_ZC_REPORT_USAGE);
+    sqe->user_data = tag(IO_ZERO, generation, slot);
+}
+
 void io_send_message(struct io *io, int fd, uint32_t slot, uint32_t generation,
                      const struct msghdr *message, bool wait_all) {
     struct io_uring_sqe *sqe = take_sqe(io);
@@ -218,6 +231,24 @@ int io_enter(struct io *io, bool wait, uint64_t timeout_ns) {
     return err_raise(r);
 }
 
+/* Completions that are not events as they stand; false: this one is not for anybody to see. */
+static bool reap_special(struct io *io, const struct io_uring_cqe *cqe, struct io_event *event) {
+    enum io_op op = (enum io_op)(cqe->user_data >> 56);
+    if (op == IO_DISK) {
+        struct disk_op *disk = (struct disk_op *)(uintptr_t)(cqe->user_data & 0xffffffffffffffu);
+        disk->result = cqe->res;
+        must(io->disk_out > 0);
+        io->disk_out--;
+        disk->done(disk);
+        return false;
+    }
+    if (op == IO_ZERO && (cqe->flags & IORING_CQE_F_NOTIF) != 0) {
+        event->op = IO_ZERO_DONE;
+        event->result = ((uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED) != 0;
+    }
+    return op != IO_NOTHING;
+}
+
 uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max) {
     uint32_t count = 0;
     uint32_t taken = 0;
@@ -229,19 +260,7 @@ uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max) {
         }
         taken++;
         enum io_op op = (enum io_op)(cqe->user_data >> 56);
-        if (op == IO_NOTHING) {
-            continue;
-        }
-        if (op == IO_DISK) {
-            struct disk_op *disk =
-                (struct disk_op *)(uintptr_t)(cqe->user_data & 0xffffffffffffffu);
-            disk->result = cqe->res;
-            must(io->disk_out > 0);
-            io->disk_out--;
-            disk->done(disk);
-            continue;
-        }
-        events[count++] = (struct io_event){
+        events[count] = (struct io_event){
             .slot = (uint32_t)cqe->user_data,
             .generation = (uint32_t)(cqe->user_data >> 32) & 0xffffffu,
             .result = cqe->res,
@@ -249,6 +268,9 @@ uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max) {
             .op = (uint8_t)op,
             .more = (cqe->flags & IORING_CQE_F_MORE) != 0,
         };
+        if (likely(op > IO_ZERO) || reap_special(io, cqe, &events[count])) {
+            count++;
+        }
     }
     io_uring_cq_advance(&io->ring, taken);
     return count;

@@ -30,17 +30,19 @@
 #define IO_SLOT_NONE    UINT32_MAX
 
 enum io_op {
-    IO_NOTHING, /* nobody waits for it */
-    IO_ACCEPT,  /* slot: listener; result: descriptor */
-    IO_RECEIVE, /* slot: connection; result: bytes, buffer: where */
-    IO_SEND,    /* slot: connection; result: bytes */
-    IO_CANCEL,  /* slot: connection */
-    IO_BELL,    /* somebody has work for this core */
-    IO_ADOPT,   /* slot: listener; result: a descriptor handed over by another core */
-    IO_ADOPTED, /* a hand-over failed; slot: the descriptor, generation: the ring it was for */
-    IO_TICK,    /* the timer of io_tick ran out */
-    IO_CONNECT, /* slot: of the dialler; result: 0 or -errno */
-    IO_DISK,    /* handled inside io_reap: calls disk_op->done */
+    IO_NOTHING,   /* nobody waits for it */
+    IO_DISK,      /* handled inside io_reap: calls disk_op->done */
+    IO_ZERO,      /* slot: as its submitter gave it; result: bytes; more: an IO_ZERO_DONE follows */
+    IO_ZERO_DONE, /* the kernel needs those bytes no more; result: 1 if it copied them after all */
+    IO_ACCEPT,    /* slot: listener; result: descriptor */
+    IO_RECEIVE,   /* slot: connection; result: bytes, buffer: where */
+    IO_SEND,      /* slot: connection; result: bytes */
+    IO_CANCEL,    /* slot: connection */
+    IO_BELL,      /* somebody has work for this core */
+    IO_ADOPT,     /* slot: listener; result: a descriptor handed over by another core */
+    IO_ADOPTED,   /* a hand-over failed; slot: the descriptor, generation: the ring it was for */
+    IO_TICK,      /* the timer of io_tick ran out */
+    IO_CONNECT,   /* slot: of the dialler; result: 0 or -errno */
 };
 
 struct io_event {
@@ -89,6 +91,10 @@ void io_receive(struct io *io, int fd, uint32_t slot, uint32_t generation, uint3
                 bool multishot);
 void io_send(struct io *io, int fd, uint32_t slot, uint32_t generation, const void *bytes,
              uint32_t count, bool wait_all);
+/* A send that does not copy: the bytes must not change before IO_ZERO_DONE, or IO_ZERO without
+ * `more`. The kernel may not have it, or not for this socket: -EOPNOTSUPP, -EINVAL, -ENOMEM. */
+void io_send_zero(struct io *io, int fd, uint32_t slot, uint32_t generation, const void *bytes,
+                  uint32_t count, bool wait_all);
 /* message and its iovecs must stay until the next io_enter. */
 void io_send_message(struct io *io, int fd, uint32_t slot, uint32_t generation,
                      const struct msghdr *message, bool wait_all);

@@ -21,12 +21,6 @@
 
 COUNTER_NAMES(net, NET_COUNTERS);
 
-#define NET_IOVECS         4096u
-#define NET_MESSAGES       512u
-#define NET_SEND_PIECES    64u            /* iovecs of one send */
-#define NET_SEND_BYTES     (1024u * 1024) /* of one send, about */
-#define NET_WAIT_ALL_BYTES (64u * 1024)   /* up to here one send operation delivers everything */
-
 /* ---- set-up --------------------------------------------------------------------------------- */
 
 struct net_sizes {
@@ -61,8 +55,7 @@ size_t net_footprint(const struct settings *settings, uint32_t net_count) {
     sum = mem_need(sum, pool_footprint(sizeof(struct batch), MESH_NET_BATCHES), CACHE_PAIR);
     sum = mem_need(sum, out_pools_footprint(sizes.small, sizes.large, sizes.leased), CACHE_PAIR);
     sum = mem_need(sum, sched_footprint(&sizes.sched), CACHE_PAIR);
-    sum = mem_need(sum, NET_IOVECS * sizeof(struct iovec), CACHE_PAIR);
-    sum = mem_need(sum, NET_MESSAGES * sizeof(struct msghdr), CACHE_PAIR);
+    sum = mem_need(sum, net_send_footprint(), CACHE_PAIR);
     sum = mem_need(sum, swarm_footprint(settings, net_count), CACHE_PAIR);
     for (uint32_t g = 0; g < IO_GROUPS; g++) {
         sum = mem_need(sum, io_group_footprint(sizes.buffers[g]), PAGE_BYTES);
@@ -85,8 +78,7 @@ static void carve(struct net *net, const struct net_sizes *sizes) {
                    sizes->leased);
     net->light =
         sched_init(mem_carve(region, sched_footprint(&sizes->sched), CACHE_PAIR), &sizes->sched);
-    net->iovecs = mem_carve(region, NET_IOVECS * sizeof(struct iovec), CACHE_PAIR);
-    net->messages = mem_carve(region, NET_MESSAGES * sizeof(struct msghdr), CACHE_PAIR);
+    net_send_open(net);
 }
 
 int net_open(struct net *net, struct core *core, const struct settings *settings, bool acceptor) {
@@ -128,6 +120,7 @@ void net_apply(struct net *net, const struct settings *settings) {
     net->body_bytes_max = settings->net_body_bytes_max;
     net_body_shares(net);
     net->outs.leased_bytes_max = settings->store_memory_bytes / 2 / net->engine->layout.net_count;
+    net->loans.bytes_max = net->outs.leased_bytes_max / 2;
     if (net->swarm) { /* not at boot: it reads them when it opens */
         swarm_apply(net->swarm, settings);
     }
@@ -151,7 +144,7 @@ void net_start(struct net *net) {
 /* ---- events --------------------------------------------------------------------------------- */
 
 /* A slot is not reused while the kernel holds an operation of it, so the generation must match. */
-static struct conn *conn_of(struct net *net, const struct io_event *event) {
+struct conn *net_conn_of(struct net *net, const struct io_event *event) {
     must(event->slot < net->conns.slots_max);
     must((pool_generation(&net->conns, event->slot) & 0xffffffu) == event->generation);
     return pool_at(&net->conns, event->slot);
@@ -178,7 +171,7 @@ static void take_buffer(struct net *net, struct conn *conn, const struct io_even
 }
 
 static void on_receive(struct net *net, const struct io_event *event) {
-    struct conn *conn = conn_of(net, event);
+    struct conn *conn = net_conn_of(net, event);
     conn->receive_out = event->more;
     if (event->result > 0) {
         take_buffer(net, conn, event);
@@ -212,30 +205,6 @@ static void on_receive(struct net *net, const struct io_event *event) {
     net_conn_wait(net, conn);
 }
 
-static void on_send(struct net *net, const struct io_event *event) {
-    struct conn *conn = conn_of(net, event);
-    must(conn->send_out);
-    conn->send_out = false;
-    conn->sending = 0;
-    if (event->result <= 0) {
-        net_conn_end(net, conn, CONN_END_ERROR);
-        conn_drop_output(&net->outs, conn);
-        net_conn_wait(net, conn);
-        return;
-    }
-    conn_sent(&net->outs, conn, (uint32_t)event->result);
-    counter_add(&net->counters.bytes_out, (uint64_t)event->result);
-    conn->progress_ns = net->core->now_ns;
-    if (conn->out_head || (conn->peer && swarm_has_output(conn))) {
-        net_conn_dirty(net, conn);
-    }
-    /* Only those that were held back, or are about to end, have anything to do now. */
-    bool held_back = conn->peer ? swarm_sent(conn) : conn->deferred.head != NULL;
-    if (conn->state == CONN_CLOSING || held_back || conn->input_count > 0 || conn->peer_ended) {
-        net_conn_wait(net, conn);
-    }
-}
-
 void net_event(struct net *net, const struct io_event *event) {
     switch ((enum io_op)event->op) {
     case IO_ACCEPT:
@@ -248,10 +217,16 @@ void net_event(struct net *net, const struct io_event *event) {
         on_receive(net, event);
         break;
     case IO_SEND:
-        on_send(net, event);
+        net_on_send(net, event);
+        break;
+    case IO_ZERO:
+        net_on_zero(net, event);
+        break;
+    case IO_ZERO_DONE:
+        net_on_zero_done(net, event);
         break;
     case IO_CANCEL: {
-        struct conn *conn = conn_of(net, event);
+        struct conn *conn = net_conn_of(net, event);
         must(conn->cancel_out);
         conn->cancel_out = false;
         net_conn_wait(net, conn);
@@ -436,68 +411,6 @@ bool net_has_input(const struct net *net) {
     return false;
 }
 
-/* Prepares one send of what a connection owes. Returns: false if this turn has no iovecs left. */
-static bool send_output(struct net *net, struct conn *conn) {
-    struct io *io = &net->core->io;
-    uint32_t generation = pool_generation(&net->conns, conn->slot);
-    struct out *head = conn->out_head;
-    uint32_t bytes = head->used;
-    if (!head->next) {
-        io_send(io, conn->fd, conn->slot, generation, head->bytes, bytes,
-                bytes <= NET_WAIT_ALL_BYTES);
-    } else {
-        if (net->iovecs_used + NET_SEND_PIECES > NET_IOVECS || net->messages_used == NET_MESSAGES) {
-            return false;
-        }
-        struct iovec *first = &net->iovecs[net->iovecs_used];
-        uint32_t pieces = 0;
-        bytes = 0;
-        for (struct out *out = head; out && pieces < NET_SEND_PIECES && bytes < NET_SEND_BYTES;
-             out = out->next) {
-            first[pieces++] =
-                (struct iovec){.iov_base = (void *)(uintptr_t)out->bytes, .iov_len = out->used};
-            bytes += out->used;
-        }
-        net->iovecs_used += pieces;
-        struct msghdr *message = &net->messages[net->messages_used++];
-        *message = (struct msghdr){.msg_iov = first, .msg_iovlen = pieces};
-        io_send_message(io, conn->fd, conn->slot, generation, message, bytes <= NET_WAIT_ALL_BYTES);
-    }
-    conn->send_out = true;
-    conn->sending = bytes;
-    conn->progress_ns = net->core->now_ns; /* from here on the peer is what it waits for */
-    conn->out_queued = 0;
-    counter_add(&net->counters.sends, 1);
-    return true;
-}
-
-bool net_flush(struct net *net) {
-    net->iovecs_used = 0;
-    net->messages_used = 0;
-    struct conn *conn = net->dirty;
-    net->dirty = NULL;
-    bool left = false;
-    while (conn) {
-        struct conn *next = conn->next_dirty;
-        conn->dirty = false;
-        if (conn->peer && !conn->send_out && conn->state != CONN_CLOSING) {
-            swarm_flush(net->swarm, conn);
-        }
-        if (conn->out_head && !conn->send_out && !send_output(net, conn)) {
-            net_conn_dirty(net, conn);
-            left = true;
-        }
-        if (conn->state == CONN_CLOSING && !conn->send_out) {
-            net_conn_wait(net, conn);
-        }
-        conn = next;
-    }
-    io_publish_buffers(&net->core->io);
-    left |= client_flush(net->swarm->client);
-    swarm_publish(net->swarm);
-    return left || net->wake;
-}
-
 /* ---- the lazy tick -------------------------------------------------------------------------- */
 
 /* A send completes when all of it fits the socket's buffer; a slow peer may take bytes for long
@@ -533,7 +446,7 @@ static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
             (void)shutdown(conn->fd, SHUT_RDWR); /* it was given time for our last words */
             conn->peer_ended = true;
         }
-    } else if ((conn->out_head && quiet > stall && !kernel_moves(net, conn)) ||
+    } else if (((conn->out_head || conn->loans > 0) && quiet > stall && !kernel_moves(net, conn)) ||
                upload_late(net, conn)) {
         net_conn_end(net, conn, CONN_END_STALLED);
     } else if (net->draining && !conn->out_head && conn->jobs == (conn->upload ? 1u : 0u) &&
@@ -576,6 +489,7 @@ void net_tick(struct net *net) {
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
         counter_set(&net->queued[c], sched_backlog_of(net->light, (enum job_class)c));
     }
+    counter_set(&net->counters.zero_lent, net->loans.bytes);
     counter_set(&net->counters.jobs_used, pool_used(&net->jobs) - (net->spare_job != NULL));
     counter_set(&net->counters.jobs_peak, net->jobs_max - net->jobs.low_water);
 }

@@ -17,13 +17,14 @@
  * Bounds: connections, jobs (each class has a share of its own), receive buffers per class, output
  * per connection, upload bytes; each has a counter that says when it was met.
  * Files: net.c (set-up and turn), net_conn.c (connections), net_request.c (bytes to jobs),
- * net_reply.c (results to bytes). Thread: its core's. */
+ * net_reply.c (results to bytes), net_send.c (bytes to the kernel). Thread: its core's. */
 
 #include "base/base.h"
 #include "base/counter.h"
 #include "base/hist.h"
 #include "engine/conn.h"
 #include "engine/core.h"
+#include "engine/loan.h"
 #include "engine/mesh.h"
 #include "engine/sched.h"
 #include "engine/settings.h"
@@ -58,6 +59,15 @@ struct swarm;
     X(bytes_out, "bytes", "sent")                                                             \
     X(sends, "calls", "send operations")                                                      \
     X(leased_sends, "replies", "bodies sent from their frame without a copy")                 \
+    X(file_sends, "calls", "direct system calls (sendfile) that sent bodies from the memfd")  \
+    X(file_bytes, "bytes", "sent by them")                                                    \
+    X(file_fallbacks, "bodies", "of them, ended by plain sends: the socket was full")         \
+    X(direct_sends, "calls", "direct system calls (send) for the heads of such bodies")       \
+    X(zero_sends, "calls", "send operations without a copy (SEND_ZC)")                        \
+    X(zero_bytes, "bytes", "sent by them")                                                    \
+    X(zero_copied, "calls", "of them, the kernel copied all the same")                        \
+    X(zero_fallbacks, "bodies", "sent plainly: refused by the kernel, or too much was lent")  \
+    X(zero_lent, "bytes", "of frames that the kernel may still read for such sends, now")     \
     X(bad_frames, "frames", "that ended their connection")                                    \
     X(busy, "replies", "BUSY: shed by the policy or over a limit")                            \
     X(over_credits, "replies", "of those, beyond the connection's credits")                   \
@@ -96,6 +106,7 @@ struct net {
     struct pool jobs;
     struct pool batches;
     struct out_pools outs;
+    struct loans loans;
     struct sched *light;
     struct swarm *swarm; /* its libp2p peers */
     struct conn_input *inputs[IO_GROUPS];
@@ -160,7 +171,7 @@ void net_event(struct net *net, const struct io_event *event);
 bool net_poll(struct net *net);
 /* Takes finished jobs home and writes their replies. Returns: how many. */
 uint32_t net_collect(struct net *net);
-/* Prepares the sends of this turn. Returns: whether some must wait for the next. */
+/* Makes and prepares the sends of this turn. Returns: whether some must wait for the next. */
 bool net_flush(struct net *net);
 /* Input from other tiles waits: part of the last look before parking. */
 bool net_has_input(const struct net *net);
@@ -169,6 +180,8 @@ void net_tick(struct net *net);
 /* Stops accepting; connections end as they fall quiet. hard: at once. */
 void net_drain(struct net *net, bool hard);
 bool net_drained(const struct net *net);
+/* The connection an event of the ring names. */
+struct conn *net_conn_of(struct net *net, const struct io_event *event);
 
 /* ---- between the tile's own files ---------------------------------------------------------------
  */
@@ -204,6 +217,16 @@ bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns)
 void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_code code,
                      const char *text);
 void net_reply_busy(struct net *net, struct conn *conn, uint32_t id, enum job_class class);
+
+/* net_send.c */
+size_t net_send_footprint(void);
+void net_send_open(struct net *net);
+void net_on_send(struct net *net, const struct io_event *event);
+void net_on_zero(struct net *net, const struct io_event *event);
+void net_on_zero_done(struct net *net, const struct io_event *event);
+/* How a leased part of this size is to leave; counts it as a send of its frame. */
+enum out_way net_way(const struct net *net, const struct conn *conn, struct frame *frame,
+                     uint32_t bytes);
 
 /* net_conn.c */
 void net_on_accept(struct net *net, const struct io_event *event);

@@ -65,6 +65,39 @@ static uint16_t flow_of(const struct sockaddr_storage *peer, uint32_t slot, uint
     return (uint16_t)(mixed >> 48);
 }
 
+/* The address of a socket's end, IPv4 written as IPv6 has it. Returns: its length, 0 for others. */
+static size_t address_bytes(const struct sockaddr_storage *end, uint8_t bytes[16]) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (end->ss_family == AF_INET) {
+        memcpy(bytes, mapped, sizeof mapped);
+        memcpy(bytes + 12, &((const struct sockaddr_in *)(const void *)end)->sin_addr, 4);
+        return 16;
+    }
+    if (end->ss_family == AF_INET6) {
+        memcpy(bytes, &((const struct sockaddr_in6 *)(const void *)end)->sin6_addr, 16);
+        return 16;
+    }
+    return 0;
+}
+
+/* Whether what is sent there leaves the host: from loopback to loopback, and from an address of
+ * ours to itself, the kernel copies whatever it was asked. */
+static bool is_far(int fd, const struct sockaddr_storage *peer) {
+    uint8_t theirs[16], ours[16];
+    struct sockaddr_storage self = {0};
+    socklen_t length = sizeof self;
+    if (address_bytes(peer, theirs) == 0) {
+        return false;
+    }
+    struct in6_addr address;
+    memcpy(&address, theirs, sizeof address);
+    if (IN6_IS_ADDR_LOOPBACK(&address) || (IN6_IS_ADDR_V4MAPPED(&address) && theirs[12] == 127)) {
+        return false;
+    }
+    return getsockname(fd, (struct sockaddr *)&self, &length) == 0 &&
+           address_bytes(&self, ours) > 0 && memcmp(ours, theirs, sizeof ours) != 0;
+}
+
 static bool is_bitswap(const struct net *net, uint32_t listener) {
     return net->engine->listeners[listener].address.protocol == LISTENER_BITSWAP;
 }
@@ -139,6 +172,7 @@ void net_conn_open(struct net *net, int fd, uint32_t listener) {
         }
     } else {
         tlv_reader_init(&conn->reader);
+        conn->far = is_far(fd, &peer);
     }
     counter_add(&net->counters.accepts, 1);
     conn_opened(net, conn);
@@ -228,6 +262,10 @@ void net_conn_end(struct net *net, struct conn *conn, enum conn_end end) {
         net_job_give(net, job);
     }
     if (end == CONN_END_ERROR || end == CONN_END_STALLED) {
+        if (conn->loans > 0) { /* its close then resets: what waits in the kernel holds frames */
+            const struct linger reset = {.l_onoff = 1};
+            (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        }
         (void)shutdown(conn->fd, SHUT_RDWR); /* ends a send that waits for the peer */
         if (!conn->send_out) {
             conn_drop_output(&net->outs, conn);

@@ -114,7 +114,8 @@ static bool write_value(struct net *net, struct conn *conn, struct job *job, str
         return false;
     }
     (void)tlv_value_head(out, job->id, (uint32_t)frame_codec(frame), total, offset, length);
-    bool leased = conn_append_frame(&net->outs, conn, frame, body, length);
+    enum out_way way = net_way(net, conn, frame, length);
+    bool leased = conn_append_frame(&net->outs, conn, frame, body, length, way);
     must(leased); /* a node was free */
     counter_add(&net->counters.leased_sends, 1);
     return true;

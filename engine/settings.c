@@ -134,6 +134,9 @@ const struct option settings_table[] = {
          "Upload bodies held in memory on one net core."),
     COUNT("net.credits", net_credits, "1024", 1, 65536, false, "count",
           "Requests a connection may have unanswered; it learns the number at HELLO."),
+    SIZE("net.zero_copy_min", net_zero_copy_bytes, "32KiB", 0, GiB, true, "bytes",
+         "Bodies from this size on are sent to other hosts without a copy (SEND_ZC), as long as "
+         "the kernel does not copy them all the same; 0 is off."),
     DURATION("net.stall_timeout", net_stall_timeout_ns, "30s", 100 * NS_PER_MS, FOREVER_NS, true,
              "time",
              "A peer that takes no byte of its replies for so long is closed, within twice that "

@@ -53,6 +53,7 @@ struct settings {
     uint64_t net_output_bytes_max; /* unsent replies per connection before it is no longer read */
     uint64_t net_body_bytes_max;   /* upload bodies in memory per net core */
     uint64_t net_credits;          /* requests a connection may have unanswered */
+    uint64_t net_zero_copy_bytes;  /* bodies from here on leave without a copy; 0: none does */
     uint64_t net_stall_timeout_ns; /* a peer that takes no reply bytes for so long is closed */
     uint64_t net_idle_timeout_ns;  /* 0: never */
     uint64_t net_backlog;          /* listen(2) */

@@ -71,7 +71,10 @@ struct frame *frame_take_free(struct frame_home *home, uint32_t bytes) {
     frame->queue = FRAME_LOOSE;
     frame->freq = 0;
     frame->charge = frame_charge(bytes);
-    atomic_store_explicit(&frame->uses, 0, memory_order_relaxed); /* published by frame_fill */
+    /* relaxed: published by frame_fill */
+    atomic_store_explicit(&frame->uses, 0, memory_order_relaxed);
+    atomic_store_explicit(&frame->sends, 0, memory_order_relaxed);
+    atomic_store_explicit(&frame->exposed, 0, memory_order_relaxed);
     home->bytes += frame->charge;
     home->frames_out++;
     return frame;
@@ -138,6 +141,20 @@ void frame_kill(struct frame *frame) {
     frame_reap(frame, before | FRAME_DEAD);
 }
 
+/* The body may be used again after this, unless its pages are with sockets and cannot be dropped:
+ * then it never is. */
+static void body_give(struct frame_home *home, const struct frame *frame) {
+    /* relaxed: set under a lease, and the last one's end came before frame_reap */
+    if (unlikely(atomic_load_explicit(&frame->exposed, memory_order_relaxed))) {
+        if (home->memory.punch(home->memory.context, frame->body, frame->bytes) != 0) {
+            home->punch_failures++;
+            return;
+        }
+        home->punches++;
+    }
+    home->memory.give(home->memory.context, frame->body, frame->bytes);
+}
+
 uint32_t frame_home_poll(struct frame_home *home) {
     uint32_t at = atomic_load_explicit(&home->dead, memory_order_relaxed);
     if (at == FRAME_NONE) {
@@ -149,7 +166,7 @@ uint32_t frame_home_poll(struct frame_home *home) {
         struct frame *frame = &home->frames[at];
         uint32_t next = frame->next;
         if (frame->bytes > 0) {
-            home->memory.give(home->memory.context, frame->body, frame->bytes);
+            body_give(home, frame);
         }
         frame->body = NULL;
         home->bytes -= frame->charge;
@@ -160,6 +177,28 @@ uint32_t frame_home_poll(struct frame_home *home) {
         count++;
     }
     return count;
+}
+
+uint32_t frame_count_send(struct frame *frame) {
+    /* Relaxed and not one step: a lost count is a send more until it pays. */
+    uint8_t sends = atomic_load_explicit(&frame->sends, memory_order_relaxed);
+    if (sends < UINT8_MAX) {
+        atomic_store_explicit(&frame->sends, (uint8_t)(sends + 1), memory_order_relaxed);
+    }
+    return sends;
+}
+
+bool frame_expose(struct frame *frame, const uint8_t *part, int *ret_file, uint64_t *ret_offset) {
+    const struct store_memory *memory = &frame->home->memory;
+    uint64_t offset = (uint64_t)((uintptr_t)part - (uintptr_t)memory->file_base);
+    if (offset >= memory->file_bytes) {
+        return false;
+    }
+    /* relaxed: the lease that protects this store is given back with release */
+    atomic_store_explicit(&frame->exposed, 1, memory_order_relaxed);
+    *ret_file = memory->file;
+    *ret_offset = offset;
+    return true;
 }
 
 const uint8_t *frame_body(const struct frame *frame) {

@@ -22,6 +22,9 @@
  * then compared in full, so a stale frame number in an old entry is found out. A late increment on
  * a FREE frame is undone by its maker and survives a fill that happens between (the fill adds).
  *
+ * Exposed: pages that sendfile was given may wait in sockets, long after the send and its lease
+ * have ended, so nobody may ever write them again: home drops them (punch) before the body is free.
+ *
  * Home: the keeper whose memory the body is from. A freed frame goes onto its home's stack (any
  * thread pushes, home takes all at once, so no ABA), and home gives the body back on its own
  * thread.
@@ -51,8 +54,10 @@ struct frame {
     uint8_t *body;                             /* from here on: the filler's, while FREE */
     uint32_t bytes;
     uint32_t codec;
-    _Atomic uint8_t uses; /* readers count up to 3, the owner of the shard folds it */
-    uint8_t zero[3];
+    _Atomic uint8_t uses;    /* readers count up to 3, the owner of the shard folds it */
+    _Atomic uint8_t sends;   /* of a large body, saturating: any holder of a lease counts */
+    _Atomic uint8_t exposed; /* sendfile was given its pages: set with a lease, read by home */
+    uint8_t zero;
     struct key key;
     /* Second line: the owner's. */
     _Atomic uint64_t place; /* on disk, in the catalog's form; its owner changes it, any may look */
@@ -80,6 +85,7 @@ struct frame_home {
     uint32_t free_list;  /* headers given back, by next */
     uint64_t bytes;      /* charges of all bodies out of this home's memory */
     uint64_t frames_out;
+    uint64_t punches, punch_failures;
     /* pushed to by any thread, emptied by the owner */
     alignas(CACHE_PAIR) _Atomic uint32_t dead; /* stack by next */
 };

@@ -79,7 +79,7 @@ int heap_open(struct heap **ret_heap, uint64_t bytes, struct store_memory *ret_m
         return r;
     }
     *ret_heap = heap;
-    *ret_memory = (struct store_memory){heap_take, heap_give, heap};
+    *ret_memory = (struct store_memory){.take = heap_take, .give = heap_give, .context = heap};
     return 0;
 }
 

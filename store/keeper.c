@@ -49,6 +49,8 @@ uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     struct store_counters *counters = &keeper->counters;
     counter_set(&counters->frames, keeper->evictor.frames);
     counter_set(&counters->frame_bytes, evictor_bytes(&keeper->evictor));
+    counter_set(&counters->punches, keeper->home.punches);
+    counter_set(&counters->punch_failures, keeper->home.punch_failures);
     counter_set(&counters->catalog_grows, keeper->store->arenas[keeper->index].grows);
     return work;
 }

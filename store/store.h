@@ -52,12 +52,19 @@ enum store_outcome {
     STORE_PINNED,     /* pin: direct was asked for, and recursive is what it is already */
 };
 
-/* Frame bodies come from here (the core's arena); both run on the keeper's own thread.
- * take: NULL = none left, which evicts. A NULL `memory` in the config means the general heap. */
+/* Frame bodies come from here (the core's arenas); all run on the keeper's own thread.
+ * take: NULL = none left, which evicts. A NULL `memory` in the config means the general heap.
+ * file: bodies within file_base and file_bytes lie in this file and may be sent out of it; punch
+ * drops the pages of one of them, whole, before it is used again. Returns: 0, or -errno: then the
+ * body is given up. */
 struct store_memory {
     void *(*take)(void *context, size_t bytes, size_t align);
     void (*give)(void *context, void *body, size_t bytes);
+    int (*punch)(void *context, void *body, size_t bytes);
     void *context;
+    const uint8_t *file_base;
+    uint64_t file_bytes; /* 0: no file */
+    int file;
 };
 
 enum store_policy { STORE_POLICY_S3FIFO, STORE_POLICY_LRU, STORE_POLICY_LRFU };
@@ -138,6 +145,13 @@ struct frame; /* header: type-stable, never unmapped while the store is open */
 const uint8_t *frame_body(const struct frame *frame);
 uint32_t frame_bytes(const struct frame *frame);
 uint64_t frame_codec(const struct frame *frame);
+/* Counts one more send of a large body. Returns: how many there were before, up to UINT8_MAX.
+ * Thread: any, with a lease. */
+uint32_t frame_count_send(struct frame *frame);
+/* frame_expose says where in which file a part of the body lies, for sendfile, and sees to it that
+ * those pages are never written again. Returns: false: it is in no file. Thread: any, with a lease.
+ */
+bool frame_expose(struct frame *frame, const uint8_t *part, int *ret_file, uint64_t *ret_offset);
 /* Another lease for a holder of one. Thread: any. */
 void frame_lease_again(struct frame *frame);
 /* Ends a lease; the last one of an evicted frame frees it. Thread: any. Cost: one atomic decrement.
@@ -308,6 +322,8 @@ must_check int store_check(struct store *store,
     X(frame_bytes, "bytes", "bytes of blocks in memory")                        \
     X(fills, "frames", "frames filled from disk")                               \
     X(evictions, "frames", "frames evicted")                                    \
+    X(punches, "frames", "frames whose pages were dropped before reuse")        \
+    X(punch_failures, "frames", "frames given up: their pages did not go")      \
     X(stalls_spare, "waits", "times a log had to wait for a spare segment")     \
     X(full, "requests", "puts refused: no space")                               \
     X(catalog_grows, "tables", "catalog tables that grew")                      \

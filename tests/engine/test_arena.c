@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/arena.h"
 
+#include "build_info.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct arena *opened(size_t bytes) {
     struct arena *arena = NULL;
@@ -135,4 +138,107 @@ Test(arena, arenas_of_two_cores_share_nothing) {
     arena_give(b, of_b, MiB);
     arena_close(a);
     arena_close(b);
+}
+
+/* ---- over a memfd */
+
+static struct arena *opened_file(size_t bytes) {
+    struct arena *arena = NULL;
+    cr_assert_eq(arena_open_file(bytes, &arena), 0);
+    return arena;
+}
+
+Test(arena, of_a_file_has_its_bodies_at_their_offsets) {
+    struct arena *arena = opened_file(32 * MiB);
+    const uint8_t *base = NULL;
+    uint64_t bytes = 0;
+    int file = arena_file(arena, &base, &bytes);
+    if (file < 0) {
+        arena_close(arena);
+        cr_skip_test("built without jemalloc: no file");
+    }
+    cr_assert_eq(bytes, 32 * MiB);
+    for (uint32_t i = 0; i < 40; i++) {
+        uint8_t *body = arena_take(arena, 100000 + i, PAGE_BYTES);
+        cr_assert_not_null(body);
+        memset(body, (int)i + 1, 100000 + i);
+        uint8_t there[2] = {0};
+        cr_assert_eq(pread(file, &there[0], 1, body - base), 1);
+        cr_assert_eq(pread(file, &there[1], 1, body - base + 99999), 1);
+        cr_assert_eq(there[0], i + 1);
+        cr_assert_eq(there[1], i + 1);
+    }
+    arena_close(arena);
+}
+
+/* Bodies beside the punched one keep every byte, and its own are gone. */
+Test(arena, a_punch_drops_one_body_and_touches_no_other) {
+    enum { BODIES = 3, BYTES = 5 * 4096 + 17 };
+    struct arena *arena = opened_file(32 * MiB);
+    const uint8_t *base = NULL;
+    uint64_t bytes = 0;
+    if (arena_file(arena, &base, &bytes) < 0) {
+        arena_close(arena);
+        cr_skip_test("built without jemalloc: no file");
+    }
+    uint8_t *bodies[BODIES];
+    for (uint32_t i = 0; i < BODIES; i++) {
+        bodies[i] = arena_take(arena, BYTES, PAGE_BYTES);
+        cr_assert_not_null(bodies[i]);
+        memset(bodies[i], 7, BYTES);
+    }
+    cr_assert_eq(arena_punch(arena, bodies[1], BYTES), 0);
+    for (uint32_t at = 0; at < BYTES; at++) {
+        cr_assert_eq(bodies[0][at], 7);
+        cr_assert_eq(bodies[1][at], 0);
+        cr_assert_eq(bodies[2][at], 7);
+    }
+    memset(bodies[1], 9, BYTES); /* and it is memory as before */
+    cr_assert_eq(bodies[1][BYTES - 1], 9);
+    arena_close(arena);
+}
+
+/* Whatever is asked for, what may have pages stays within the limit; what is free makes room for
+ * other sizes. */
+static void stays_within(struct arena *arena) {
+    enum { SLOTS = 512 };
+    const uint64_t limit = arena_committed(arena) + 8 * MiB;
+    arena_limit(arena, limit);
+    void *memory[SLOTS] = {0};
+    size_t bytes[SLOTS] = {0};
+    uint32_t random = 5, refused = 0, given = 0;
+    for (uint32_t round = 0; round < 20000; round++) {
+        random = random * 1664525u + 1013904223u;
+        uint32_t at = random >> 8 & (SLOTS - 1);
+        if (memory[at]) {
+            arena_give(arena, memory[at], bytes[at]);
+            memory[at] = NULL;
+        }
+        bytes[at] = 16384 + (random >> 4) % (round < 10000 ? 50000 : 500000);
+        if (arena_used(arena) + bytes[at] < 12 * MiB) {
+            memory[at] = arena_take(arena, bytes[at], PAGE_BYTES);
+            refused += memory[at] == NULL;
+            given += memory[at] != NULL;
+        }
+        cr_assert_leq(arena_committed(arena), limit, "round %u", round);
+    }
+    cr_assert_gt(refused, 0);
+    cr_assert_gt(given, 5000, "%u", given);
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        if (memory[i]) {
+            arena_give(arena, memory[i], bytes[i]);
+        }
+    }
+    uint64_t before = arena_committed(arena);
+    arena_trim(arena);
+    cr_assert_lt(arena_committed(arena), before);
+    arena_close(arena);
+}
+
+Test(arena, what_is_committed_stays_within_its_limit) {
+    if (!HAVE_JEMALLOC) {
+        cr_skip_test("built without jemalloc");
+    }
+    stays_within(opened(64 * MiB));
+    stays_within(opened_file(64 * MiB));
 }

@@ -59,7 +59,8 @@ static uint32_t leases(void) {
 /* Appends a range of the frame with a lease of its own. */
 static bool append_frame(uint32_t offset, uint32_t count) {
     frame_lease_again(frame);
-    bool taken = conn_append_frame(&pools, &conn, frame, frame_body(frame) + offset, count);
+    bool taken =
+        conn_append_frame(&pools, &conn, frame, frame_body(frame) + offset, count, OUT_PLAIN);
     if (!taken) {
         frame_give_back(frame);
     }
@@ -318,4 +319,24 @@ Test(conn, output_is_not_dropped_under_a_send, .signal = SIGABRT) {
     cr_assert_not_null(conn_room(&pools, &conn, 10));
     conn.send_out = true;
     conn_drop_output(&pools, &conn);
+}
+
+Test(conn, counts_pieces_that_are_not_to_go_plain_until_they_leave) {
+    for (uint32_t i = 0; i < 3; i++) {
+        frame_lease_again(frame);
+        cr_assert(conn_append_frame(&pools, &conn, frame, frame_body(frame), 100,
+                                    i == 1 ? OUT_PLAIN : OUT_FILE));
+    }
+    cr_assert_eq(conn.out_special, 2);
+    conn_head_plain(&conn);
+    conn_head_plain(&conn);
+    cr_assert_eq(conn.out_special, 1);
+    conn_sent(&pools, &conn, 250);
+    cr_assert_eq(conn.out_special, 1, "a part of it is there");
+    conn_sent(&pools, &conn, 50);
+    cr_assert_eq(conn.out_special, 0);
+    frame_lease_again(frame);
+    cr_assert(conn_append_frame(&pools, &conn, frame, frame_body(frame), 100, OUT_ZERO));
+    conn_drop_output(&pools, &conn);
+    cr_assert_eq(conn.out_special, 0);
 }

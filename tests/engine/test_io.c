@@ -279,6 +279,46 @@ static int listening(struct sockaddr_in *ret_address) {
     return fd;
 }
 
+/* Over TCP: loopback copies at delivery, and the kernel says so. */
+Test(io, a_send_without_a_copy_says_when_its_bytes_are_free_and_that_they_were_copied) {
+    struct sockaddr_in address;
+    int listener = listening(&address);
+    int far = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(far, (struct sockaddr *)&address, sizeof address), 0);
+    int near = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+    cr_assert_geq(near, 0);
+    enum { BYTES = 40000 };
+    static uint8_t bytes[BYTES], got[BYTES];
+    memset(bytes, 6, BYTES);
+    io_send_zero(&rig.io, near, SLOT, GENERATION, bytes, BYTES, true);
+    gather(2);
+    is_event(&rig.events[0], IO_ZERO, BYTES);
+    cr_assert(rig.events[0].more);
+    is_event(&rig.events[1], IO_ZERO_DONE, 1);
+    cr_assert_not(rig.events[1].more);
+    for (size_t at = 0; at < BYTES;) {
+        ssize_t n = read(far, got + at, BYTES - at);
+        cr_assert_gt(n, 0);
+        at += (size_t)n;
+    }
+    cr_assert_eq(memcmp(bytes, got, BYTES), 0);
+    close(near);
+    close(far);
+    close(listener);
+}
+
+/* A failed send may be notified of all the same: only `more` says. */
+Test(io, a_socket_that_cannot_send_without_a_copy_says_so) {
+    io_send_zero(&rig.io, rig.near, SLOT, GENERATION, "reply", 5, true);
+    settle();
+    cr_assert_geq(rig.count, 1);
+    is_event(&rig.events[0], IO_ZERO, -EOPNOTSUPP);
+    cr_assert_eq(rig.count, rig.events[0].more ? 2 : 1);
+    if (rig.events[0].more) {
+        cr_assert_eq(rig.events[1].op, IO_ZERO_DONE);
+    }
+}
+
 Test(io, a_multishot_accept_takes_one_connection_after_another) {
     struct sockaddr_in address;
     int fd = listening(&address);

@@ -38,9 +38,9 @@ static bool excused(const struct life *life, int r) {
 
 static bool open_store(struct life *life, struct store_report *report) {
     static const struct store_memory memories[KEEPERS_MAX] = {
-        {sim_memory_take, sim_memory_give, NULL},
-        {sim_memory_take, sim_memory_give, NULL},
-        {sim_memory_take, sim_memory_give, NULL},
+        {.take = sim_memory_take, .give = sim_memory_give},
+        {.take = sim_memory_take, .give = sim_memory_give},
+        {.take = sim_memory_take, .give = sim_memory_give},
     };
     life->keepers = 1 + life_pick(life, KEEPERS_MAX);
     life->opens++;

@@ -145,7 +145,7 @@ static void own(struct counts *counts) {
 
 int main(int argc, char **argv) {
     stress = stress_args(argc, argv);
-    struct store_memory memory = {take, give, NULL};
+    struct store_memory memory = {.take = take, .give = give};
     stress_check(&stress, heap_open(&heap, 64 * MiB, &inner) == 0, "no memory");
     stress_check(&stress, frame_home_open(&home, 0, 64 * KiB, &memory) == 0, "no memory");
     for (uint32_t i = 0; i < SLOTS; i++) {
