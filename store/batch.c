@@ -19,6 +19,8 @@ static enum record_type type_of(const struct store_op *op) {
         return RECORD_PIN;
     case STORE_UNPIN:
         return RECORD_UNPIN;
+    case STORE_COMMIT:
+        return RECORD_COMMIT;
     case STORE_READ:
     case STORE_VERIFY:
         break;
@@ -27,12 +29,18 @@ static enum record_type type_of(const struct store_op *op) {
 }
 
 static uint32_t payload_bytes(const struct store_op *op) {
-    return op->kind == STORE_PUT || op->kind == STORE_PIN ? op->bytes : 0;
+    return op->kind == STORE_PUT || op->kind == STORE_PIN || op->kind == STORE_COMMIT ? op->bytes
+                                                                                      : 0;
+}
+
+/* A commit record has no key. */
+static size_t multihash_write(const struct store_op *op, uint8_t *out) {
+    return op->kind == STORE_COMMIT ? 0 : key_write(&op->key, out);
 }
 
 uint32_t batch_record_bytes(const struct store_op *op) {
     uint8_t multihash[KEY_MULTIHASH_MAX];
-    uint32_t header = record_header_bytes((uint32_t)key_write(&op->key, multihash));
+    uint32_t header = record_header_bytes((uint32_t)multihash_write(op, multihash));
     return record_span(header, payload_bytes(op));
 }
 
@@ -41,6 +49,7 @@ void batch_reset(struct log_batch *batch) {
     batch->used = BATCH_RECORD;
     batch->records = 0;
     batch->puts = 0;
+    batch->undecided = 0;
     batch->first_ns = 0;
     batch->first_lsn = 0;
     batch->last_lsn = 0;
@@ -50,15 +59,17 @@ void batch_reset(struct log_batch *batch) {
 void batch_add(struct log_batch *batch, struct store_op *op) {
     uint8_t *at = batch->buffer + batch->used;
     uint32_t bytes = payload_bytes(op);
+    bool atomic = op->bundle && op->bundle->atomic;
     memset(at, 0, RECORD_HEADER_MAX);
     struct record_header *header = (struct record_header *)(void *)at;
-    size_t multihash = key_write(&op->key, at + RECORD_FIXED);
+    size_t multihash = multihash_write(op, at + RECORD_FIXED);
     *header = (struct record_header){
         .magic = RECORD_MAGIC,
         .type = (uint8_t)type_of(op),
         .header_bytes = (uint16_t)record_header_bytes((uint32_t)multihash),
         .stored_bytes = bytes,
         .logical_bytes = bytes,
+        .txn = atomic ? op->bundle->txn : 0,
         .codec = op->codec,
         .multihash_bytes = (uint16_t)multihash,
         .version = 1,
@@ -74,6 +85,7 @@ void batch_add(struct log_batch *batch, struct store_op *op) {
     batch->used += span;
     batch->records++;
     batch->puts += op->kind == STORE_PUT;
+    batch->undecided += atomic && op->kind == STORE_PUT;
     op_list_push(&batch->ops, op);
 }
 

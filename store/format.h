@@ -48,7 +48,8 @@ enum record_type {
     RECORD_TOMBSTONE,
     RECORD_PAD,
     RECORD_BATCH,
-    RECORD_COMMIT, /* of a transaction */
+    RECORD_COMMIT, /* of a transaction: no multihash; payload: count u32 of its operations, zeroes
+                    */
     RECORD_PIN,
     RECORD_UNPIN,
 };
@@ -169,14 +170,17 @@ struct segment_trailer {
     uint32_t tombstones;     /* and UNPIN records: all that kill others */
     uint32_t damaged_ranges; /* acknowledged ranges found damaged when it was sealed */
     uint32_t pins;           /* PIN records */
+    uint32_t commits;        /* COMMIT records */
+    uint32_t zero;
 };
-static_assert(sizeof(struct segment_trailer) == 144, "format");
+static_assert(sizeof(struct segment_trailer) == 152, "format");
 static_assert(offsetof(struct segment_trailer, first_lsn) == 64, "format");
 static_assert(offsetof(struct segment_trailer, durable_lsn) == 80, "format");
 static_assert(offsetof(struct segment_trailer, footer_offset) == 96, "format");
 static_assert(offsetof(struct segment_trailer, live_bytes) == 112, "format");
 static_assert(offsetof(struct segment_trailer, footer_count) == 128, "format");
 static_assert(offsetof(struct segment_trailer, damaged_ranges) == 136, "format");
+static_assert(offsetof(struct segment_trailer, commits) == 144, "format");
 static_assert(offsetof(struct segment_trailer, pins) == 140, "format");
 
 #define FOOTER_PREFIX 32u
@@ -184,7 +188,7 @@ static_assert(offsetof(struct segment_trailer, pins) == 140, "format");
 /* One record, in the footer of a sealed segment. */
 struct footer_entry {
     uint8_t digest[FOOTER_PREFIX]; /* its first bytes, zero-filled */
-    uint64_t hash;                 /* keyed: what the catalog holds */
+    uint64_t hash;                 /* keyed: what the catalog holds; of a commit: its txn id */
     uint64_t birth_lsn;            /* of a tombstone: its LSN */
     uint32_t offset_units;         /* of 64 B */
     uint32_t stored_bytes;

@@ -74,6 +74,7 @@ struct op_state {
     uint8_t tries;
     uint8_t match;     /* how many entries of its hash were proven to be another key's */
     uint16_t reserved; /* PIN: it has a place in the table */
+    uint64_t durable;  /* held for its bundle: the place of its record; 0: none yet */
 };
 static_assert(sizeof(struct op_state) == sizeof((struct store_op *)NULL)->scratch, "scratch");
 static inline struct op_state *op_state(struct store_op *op) {
@@ -96,6 +97,7 @@ struct log_batch {
     uint32_t used; /* bytes, with the batch record */
     uint32_t records;
     uint32_t puts;
+    uint32_t undecided; /* puts of atomic bundles */
     enum batch_phase phase;
     uint64_t first_ns;  /* when its first record came */
     uint64_t first_lsn; /* 0: not stamped yet */
@@ -177,6 +179,11 @@ struct keeper {
     /* pushed to by the porter, taken by this keeper (store/note.h) */
     alignas(CACHE_PAIR) _Atomic(struct note *) notes;
     struct note *notes_taken; /* this keeper's: oldest first */
+    /* pushed to by other keepers, taken by this one: operations of bundles, by op->next */
+    alignas(CACHE_PAIR) _Atomic(struct store_op *) errands;
+    struct op_list errands_taken; /* this keeper's: oldest first */
+    struct store_bundle *bundles_done, *bundles_last;
+    uint64_t txn_next;
     /* filled by housekeeping, taken by this keeper */
     alignas(CACHE_PAIR) _Atomic(struct segment *) spares[LOG_SPARES];
 };
@@ -209,6 +216,7 @@ struct store {
      * and clears it, logs that wait for a spare refuse with it. */
     _Atomic int32_t trouble;
     _Atomic bool read_only; /* some keeper takes no more */
+    _Atomic bool in_doubt;  /* whether some atomic bundle counts shows only at the next start */
     char dir[512];
 };
 
@@ -239,6 +247,8 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
 void order_again(struct keeper *keeper, struct store_op *op);
 /* Its batch is durable, its record lies there under this LSN: change the catalog, finish it. */
 void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, uint64_t lsn);
+/* One of an atomic bundle, held: takes effect or not, and ends. */
+void order_decide(struct keeper *keeper, struct store_op *op, bool committed);
 /* Ends it without effect. */
 void order_fail(struct keeper *keeper, struct store_op *op, int32_t result);
 

@@ -2,6 +2,7 @@
 #include "store/inside.h"
 
 #include "base/must.h"
+#include "store/bundle.h"
 
 /* The keeper's door: operations in, results out, and the turn's work in between. */
 
@@ -10,6 +11,11 @@ COUNTER_NAMES(store, STORE_COUNTERS);
 void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result) {
     must(keeper->ops > 0);
     op->result = result;
+    if (op->bundle) {
+        keeper->ops--;
+        bundle_finished(keeper, op);
+        return;
+    }
     if (op->done) {
         keeper->ops--;
         op->done(op);
@@ -35,6 +41,8 @@ void keeper_begin(struct keeper *keeper, struct store_op *op) {
     case STORE_VERIFY:
         read_begin(keeper, op);
         return;
+    case STORE_COMMIT:
+        break;
     }
     never("an operation of no kind");
 }
@@ -44,6 +52,7 @@ uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     uint32_t work = frame_home_poll(&keeper->home);
     work += admit_poll(keeper);
     work += note_poll(keeper);
+    work += bundle_poll(keeper);
     work += log_poll(keeper);
     work += catalog_poll(&keeper->store->catalog, keeper->index);
     struct store_counters *counters = &keeper->counters;
@@ -75,7 +84,9 @@ bool keeper_has_messages(const struct keeper *keeper) {
     /* acquire: the caller has armed its bell before it looks; pairs with the push */
     return atomic_load_explicit(&keeper->adopt, memory_order_acquire) != FRAME_NONE ||
            atomic_load_explicit(&keeper->notes, memory_order_acquire) != NULL ||
-           keeper->notes_taken != NULL;
+           keeper->notes_taken != NULL ||
+           atomic_load_explicit(&keeper->errands, memory_order_acquire) != NULL ||
+           keeper->errands_taken.head != NULL;
 }
 
 uint64_t keeper_take_rings(struct keeper *keeper) {

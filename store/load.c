@@ -11,19 +11,43 @@
 
 #define PIN_PAGES_BYTES (3 * PAGE_BYTES) /* a PIN record, wherever in a page it begins */
 
-int load_open(struct load *load, struct store *store, uint64_t tombstones) {
+int load_open(struct load *load, struct store *store, const struct load_room *room) {
     *load = (struct load){.store = store};
-    if (tombstones == 0) {
-        return 0;
+    if (room->tombstones > 0) {
+        load->slots = power_of_two_above(room->tombstones * 2);
+        load->tombstones = vm_map(load->slots * sizeof *load->tombstones);
     }
-    load->slots = power_of_two_above(tombstones * 2);
-    load->tombstones = vm_map(load->slots * sizeof *load->tombstones);
-    return load->tombstones ? 0 : err_raise(-ENOMEM);
+    if (room->commits > 0) {
+        load->commit_slots = power_of_two_above(room->commits * 2);
+        load->commits = vm_map(load->commit_slots * sizeof *load->commits);
+    }
+    bool whole =
+        (room->tombstones == 0 || load->tombstones) && (room->commits == 0 || load->commits);
+    return whole ? 0 : err_raise(-ENOMEM);
 }
 
 void load_close(struct load *load) {
     vm_unmap(load->tombstones, load->slots * sizeof *load->tombstones);
+    vm_unmap(load->commits, load->commit_slots * sizeof *load->commits);
     load->tombstones = NULL;
+    load->commits = NULL;
+}
+
+static uint64_t *commit_slot(const struct load *load, uint64_t txn) {
+    uint64_t at = XXH3_64bits(&txn, sizeof txn) & (load->commit_slots - 1);
+    while (load->commits[at] != 0 && load->commits[at] != txn) {
+        at = (at + 1) & (load->commit_slots - 1);
+    }
+    return &load->commits[at];
+}
+
+void load_commit(struct load *load, uint64_t txn) {
+    must(load->commit_slots > 0);
+    *commit_slot(load, txn) = txn;
+}
+
+bool load_committed(const struct load *load, uint64_t txn) {
+    return txn == 0 || (load->commit_slots > 0 && *commit_slot(load, txn) == txn);
 }
 
 static uint64_t check_of(const struct footer_entry *entry) {

@@ -19,15 +19,22 @@ struct tombstone {
 
 struct load {
     struct store *store;
+    uint64_t *commits; /* txn ids that count: open addressing, 0 = empty */
+    uint64_t commit_slots;
     struct tombstone *tombstones; /* open addressing */
     uint64_t slots;               /* a power of two, or 0 */
     uint64_t tombstone_count;
     int result; /* first failure */
 };
 
-/* tombstones: at most that many will be added. */
-must_check int load_open(struct load *load, struct store *store, uint64_t tombstones);
+/* At most that many tombstones and commits will be added. */
+struct load_room {
+    uint64_t tombstones, commits;
+};
+must_check int load_open(struct load *load, struct store *store, const struct load_room *room);
 void load_close(struct load *load);
+void load_commit(struct load *load, uint64_t txn);
+bool load_committed(const struct load *load, uint64_t txn);
 void load_tombstone(struct load *load, const struct footer_entry *entry);
 void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry);
 /* Reads the record for its mode, its name and, where the footer has only a part of it, its key. */

@@ -100,6 +100,10 @@ static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
     log->last_ack_ns = keeper->now_ns;
     log->failures = 0;
     log->segment_records += batch->records;
+    if (batch->undecided > 0) {
+        atomic_fetch_add_explicit(&batch->segment->undecided, batch->undecided,
+                                  memory_order_relaxed);
+    }
     atomic_store_explicit(&batch->segment->data_bytes,
                           batch->offset + round_up(batch->used, PAGE_BYTES),
                           memory_order_release); /* pairs with housekeeping */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/hash.h"
 #include "base/must.h"
+#include "store/bundle.h"
 #include "store/inside.h"
 
 /* Puts and deletes of the shards this keeper owns.
@@ -12,8 +13,10 @@
  *
  * One operation a key at a time: a later one waits behind the first and begins anew when that is
  * done, except that a put behind a put is acknowledged with it. So the order of a key's records is
- * the order of its operations. Between resolve and publish the block may come to memory or leave
- * it, but its place on disk stays, and store_entry finds it either way. */
+ * the order of its operations. A put of an atomic bundle holds its key from the time it is resolved
+ * until the bundle is decided (bundle.h), be it a duplicate or not. Between resolve and publish the
+ * block may come to memory or leave it, but its place on disk stays, and store_entry finds it
+ * either way. */
 
 static struct store_op **pending_bucket(struct keeper *keeper, uint64_t hash) {
     return &keeper->pending[hash % PENDING_BUCKETS];
@@ -49,7 +52,7 @@ static void order_end(struct keeper *keeper, struct store_op *op, int32_t result
         struct store_op *before = pending_find(keeper, next, op_state(next)->hash);
         if (before) {
             op_list_push(&op_state(before)->waiters, next);
-        } else if (put && result == 0 && next->kind == STORE_PUT) {
+        } else if (put && result == 0 && next->kind == STORE_PUT && !bundle_atomic(next)) {
             counter_add(&keeper->counters.put_duplicates, 1);
             keeper_finish(keeper, next, 0);
         } else {
@@ -59,6 +62,10 @@ static void order_end(struct keeper *keeper, struct store_op *op, int32_t result
 }
 
 void order_fail(struct keeper *keeper, struct store_op *op, int32_t result) {
+    if (op->kind == STORE_COMMIT) {
+        bundle_uncommitted(keeper, op, result);
+        return;
+    }
     pins_release(keeper, op);
     if (result == STORE_FULL) {
         counter_add(&keeper->counters.full, 1);
@@ -94,6 +101,9 @@ void order_begin(struct keeper *keeper, struct store_op *op) {
         return;
     }
     struct store_op *before = pending_find(keeper, op, op_state(op)->hash);
+    if (before && bundle_atomic(op) && bundle_meets(keeper, op, before)) {
+        return;
+    }
     if (before) {
         op_list_push(&op_state(before)->waiters, op);
         return;
@@ -103,7 +113,21 @@ void order_begin(struct keeper *keeper, struct store_op *op) {
 
 static void order_duplicate(struct keeper *keeper, struct store_op *op) {
     counter_add(&keeper->counters.put_duplicates, 1);
+    if (bundle_atomic(op)) {
+        op->duplicate = true;
+        bundle_hold(keeper, op);
+        return;
+    }
     order_end(keeper, op, 0);
+}
+
+/* It needs a record: one of an atomic bundle when all of that have come so far. */
+static void order_append(struct keeper *keeper, struct store_op *op) {
+    if (bundle_atomic(op)) {
+        bundle_hold(keeper, op);
+    } else {
+        log_append(keeper, op);
+    }
 }
 
 /* Looks at the entries of op's hash, past those already proven to be of other keys. */
@@ -134,10 +158,12 @@ static void order_resolve(struct keeper *keeper, struct store_op *op) {
     }
     state->place = 0;
     if (op->kind == STORE_DELETE) {
-        order_end(keeper, op, STORE_ABSENT);
+        /* relaxed: it is set before the failure that it explains is told */
+        bool in_doubt = atomic_load_explicit(&keeper->store->in_doubt, memory_order_relaxed);
+        order_end(keeper, op, in_doubt ? STORE_READONLY : STORE_ABSENT);
         return;
     }
-    log_append(keeper, op);
+    order_append(keeper, op);
 }
 
 /* What is live has a place that can be read, unless its whole tier is away. */
@@ -188,7 +214,7 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
         return;
     }
     /* A damaged copy: a put writes it anew in its stead; a delete goes by the keyed hash. */
-    log_append(keeper, op);
+    order_append(keeper, op);
 }
 
 static uint64_t place_bytes(uint64_t place) {
@@ -251,8 +277,30 @@ static void publish_delete(struct keeper *keeper, const struct op_state *state) 
     order_account(keeper, state->place, -1);
 }
 
+void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
+    const struct op_state *state = op_state(op);
+    int32_t why = op->bundle->commit.result; /* where the commit record failed */
+    int32_t r = committed ? 0 : why != 0 ? why : STORE_ABORTED;
+    if (state->durable != 0) {
+        struct segment *segment = &keeper->store->segments.all[place_spot(state->durable).segment];
+        if (committed) {
+            r = publish_put(keeper, state, state->durable);
+            counter_add(&keeper->counters.puts, 1);
+        } else {
+            atomic_store_explicit(&segment->aborted, true, memory_order_relaxed);
+        }
+        /* release: the catalog has it, or `aborted` says why not; pairs with housekeeping */
+        atomic_fetch_sub_explicit(&segment->undecided, 1, memory_order_release);
+    }
+    order_end(keeper, op, r);
+}
+
 void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, uint64_t lsn) {
     int r = 0;
+    if (op->kind == STORE_COMMIT || bundle_atomic(op)) {
+        bundle_durable(keeper, op, place);
+        return;
+    }
     if (op->kind == STORE_PUT) {
         r = publish_put(keeper, op_state(op), place);
         counter_add(&keeper->counters.puts, 1);

@@ -11,9 +11,10 @@
  *   list ─► header of each (or, damaged, what its batches say it was)
  *        ─► trailer: sealed; else scan
  *   judge ─► which batches count, what is torn, what is damaged
- *   load  ─► tombstones of all, then blocks of all: from footers, or from the scan
+ *   load  ─► commits, then tombstones, then blocks of all: from footers, or from the scan
  *   seal  ─► every unsealed segment gets a footer, or goes if it holds nothing
  *
+ * A scanned record of a transaction counts only if its commit record does; footers name no other.
  * A trailer whose footer does not verify is believed for its range of LSNs, and the batches are
  * scanned. Nothing is written before all is read, and doing it again finds the same. */
 
@@ -93,7 +94,7 @@ static void judge_all(struct recovery *recovery) {
 /* --- load ------------------------------------------------------------------------------------- */
 
 /* One pass over the records of one segment that count: TOMBSTONE stands for all that kill others,
- * BLOCK for all that can be killed. */
+ * BLOCK for all that can be killed; or COMMIT. */
 static void load_entries(struct load *load, uint32_t segment, const struct footer_entry *entries,
                          uint64_t count, enum record_type type) {
     for (uint64_t i = 0; i < count; i++) {
@@ -101,7 +102,10 @@ static void load_entries(struct load *load, uint32_t segment, const struct foote
             load_prefetch(load, &entries[i + 8]);
         }
         uint32_t found = entries[i].type_flags & 15;
-        if (type == RECORD_TOMBSTONE && (found == RECORD_TOMBSTONE || found == RECORD_UNPIN)) {
+        if (type == RECORD_COMMIT && found == RECORD_COMMIT) {
+            load_commit(load, entries[i].hash);
+        } else if (type == RECORD_TOMBSTONE &&
+                   (found == RECORD_TOMBSTONE || found == RECORD_UNPIN)) {
             load_tombstone(load, &entries[i]);
         } else if (type == RECORD_BLOCK && found == RECORD_BLOCK) {
             load_block(load, segment, &entries[i]);
@@ -120,6 +124,19 @@ static void load_scanned(struct load *load, const struct found *found, enum reco
     }
 }
 
+/* All commit records are known: what has none was under way when power went. */
+static void drop_uncommitted(const struct load *load, const struct found *found) {
+    for (uint64_t i = 0; i < found->scan->entry_count; i++) {
+        struct scan_entry *entry = &found->scan->entries[i];
+        entry->accepted = entry->accepted && load_committed(load, entry->txn);
+    }
+}
+
+static bool footer_needed(const struct found *found, enum record_type type) {
+    return type == RECORD_BLOCK ||
+           (type == RECORD_COMMIT ? found->trailer.commits > 0 : found->trailer.tombstones > 0);
+}
+
 /* A sealed segment whose footer is damaged: its batches are acknowledged by the trailer. */
 static int scan_sealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
@@ -133,7 +150,7 @@ static int scan_sealed(struct recovery *recovery, uint64_t index) {
 static int load_pass(struct recovery *recovery, struct load *load, enum record_type type) {
     for (uint64_t i = 0; i < recovery->count; i++) {
         struct found *found = &recovery->found[i];
-        bool needed = type == RECORD_BLOCK || found->trailer.tombstones > 0;
+        bool needed = footer_needed(found, type);
         if (found->sealed && !found->scan && needed) {
             struct footer *footer = &recovery->footer;
             int r =
@@ -147,6 +164,9 @@ static int load_pass(struct recovery *recovery, struct load *load, enum record_t
                 return r;
             }
         }
+        if (found->scan && found->keep && type != RECORD_COMMIT) {
+            drop_uncommitted(load, found);
+        }
         if (found->scan && found->keep) {
             load_scanned(load, found, type);
         }
@@ -154,22 +174,33 @@ static int load_pass(struct recovery *recovery, struct load *load, enum record_t
     return load->result;
 }
 
+static uint64_t count_commits(const struct scan *scan) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < scan->entry_count; i++) {
+        count += (scan->entries[i].entry.type_flags & 15) == RECORD_COMMIT;
+    }
+    return count;
+}
+
 static int load_all(struct recovery *recovery) {
     struct load load;
-    uint64_t tombstones = 0, records = 0;
+    uint64_t tombstones = 0, commits = 0, records = 0;
     for (uint64_t i = 0; i < recovery->count; i++) {
         const struct found *found = &recovery->found[i];
         tombstones += found->trailer.tombstones;
+        commits += found->trailer.commits;
         records += found->trailer.footer_count;
         if (found->scan) {
             tombstones += found->scan->entry_count;
+            commits += count_commits(found->scan);
             records += found->scan->entry_count;
         }
     }
-    int r = load_open(&load, recovery->store, tombstones);
+    int r = load_open(&load, recovery->store, &(struct load_room){tombstones, commits});
     if (r == 0 && records > 4 * 65536) {
         r = catalog_reserve(&recovery->store->catalog, records - min_u64(tombstones, records));
     }
+    r = r == 0 ? load_pass(recovery, &load, RECORD_COMMIT) : r;
     r = r == 0 ? load_pass(recovery, &load, RECORD_TOMBSTONE) : r;
     r = r == 0 ? load_pass(recovery, &load, RECORD_BLOCK) : r;
     recovery->report->tombstones = load.tombstone_count;

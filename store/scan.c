@@ -101,18 +101,35 @@ static struct record_bounds bounds_at(const struct scan *scan, uint64_t offset, 
                                   .bytes_max = max};
 }
 
+static void note_commit(struct scan *scan, const struct record_header *header, uint64_t offset,
+                        uint32_t batch) {
+    struct scan_entry *entry = &scan->entries[scan->entry_count++];
+    *entry = (struct scan_entry){.lsn = header->lsn, .batch = batch};
+    entry->entry = (struct footer_entry){
+        .hash = header->txn,
+        .birth_lsn = header->birth_lsn,
+        .offset_units = (uint32_t)(offset / RECORD_UNIT),
+        .stored_bytes = header->stored_bytes,
+        .type_flags = RECORD_COMMIT,
+    };
+}
+
 /* Notes a sound record header; `here` bytes of it can be seen. */
 static void note_record(struct scan *scan, const struct record_header *header, uint64_t offset,
                         uint32_t batch) {
     struct key key;
     scan->records_seen++;
+    if (header->type == RECORD_COMMIT && scan->entry_count < scan->entries_max) {
+        note_commit(scan, header, offset, batch);
+        return;
+    }
     bool known = header->type == RECORD_BLOCK || header->type == RECORD_TOMBSTONE ||
                  header->type == RECORD_PIN || header->type == RECORD_UNPIN;
     if (!known || scan->entry_count == scan->entries_max || record_key(header, &key) != 0) {
         return;
     }
     struct scan_entry *entry = &scan->entries[scan->entry_count++];
-    *entry = (struct scan_entry){.lsn = header->lsn, .batch = batch};
+    *entry = (struct scan_entry){.lsn = header->lsn, .txn = header->txn, .batch = batch};
     entry->entry = (struct footer_entry){
         .hash = key_hash(scan->hash_seed, &key),
         .birth_lsn = header->birth_lsn,

@@ -26,6 +26,7 @@ struct scan_batch {
 struct scan_entry {
     struct footer_entry entry; /* hash is 0: filled by whoever knows the key's hash */
     uint64_t lsn;
+    uint64_t txn;   /* 0: none; it counts only where a commit record says so */
     uint32_t batch; /* index, or SCAN_STRAY */
     bool bad_payload;
     bool accepted;

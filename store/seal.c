@@ -57,7 +57,8 @@ static struct segment_trailer trailer_of(const struct seal_order *order) {
             bool kills = type == RECORD_TOMBSTONE || type == RECORD_UNPIN;
             trailer.tombstones += kills;
             trailer.pins += type == RECORD_PIN;
-            if (!kills) { /* tombstones must not keep each other */
+            trailer.commits += type == RECORD_COMMIT;
+            if (!kills && type != RECORD_COMMIT) { /* tombstones must not keep each other */
                 trailer.min_birth_lsn = min_u64(trailer.min_birth_lsn, entry->birth_lsn);
             }
         }

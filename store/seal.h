@@ -22,7 +22,14 @@ struct seal_order {
 
 must_check int seal_segment(const struct seal_order *order);
 
-/* seal_closed scans and seals a segment that its log has left. Thread: helper, boot. */
+/* Every record in it counts or never will, and which is known without asking. */
+static inline bool seal_may(const struct segment *segment) {
+    /* acquire: pairs with order_decide */
+    return atomic_load_explicit(&segment->undecided, memory_order_acquire) == 0 &&
+           !atomic_load_explicit(&segment->aborted, memory_order_relaxed);
+}
+/* seal_closed scans and seals a segment that its log has left, where seal_may. Thread: helper,
+ * boot. */
 must_check int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed);
 
 /* Reads a sealed segment's footer into *footer, whose memory is used again or made larger; begin

@@ -154,6 +154,8 @@ int segment_make(struct segments *segments, const struct segment_order *order,
     if (r != 0) {
         return r;
     }
+    atomic_store_explicit(&segment->undecided, 0, memory_order_relaxed);
+    atomic_store_explicit(&segment->aborted, false, memory_order_relaxed);
     atomic_store_explicit(&segment->data_bytes, PAGE_BYTES, memory_order_relaxed);
     atomic_store_explicit(&segment->file_bytes, segments->segment_bytes, memory_order_relaxed);
     atomic_store_explicit(&segment->prewrite, UINT64_C(1) << 32 | 1, memory_order_relaxed);

@@ -52,6 +52,13 @@ struct segment {
     _Atomic uint64_t data_bytes; /* end of the last acknowledged batch */
     _Atomic uint64_t file_bytes;
     _Atomic uint64_t live_bytes;
+    /* Records in data_bytes of atomic bundles whose end is open: while there are any it is not
+     * sealed, and nobody may count its blocks by the catalog alone. Up before data_bytes is, down
+     * after the catalog has the block. */
+    _Atomic uint32_t undecided;
+    /* It holds records of bundles that came to nothing: it is not sealed before the next start,
+     * which tells them by the commit records there are. */
+    _Atomic bool aborted;
     _Atomic uint64_t prewrite;
     /* No record in it was born before this: exact once sealed, a lower bound before. */
     _Atomic uint64_t min_birth_lsn;

@@ -111,6 +111,9 @@ static bool seal(struct store *store, struct segment *segment) {
         segment->seal_pause -= segment->seal_pause > 0;
         return false;
     }
+    if (!seal_may(segment)) {
+        return false;
+    }
     int r = seal_closed(&store->segments, segment, store->hash_seed);
     segment->seal_pause = r == 0 ? 0 : SEAL_PAUSE;
     return r == 0;

@@ -394,6 +394,9 @@ static int close_segments(struct store *store) {
         if (segment_state(segment) != SEGMENT_CLOSED) {
             continue;
         }
+        if (!seal_may(segment)) {
+            continue; /* the next start tells what counts in it */
+        }
         bool empty = atomic_load_explicit(&segment->data_bytes, memory_order_relaxed) <= PAGE_BYTES;
         int one = empty && !segment->suspect
                       ? segment_drop(&store->segments, segment)

@@ -50,6 +50,7 @@ enum store_outcome {
     STORE_FORMAT,     /* open: not a store, or a version we cannot read */
     STORE_READONLY,   /* a write failed twice: the tier takes no more */
     STORE_PINNED,     /* pin: direct was asked for, and recursive is what it is already */
+    STORE_ABORTED,    /* put, all or nothing: another of its bundle failed */
 };
 
 /* Frame bodies come from here (the core's arenas); all run on the keeper's own thread.
@@ -168,7 +169,10 @@ enum store_op_kind {
     STORE_VERIFY,
     STORE_PIN,
     STORE_UNPIN,
+    STORE_COMMIT, /* of a bundle: the keeper's own */
 };
+
+struct store_bundle;
 
 /* A request to a keeper: the caller's memory, the keeper's until it comes out of keeper_done. */
 struct store_op {
@@ -186,7 +190,11 @@ struct store_op {
     /* NULL: it comes out of keeper_done. Else it is called with the result instead, on the keeper's
      * thread, and the operation is its maker's again. */
     void (*done)(struct store_op *op);
-    uint64_t scratch[6]; /* the keeper's */
+    struct store_bundle *bundle; /* whose it is; NULL: it stands alone */
+    uint8_t step;                /* in its bundle: bundle.c's */
+    uint8_t at;                  /* index of the keeper that runs it */
+    bool held, duplicate, echo, over;
+    uint64_t scratch[7]; /* the keeper's */
 };
 
 /* keeper_begin starts an operation; it cannot fail: results arrive by keeper_done.
@@ -210,6 +218,35 @@ bool keeper_idle(const struct keeper *keeper);
 bool keeper_has_messages(const struct keeper *keeper);
 /* Bit k set: keeper k got a message from this one since the last call: its core must be rung. */
 uint64_t keeper_take_rings(struct keeper *keeper);
+
+/* ---- bundles: many operations as one -----------------------------------------------------------
+ */
+
+/* A bundle is begun at any keeper, which hands each operation to the keeper that owns its key and
+ * collects the results. Each has a result of its own; those that have one other than 0 when it is
+ * begun are left out. atomic: puts only, all or nothing: what fails says why, the others are
+ * STORE_ABORTED, and no crash leaves a part of them (store/bundle.h). STORE_RETRY then means that
+ * another atomic bundle has the same key: nothing was done, ask again.
+ * Its memory, the operations and their data are the caller's, the store's until it comes out. */
+struct store_bundle {
+    struct store_bundle *next;
+    void *user; /* the caller's */
+    struct store_op *ops;
+    uint32_t count;
+    bool atomic;
+    /* the keeper's */
+    bool failed, committed;
+    uint8_t phase;
+    uint32_t waiting; /* operations that have not reported */
+    struct keeper *keeper;
+    uint64_t txn; /* unique in the store; 0 where it is not atomic */
+    struct store_op commit;
+    uint8_t record[16]; /* payload of the commit record */
+};
+/* It cannot fail: it comes out of keeper_bundle_done of the same keeper. Cost: 50 ns an operation
+ * here, the rest where they run. */
+void keeper_bundle(struct keeper *keeper, struct store_bundle *bundle);
+struct store_bundle *keeper_bundle_done(struct keeper *keeper);
 
 /* ---- housekeeping, walking, numbers
  * -------------------------------------------------------------- */
@@ -326,6 +363,9 @@ must_check int store_check(struct store *store,
     X(punch_failures, "frames", "frames given up: their pages did not go")      \
     X(stalls_spare, "waits", "times a log had to wait for a spare segment")     \
     X(full, "requests", "puts refused: no space")                               \
+    X(bundles, "bundles", "of many operations, begun here")                     \
+    X(commits, "commits", "all-or-nothing bundles made durable")                \
+    X(aborts, "aborts", "all-or-nothing bundles that came to nothing")          \
     X(catalog_grows, "tables", "catalog tables that grew")                      \
     X(pins, "pins", "blocks and DAGs that are pinned")                          \
     X(proof_retries, "lookups", "lookups repeated because the hint did not prove")

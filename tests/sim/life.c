@@ -32,6 +32,7 @@ void life_blocks(void) {
                          : kind == 1 ? 0
                          : kind < 5  ? (uint32_t)(sim_random(&random) % 200)
                                      : (uint32_t)(sim_random(&random) % 12000);
+        bytes = i >= ORDINARY && bytes < 4 ? 60 : bytes; /* no key twice in a group */
         bodies[i] = malloc(bytes + 8);
         must(bodies[i] != NULL);
         for (uint32_t b = 0; b < bytes; b++) {
@@ -80,6 +81,7 @@ static void learn_write(struct life *life, struct slot *slot) {
     int32_t result = slot->op.result;
     bool put = slot->op.kind == STORE_PUT;
     life->writes_out[key]--;
+    life->writes_done[key]++;
     if (put && result == 0) {
         life->puts++;
         life->known[key] = KNOWN_PRESENT;
@@ -127,9 +129,65 @@ static void learn_read(struct life *life, struct slot *slot) {
     life->corrupt += result == STORE_CORRUPT;
 }
 
+/* The bundle ends later than each of its operations: what others did to the key meanwhile may have
+ * come after. */
+static void learn_pack_write(struct life *life, const struct pack *pack, uint32_t i) {
+    uint32_t key = pack->keys[i];
+    int32_t result = pack->ops[i].result;
+    bool nothing = result == STORE_FULL ||
+                   (pack->bundle.atomic && (result == STORE_ABORTED || result == STORE_RETRY));
+    bool expected = result <= 0 || nothing || result == STORE_READONLY ||
+                    (result == STORE_ABSENT && pack->ops[i].kind == STORE_DELETE) ||
+                    (result == STORE_CORRUPT && life_misread(life));
+    if (!expected) {
+        life_fail(life, key, "an outcome of a bundle that nothing explains");
+    }
+    if (pack->bundle.atomic && (result == 0) != pack->bundle.committed) {
+        life_fail(life, key, "I6: an atomic bundle's results differ");
+    }
+    life->writes_out[key]--;
+    if (nothing) {
+        return;
+    }
+    bool alone = life->writes_done[key] == pack->done_before[i];
+    bool known = result == 0 || result == STORE_ABSENT;
+    life->known[key] = !alone || !known                 ? KNOWN_EITHER
+                       : pack->ops[i].kind == STORE_PUT ? KNOWN_PRESENT
+                                                        : KNOWN_ABSENT;
+    life->writes_done[key]++;
+    for (uint32_t n = i + 1; n < pack->bundle.count; n++) {
+        bool twin = pack->keys[n] == key && pack->bundle.atomic; /* counted by itself */
+        life->packs[pack - life->packs].done_before[n] += twin;
+    }
+}
+
+static void learn_pack(struct life *life, struct pack *pack) {
+    must(pack->out);
+    pack->out = false;
+    life->commits += pack->bundle.atomic && pack->bundle.committed;
+    life->aborts += pack->bundle.atomic && !pack->bundle.committed;
+    for (uint32_t i = 0; i < pack->bundle.count; i++) {
+        struct store_op *op = &pack->ops[i];
+        if (op->kind == STORE_READ) {
+            life->reads++;
+            if (op->result == 0) {
+                struct slot slot = {.op = *op, .key = pack->keys[i]};
+                check_body(life, &slot);
+                frame_give_back(op->frame);
+            }
+        } else {
+            learn_pack_write(life, pack, i);
+        }
+    }
+}
+
 static void reap(struct life *life) {
     for (uint32_t k = 0; k < life->keepers; k++) {
         struct store_op *op;
+        struct store_bundle *bundle;
+        while ((bundle = keeper_bundle_done(store_keeper(life->store, k))) != NULL) {
+            learn_pack(life, container_of(bundle, struct pack, bundle));
+        }
         while ((op = keeper_done(store_keeper(life->store, k))) != NULL) {
             struct slot *slot = container_of(op, struct slot, op);
             must(slot->out);
@@ -145,6 +203,56 @@ static void reap(struct life *life) {
 }
 
 /* A read's answer says something of the oracle only if no write of its key overlapped it. */
+static void overlap(struct life *life, uint32_t key) {
+    for (uint32_t i = 0; i < OPS; i++) {
+        if (life->slots[i].out && life->slots[i].key == key) {
+            life->slots[i].alone = false;
+        }
+    }
+    life->writes_out[key]++;
+}
+
+/* Every key of the group is known to be absent, and nobody is at it. */
+static bool group_clear(const struct life *life, uint32_t group) {
+    for (uint32_t i = 0; i < GROUP_KEYS; i++) {
+        uint32_t key = ORDINARY + group * GROUP_KEYS + i;
+        if (life->known[key] != KNOWN_ABSENT || life->writes_out[key] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void life_bundle(struct life *life, struct pack *pack) {
+    uint32_t group = life_pick(life, GROUPS), what = life_pick(life, 3);
+    bool grouped = what == 0 && group_clear(life, group);
+    pack->bundle = (struct store_bundle){
+        .ops = pack->ops,
+        .count = grouped ? GROUP_KEYS : 1 + life_pick(life, PACK_OPS),
+        .atomic = what < 2,
+    };
+    for (uint32_t i = 0; i < pack->bundle.count; i++) {
+        uint32_t key =
+            grouped ? ORDINARY + group * GROUP_KEYS + i : life_canonical(life_pick(life, ORDINARY));
+        uint32_t kind = pack->bundle.atomic ? 0 : life_pick(life, 4);
+        pack->keys[i] = key;
+        pack->done_before[i] = life->writes_done[key];
+        pack->ops[i] = (struct store_op){.kind = kind < 2    ? STORE_PUT
+                                                 : kind == 2 ? STORE_DELETE
+                                                             : STORE_READ,
+                                         .key = keys[key],
+                                         .data = bodies[key],
+                                         .bytes = body_bytes[key],
+                                         .codec = 0x55};
+        if (pack->ops[i].kind != STORE_READ) {
+            overlap(life, key);
+        }
+    }
+    life->whole[group] |= grouped;
+    pack->out = true;
+    keeper_bundle(store_keeper(life->store, life_pick(life, life->keepers)), &pack->bundle);
+}
+
 void life_begin(struct life *life, struct slot *slot, uint32_t key, enum store_op_kind kind) {
     bool write = kind == STORE_PUT || kind == STORE_DELETE;
     slot->op = (struct store_op){.kind = (uint8_t)kind,
@@ -153,17 +261,15 @@ void life_begin(struct life *life, struct slot *slot, uint32_t key, enum store_o
                                  .bytes = body_bytes[key],
                                  .codec = 0x55,
                                  .no_admit = life_pick(life, 8) == 0};
-    slot->out = true;
-    slot->key = key;
     slot->alone = life->writes_out[key] == 0;
     if (write) {
-        for (uint32_t i = 0; i < OPS; i++) {
-            if (life->slots[i].out && life->slots[i].key == key && &life->slots[i] != slot) {
-                life->slots[i].alone = false;
-            }
-        }
-        life->writes_out[key]++;
+        overlap(life, key);
     }
+    if (write && key >= ORDINARY) {
+        life->whole[(key - ORDINARY) / GROUP_KEYS] = false;
+    }
+    slot->out = true;
+    slot->key = key;
     uint32_t owner = store_keeper_of(life->store, &keys[key]);
     uint32_t where = write ? owner : life_pick(life, life->keepers);
     keeper_begin(store_keeper(life->store, where), &slot->op);
@@ -239,6 +345,27 @@ void life_check_all(struct life *life) {
                            : result == STORE_ABSENT ? KNOWN_ABSENT
                                                     : KNOWN_EITHER;
     }
+    for (uint32_t g = 0; g < GROUPS && !life->lied; g++) {
+        uint32_t present = 0;
+        for (uint32_t i = 0; i < GROUP_KEYS; i++) {
+            present += life->known[ORDINARY + g * GROUP_KEYS + i] == KNOWN_PRESENT;
+        }
+        if (life->whole[g] && present != 0 && present != GROUP_KEYS) {
+            life_fail(life, ORDINARY + g * GROUP_KEYS, "I6: a part of an atomic bundle");
+        }
+    }
+}
+
+/* A group that is there goes again, key by key, so that another bundle can bring it. */
+void life_ungroup(struct life *life, struct slot *slot) {
+    uint32_t key = ORDINARY + life_pick(life, GROUPS * GROUP_KEYS);
+    uint32_t first = key - (key - ORDINARY) % GROUP_KEYS;
+    for (uint32_t i = 0; i < GROUP_KEYS; i++) {
+        if (life->writes_out[first + i] != 0) {
+            return;
+        }
+    }
+    life_begin(life, slot, key, STORE_DELETE);
 }
 
 /* A digest of all that is listed: order and content. */

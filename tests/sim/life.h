@@ -8,15 +8,18 @@
  *   I3  an acknowledged delete stays deleted
  *   I4  the store opens, or says why not, and then there is a reason
  *   I5  opening again without work in between changes nothing
+ *   I6  of an atomic bundle all blocks are there or none, acknowledged or not
  *
  * An operation that had no answer, or an error, may have happened or not; what the next start shows
  * of it holds from then on. A disk that lies (what it wrote is not what it was given) frees the
- * store of I1 and I3, of nothing else. */
+ * store of I1, I3 and I6, of nothing else. */
 
 #include "store/store.h"
 #include "tests/sim/disk.h"
 
-enum { KEYS = 112, OPS = 48, BYTES_MAX = 300 * 1024 };
+/* Behind the ordinary keys come groups that only whole bundles put. */
+enum { ORDINARY = 112, GROUPS = 4, GROUP_KEYS = 6, KEYS = ORDINARY + GROUPS * GROUP_KEYS };
+enum { OPS = 48, PACKS = 6, PACK_OPS = 8, BYTES_MAX = 300 * 1024 };
 
 enum known { KNOWN_ABSENT, KNOWN_PRESENT, KNOWN_EITHER };
 
@@ -27,6 +30,14 @@ struct slot {
     bool alone; /* no write of its key overlapped it: its answer says something of the oracle */
 };
 
+struct pack {
+    struct store_bundle bundle;
+    struct store_op ops[PACK_OPS];
+    uint32_t keys[PACK_OPS];
+    uint64_t done_before[PACK_OPS]; /* writes of its key that had ended when it was begun */
+    bool out;
+};
+
 struct life {
     uint64_t seed, random, now_ns;
     struct sim_disk *sim;
@@ -35,12 +46,15 @@ struct life {
     uint32_t keepers;
     enum known known[KEYS];
     uint32_t writes_out[KEYS]; /* puts and deletes under way */
+    uint64_t writes_done[KEYS];
+    bool whole[GROUPS]; /* nothing was deleted of it since a bundle put it or tried to */
     struct slot slots[OPS];
+    struct pack packs[PACKS];
     struct sim_faults faults;
     bool lied; /* the platter is not what was written */
     bool own_memory;
     bool verbose;
-    uint64_t crashes, opens, puts, deletes, reads, corrupt;
+    uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
 };
 
 /* Blocks, made once. */
@@ -53,6 +67,11 @@ uint32_t life_canonical(uint32_t key);
 bool life_misread(const struct life *life);
 /* Begins an operation in a slot that is not out. */
 void life_begin(struct life *life, struct slot *slot, uint32_t key, enum store_op_kind kind);
+/* Begins a bundle in a pack that is not out: of a whole group, of other keys all or nothing, or of
+ * operations of all kinds. */
+void life_bundle(struct life *life, struct pack *pack);
+/* Deletes one of a group that nobody is at, so that a bundle can bring it again. */
+void life_ungroup(struct life *life, struct slot *slot);
 /* One turn of all. Returns: how much was done. */
 uint32_t life_turn(struct life *life);
 /* Until nothing is under way: on a dead disk everything ends in errors. */

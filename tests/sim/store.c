@@ -98,9 +98,14 @@ static void work(struct life *life, uint32_t turns) {
     for (uint32_t i = 0; i < turns && !sim_disk_dead(life->sim); i++) {
         for (uint32_t n = life_pick(life, 4); n > 0; n--) {
             struct slot *slot = &life->slots[life_pick(life, OPS)];
-            uint32_t key = life_canonical(life_pick(life, KEYS));
+            uint32_t key = life_canonical(life_pick(life, ORDINARY));
             uint32_t what = life_pick(life, 10);
-            if (!slot->out) {
+            struct pack *pack = &life->packs[life_pick(life, PACKS)];
+            if (!pack->out && life_pick(life, 4) == 0) {
+                life_bundle(life, pack);
+            } else if (!slot->out && life_pick(life, 6) == 0) {
+                life_ungroup(life, slot);
+            } else if (!slot->out) {
                 life_begin(life, slot, key,
                            what < 5   ? STORE_PUT
                            : what < 7 ? STORE_DELETE
@@ -261,6 +266,8 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     totals->puts += life->puts;
     totals->deletes += life->deletes;
     totals->reads += life->reads;
+    totals->commits += life->commits;
+    totals->aborts += life->aborts;
     sim_disk_close(life->sim);
     free(life);
 }
@@ -317,9 +324,9 @@ int main(int argc, char **argv) {
     }
     printf("%" PRIu64 " lives from seed %" PRIu64 " in %" PRIu64 " s: %" PRIu64
            " power losses, %" PRIu64 " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64
-           " reads\n",
+           " reads, %" PRIu64 " commits, %" PRIu64 " aborts\n",
            done, options.seed, (uint64_t)(time(NULL) - began), totals.crashes, totals.opens,
-           totals.puts, totals.deletes, totals.reads);
+           totals.puts, totals.deletes, totals.reads, totals.commits, totals.aborts);
     if (totals.crashes < options.crashes) {
         fprintf(stderr, "%" PRIu64 " power losses are fewer than %" PRIu64 "\n", totals.crashes,
                 options.crashes);
