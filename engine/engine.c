@@ -179,6 +179,7 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .segment_bytes = settings->store_segment_bytes,
         .memory_bytes = settings->store_memory_bytes,
         .quota_bytes = settings->store_quota_bytes,
+        .snapshot_interval_ns = settings->store_snapshot_interval_ns,
         .block_bytes_max = (uint32_t)settings->store_block_bytes_max,
         .policy = (enum store_policy)settings->store_policy,
         .create = true,
@@ -297,6 +298,9 @@ static void say_hello(const struct engine *engine) {
                                : "store recovered after an unclean end",
              log_str("dir", engine->settings.store_dir), log_u64("blocks", report->blocks),
              log_u64("bytes", report->bytes), log_u64("segments", report->segments),
+             log_u64("from_snapshot_percent", 100 * report->snapshot_shards / STORE_SHARDS),
+             log_u64("footers", report->segments_footer),
+             log_u64("scanned", report->segments_scanned),
              log_u64("took_ms", report->open_ns / NS_PER_MS));
     if (report->torn_batches > 0) {
         log_info("unacknowledged writes at the end of a log were dropped",

@@ -66,6 +66,10 @@ const struct option settings_table[] = {
     SIZE("store.quota", store_quota_bytes, "0", 0, UINT64_C(1) << 60, false, "bytes",
          "Most bytes the store may take on disk; 0 is the file system's free space less a "
          "reserve."),
+    DURATION("store.snapshot_interval", store_snapshot_interval_ns, "10m", 0, FOREVER_NS, false,
+             "time",
+             "Between snapshots of the index, from which a start after a crash is quick; one is "
+             "always written at a clean stop. 0: only then."),
     SIZE("store.block_max", store_block_bytes_max, "2MiB", 4 * KiB, STORE_BLOCK_HARD_MAX, false,
          "bytes", "Largest block that is accepted; other IPFS nodes take at most 2MiB."),
     CHOICE("store.policy", store_policy, "s3fifo", policy_words, false,

@@ -23,6 +23,7 @@ struct settings {
     uint64_t store_segment_bytes; /* 0: as formatted, or 256 MiB for a new store */
     uint64_t store_memory_bytes;  /* frames */
     uint64_t store_quota_bytes;   /* 0: the file system's, less a reserve */
+    uint64_t store_snapshot_interval_ns;
     uint64_t store_block_bytes_max;
     uint32_t store_policy; /* enum store_policy */
 

@@ -131,6 +131,14 @@ static json_t *store_json(const struct engine *engine) {
     json_object_set_new(object, "formatted", json_boolean(engine->report.formatted));
     json_object_set_new(object, "clean", json_boolean(engine->report.clean));
     put(object, "open_ms", engine->report.open_ns / NS_PER_MS);
+    put(object, "open_snapshot_shards", engine->report.snapshot_shards);
+    put(object, "open_snapshots_refused", engine->report.snapshots_bad);
+    put(object, "open_segments_footer", engine->report.segments_footer);
+    put(object, "open_segments_scanned", engine->report.segments_scanned);
+    put(object, "snapshots_written", usage.snapshots_written);
+    put(object, "snapshots_failed", usage.snapshots_failed);
+    put(object, "snapshot_blocks", usage.snapshot_blocks);
+    put(object, "snapshot_bytes", usage.snapshot_bytes);
     put(object, "torn_batches", engine->report.torn_batches);
     put(object, "corrupt_ranges", engine->report.corrupt_ranges);
     return object;

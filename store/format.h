@@ -6,6 +6,7 @@
  *   DIR/LOCK            advisory lock, holds the pid of its holder in words
  *   DIR/SUPER           two slots of 4 KiB, written in turn; the valid one with the larger sequence
  *                       counts
+ *   DIR/index/G.snap    snapshots of the catalog (store/image.h): hints
  *   DIR/ssd/IIIII.seg   segments: I = id in hex, 1 .. 2^20-1, unique in the store
  *
  *   segment:  | header 4 KiB | batch | batch | ... | footer | trailer 4 KiB |
@@ -205,6 +206,9 @@ static_assert(offsetof(struct footer_entry, stored_bytes) == 52, "format");
 static_assert(offsetof(struct footer_entry, codec) == 56, "format");
 static_assert(offsetof(struct footer_entry, hash_code) == 60, "format");
 static_assert(offsetof(struct footer_entry, type_flags) == 63, "format");
+
+/* Snapshots may lie in DIR/index: a program that does not know them need not. */
+#define SUPER_COMPAT_SNAPSHOTS UINT64_C(1)
 
 struct super_slot {
     uint32_t magic;

@@ -19,6 +19,7 @@ struct found {
     uint64_t data_bytes; /* end of the last accepted batch */
     bool sealed;
     bool keep; /* holds something */
+    bool read; /* its footer was */
 };
 
 struct recovery {

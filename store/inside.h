@@ -198,6 +198,8 @@ struct store {
     struct frame_home *homes[STORE_KEEPERS_MAX];
     struct keeper *keepers; /* [config.keepers] */
     struct porter *porter;
+    struct snapshot *snapshot;
+    struct store_snapshots snapshots;
     pthread_mutex_t files; /* helper and porter: who makes and drops segments. No tile takes it */
     uint64_t hash_seed;
     uint64_t quota_bytes;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define BURY_TRIES      3u
 #define PIN_PAGES_BYTES (3 * PAGE_BYTES) /* a PIN record, wherever in a page it begins */
 
 int load_open(struct load *load, struct store *store, const struct load_room *room) {
@@ -66,14 +67,25 @@ static struct tombstone *slot_of(const struct load *load, uint64_t hash, uint64_
     return &load->tombstones[at];
 }
 
-void load_tombstone(struct load *load, const struct footer_entry *entry) {
+/* Is what the record says in the catalog already, by a snapshot? */
+static bool is_known(const struct load *load, uint32_t segment, const struct footer_entry *entry) {
+    return load->recall && recall_knows(load->recall, segment, entry->hash,
+                                        (uint64_t)entry->offset_units * RECORD_UNIT);
+}
+
+void load_tombstone(struct load *load, uint32_t segment, const struct footer_entry *entry) {
     must(load->slots > 0);
     uint64_t check = check_of(entry);
     struct tombstone *slot = slot_of(load, entry->hash, check);
     if (slot->hash == 0) {
         must(++load->tombstone_count <= load->slots / 2);
     }
-    *slot = (struct tombstone){entry->hash, check, max_u64(slot->lsn, entry->birth_lsn)};
+    bool fresh = slot->fresh || !is_known(load, segment, entry);
+    bool moved = (entry->type_flags >> 4 & RECORD_MOVED_IN) != 0;
+    if (entry->birth_lsn >= slot->lsn) {
+        *slot = (struct tombstone){entry->hash, check, entry->birth_lsn, fresh, moved};
+    }
+    slot->fresh = fresh;
 }
 
 static bool is_dead(const struct load *load, const struct footer_entry *entry) {
@@ -84,18 +96,15 @@ static bool is_dead(const struct load *load, const struct footer_entry *entry) {
     return slot->hash != 0 && slot->lsn >= entry->birth_lsn;
 }
 
-/* How the record at an existing place stands to this entry. */
-enum standing { STANDING_OTHER, STANDING_OLDER, STANDING_NEWER };
-
-static enum standing compare(struct load *load, uint64_t place, const struct footer_entry *entry) {
+/* The header of the block's record at a place, and its key. NULL: it cannot be read. */
+static const struct record_header *header_at(const struct load *load, uint64_t place,
+                                             uint8_t *pages, struct key *ret_key) {
     const struct store *store = load->store;
     const struct disk *disk = &store->config.disk;
     struct spot spot = place_spot(place);
     const struct segment *segment = &store->segments.all[spot.segment];
     uint64_t offset = (uint64_t)spot.offset_units * RECORD_UNIT;
     uint64_t from = round_down(offset, PAGE_BYTES);
-    uint8_t *pages = vm_map(2 * PAGE_BYTES);
-    enum standing standing = STANDING_OLDER; /* what cannot be read gives way */
     int64_t n =
         pages ? disk->calls->pread(disk->backend, segment->fd, pages, 2 * PAGE_BYTES, from) : 0;
     uint64_t front = offset - from;
@@ -105,8 +114,19 @@ static enum standing compare(struct load *load, uint64_t place, const struct foo
                                    .offset = offset,
                                    .bytes_here = n > (int64_t)front ? (uint64_t)n - front : 0,
                                    .bytes_max = (uint64_t)spot.length_units * RECORD_UNIT};
+    bool sound = pages && record_check(header, &bounds) == 0 && record_key(header, ret_key) == 0;
+    return sound ? header : NULL;
+}
+
+/* How the record at an existing place stands to this entry. */
+enum standing { STANDING_OTHER, STANDING_OLDER, STANDING_NEWER };
+
+static enum standing compare(struct load *load, uint64_t place, const struct footer_entry *entry) {
+    uint8_t *pages = vm_map(2 * PAGE_BYTES);
+    enum standing standing = STANDING_OLDER; /* what cannot be read gives way */
     struct key key;
-    if (pages && record_check(header, &bounds) == 0 && record_key(header, &key) == 0) {
+    const struct record_header *header = header_at(load, place, pages, &key);
+    if (header) {
         bool same =
             key.code == entry->hash_code && key.digest_bytes == entry->digest_bytes &&
             memcmp(key.digest, entry->digest, min_u32(key.digest_bytes, FOOTER_PREFIX)) == 0;
@@ -117,6 +137,57 @@ static enum standing compare(struct load *load, uint64_t place, const struct foo
     }
     vm_unmap(pages, 2 * PAGE_BYTES);
     return standing;
+}
+
+/* Does the tombstone kill the block whose record lies there? Where that cannot be read, what came
+ * to the log after the snapshot is later than all that it holds. */
+static bool kills(const struct load *load, const struct tombstone *tombstone, uint64_t place,
+                  uint8_t *pages) {
+    struct key key;
+    const struct record_header *header = NULL;
+    for (uint32_t tries = 0; tries < BURY_TRIES && !header; tries++) {
+        header = header_at(load, place, pages, &key);
+    }
+    if (!header) {
+        return !tombstone->moved;
+    }
+    struct footer_entry entry = {
+        .hash_code = key.code, .digest_bytes = key.digest_bytes, .type_flags = RECORD_TOMBSTONE};
+    memcpy(entry.digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
+    return check_of(&entry) == tombstone->check && header->birth_lsn <= tombstone->lsn;
+}
+
+static uint64_t bury_one(struct load *load, const struct tombstone *tombstone, uint8_t *pages) {
+    struct store *store = load->store;
+    uint64_t places[CATALOG_MATCHES_MAX];
+    uint32_t count = catalog_find(&store->catalog, tombstone->hash, places);
+    uint64_t buried = 0;
+    must(count <= CATALOG_MATCHES_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        if (kills(load, tombstone, places[i], pages)) {
+            struct entry entry = catalog_entry(&store->catalog, tombstone->hash, places[i]);
+            catalog_remove(&store->catalog, tombstone->hash, &entry);
+            order_account(&store->keepers[hash_keeper(store, tombstone->hash)], places[i], -1);
+            buried++;
+        }
+    }
+    return buried;
+}
+
+uint64_t load_bury(struct load *load) {
+    uint8_t *pages = vm_map(2 * PAGE_BYTES);
+    uint64_t buried = 0;
+    if (!pages) {
+        load->result = load->result ? load->result : err_raise(-ENOMEM);
+    }
+    for (uint64_t i = 0; i < load->slots && pages; i++) {
+        const struct tombstone *tombstone = &load->tombstones[i];
+        if (tombstone->hash != 0 && tombstone->fresh) {
+            buried += bury_one(load, tombstone, pages);
+        }
+    }
+    vm_unmap(pages, 2 * PAGE_BYTES);
+    return buried;
 }
 
 /* The record as it lies there. Returns: 0 with the key and what its payload says; FORMAT_BAD. */
@@ -186,7 +257,8 @@ static uint64_t place_of(uint32_t segment, const struct footer_entry *entry) {
 
 void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry) {
     struct store *store = load->store;
-    if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 || is_dead(load, entry)) {
+    if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 ||
+        is_known(load, segment, entry) || is_dead(load, entry)) {
         return;
     }
     struct keeper *keeper = &store->keepers[hash_keeper(store, entry->hash)];

@@ -10,16 +10,20 @@
  * nothing. Thread: boot. */
 
 #include "store/inside.h"
+#include "store/recall.h"
 
 struct tombstone {
     uint64_t hash;  /* 0 = empty */
     uint64_t check; /* of the digest's prefix and of what it kills: a second 64 bits */
     uint64_t lsn;
+    bool fresh; /* no snapshot knows of it: it may kill what came from one */
+    bool moved; /* it is older than what it lies beside */
 };
 
 struct load {
     struct store *store;
-    uint64_t *commits; /* txn ids that count: open addressing, 0 = empty */
+    const struct recall *recall; /* NULL: no snapshot */
+    uint64_t *commits;           /* txn ids that count: open addressing, 0 = empty */
     uint64_t commit_slots;
     struct tombstone *tombstones; /* open addressing */
     uint64_t slots;               /* a power of two, or 0 */
@@ -35,7 +39,10 @@ must_check int load_open(struct load *load, struct store *store, const struct lo
 void load_close(struct load *load);
 void load_commit(struct load *load, uint64_t txn);
 bool load_committed(const struct load *load, uint64_t txn);
-void load_tombstone(struct load *load, const struct footer_entry *entry);
+void load_tombstone(struct load *load, uint32_t segment, const struct footer_entry *entry);
+/* Takes out of the catalog what came from a snapshot and was deleted after it: call once all
+ * tombstones are in. Returns: how many. */
+uint64_t load_bury(struct load *load);
 void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry);
 /* Reads the record for its mode, its name and, where the footer has only a part of it, its key. */
 void load_pin(struct load *load, uint32_t segment, const struct footer_entry *entry);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/must.h"
 #include "store/inside.h"
+#include "store/snapshot.h"
 #include "store/text.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ struct duty {
 };
 
 static const struct duty duties[] = {
+    {"snapshot", NULL, snapshot_step, snapshot_abandon},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -11,12 +11,15 @@
  *   list ─► header of each (or, damaged, what its batches say it was)
  *        ─► trailer: sealed; else scan
  *   judge ─► which batches count, what is torn, what is damaged
- *   load  ─► commits, then tombstones, then blocks of all: from footers, or from the scan
- *   seal  ─► every unsealed segment gets a footer, or goes if it holds nothing
+ *   load  ─► what a snapshot knows; then commits, tombstones and blocks of the rest: from footers,
+ * or from the scan seal  ─► every unsealed segment gets a footer, or goes if it holds nothing
  *
  * A scanned record of a transaction counts only if its commit record does; footers name no other.
  * A trailer whose footer does not verify is believed for its range of LSNs, and the batches are
  * scanned. Nothing is written before all is read, and doing it again finds the same. */
+
+#define BURY_FREE  1024u
+#define BURY_SHARE 256u
 
 /* --- judge ------------------------------------------------------------------------------------ */
 
@@ -106,7 +109,7 @@ static void load_entries(struct load *load, uint32_t segment, const struct foote
             load_commit(load, entries[i].hash);
         } else if (type == RECORD_TOMBSTONE &&
                    (found == RECORD_TOMBSTONE || found == RECORD_UNPIN)) {
-            load_tombstone(load, &entries[i]);
+            load_tombstone(load, segment, &entries[i]);
         } else if (type == RECORD_BLOCK && found == RECORD_BLOCK) {
             load_block(load, segment, &entries[i]);
         } else if (type == RECORD_BLOCK && found == RECORD_PIN) {
@@ -132,11 +135,6 @@ static void drop_uncommitted(const struct load *load, const struct found *found)
     }
 }
 
-static bool footer_needed(const struct found *found, enum record_type type) {
-    return type == RECORD_BLOCK ||
-           (type == RECORD_COMMIT ? found->trailer.commits > 0 : found->trailer.tombstones > 0);
-}
-
 /* A sealed segment whose footer is damaged: its batches are acknowledged by the trailer. */
 static int scan_sealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
@@ -147,16 +145,39 @@ static int scan_sealed(struct recovery *recovery, uint64_t index) {
     return r;
 }
 
-static int load_pass(struct recovery *recovery, struct load *load, enum record_type type) {
+/* Every record of the segment is in the catalog by a snapshot, or was deleted from it. */
+static bool is_known(const struct recall *recall, const struct found *found) {
+    return recall_known_bytes(recall, found->segment->id) >= found->data_bytes;
+}
+
+/* Which segments a pass has to look at. */
+struct needs {
+    const struct recall *recall;
+    bool all_tombstones, commits;
+};
+
+static bool is_needed(const struct needs *needs, const struct found *found, enum record_type type) {
+    bool known = is_known(needs->recall, found);
+    if (type == RECORD_COMMIT) {
+        return found->trailer.commits > 0 && needs->commits;
+    }
+    if (type == RECORD_TOMBSTONE) {
+        return found->trailer.tombstones > 0 && (needs->all_tombstones || !known);
+    }
+    return found->trailer.pins > 0 || !known;
+}
+
+static int load_pass(struct recovery *recovery, struct load *load, const struct needs *needs,
+                     enum record_type type) {
     for (uint64_t i = 0; i < recovery->count; i++) {
         struct found *found = &recovery->found[i];
-        bool needed = footer_needed(found, type);
-        if (found->sealed && !found->scan && needed) {
+        if (found->sealed && !found->scan && is_needed(needs, found, type)) {
             struct footer *footer = &recovery->footer;
             int r =
                 footer_read(&recovery->store->segments, found->segment, &found->trailer, footer);
             if (r == 0) {
                 load_entries(load, found->segment->id, footer->entries, footer->count, type);
+                found->read = true;
                 continue;
             }
             r = r == -ENOMEM ? r : scan_sealed(recovery, i);
@@ -174,37 +195,118 @@ static int load_pass(struct recovery *recovery, struct load *load, enum record_t
     return load->result;
 }
 
-static uint64_t count_commits(const struct scan *scan) {
+/* What a snapshot knows can only be killed by a record that it does not know, so tombstones that it
+ * knows matter only to records that it does not know and that may be older: copies in a segment of
+ * moves or of an earlier start, what a failed write left behind, anything in a shard that no
+ * snapshot has, and pins. */
+static bool needs_all_tombstones(const struct recovery *recovery, const struct recall *recall) {
+    uint32_t newest = 0;
+    if (!recall_whole(recall) || recall->images[0].loose) {
+        return true;
+    }
+    for (uint64_t i = 0; i < recovery->count; i++) {
+        const struct found *found = &recovery->found[i];
+        bool known = is_known(recall, found) && found->keep;
+        newest = known ? max_u32(newest, found->segment->epoch) : newest;
+    }
+    for (uint64_t i = 0; i < recovery->count; i++) {
+        const struct found *found = &recovery->found[i];
+        bool in_order = found->segment->log < STORE_KEEPERS_MAX && found->segment->epoch >= newest;
+        if (found->trailer.pins > 0 || (found->keep && !is_known(recall, found) && !in_order)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Commit records tell something only of records that are scanned, now or because a footer that is
+ * asked for turns out to be damaged. */
+static bool needs_commits(const struct recovery *recovery, const struct recall *recall) {
+    for (uint64_t i = 0; i < recovery->count; i++) {
+        const struct found *found = &recovery->found[i];
+        if (found->scan || found->trailer.pins > 0 || !is_known(recall, found)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t count_type(const struct scan *scan, enum record_type type) {
     uint64_t count = 0;
     for (uint64_t i = 0; i < scan->entry_count; i++) {
-        count += (scan->entries[i].entry.type_flags & 15) == RECORD_COMMIT;
+        count += (scan->entries[i].entry.type_flags & 15) == type;
     }
     return count;
 }
 
-static int load_all(struct recovery *recovery) {
-    struct load load;
-    uint64_t tombstones = 0, commits = 0, records = 0;
-    for (uint64_t i = 0; i < recovery->count; i++) {
+/* Every block that was deleted after the snapshot costs a read of its header: past some number the
+ * footers are the shorter way. */
+static bool recall_pays(const struct recovery *recovery, const struct recall *recall) {
+    uint64_t tombstones = 0;
+    for (uint64_t i = 0; i < recovery->count && recall->count > 0; i++) {
         const struct found *found = &recovery->found[i];
-        tombstones += found->trailer.tombstones;
-        commits += found->trailer.commits;
-        records += found->trailer.footer_count;
-        if (found->scan) {
-            tombstones += found->scan->entry_count;
-            commits += count_commits(found->scan);
-            records += found->scan->entry_count;
+        if (recall->images[0].covered[found->segment->id] < found->data_bytes) {
+            tombstones += found->trailer.tombstones;
+            tombstones += found->scan ? count_type(found->scan, RECORD_TOMBSTONE) : 0;
         }
     }
-    int r = load_open(&load, recovery->store, &(struct load_room){tombstones, commits});
-    if (r == 0 && records > 4 * 65536) {
-        r = catalog_reserve(&recovery->store->catalog, records - min_u64(tombstones, records));
+    return recall->count > 0 &&
+           tombstones <= BURY_FREE + recall->images[0].tail.entries / BURY_SHARE;
+}
+
+/* How much of each there may be; records: those that are still to be inserted. */
+struct amounts {
+    struct load_room room;
+    uint64_t records;
+};
+
+static struct amounts count_amounts(const struct recovery *recovery, const struct recall *recall) {
+    struct amounts amounts = {{0, 0}, 0};
+    for (uint64_t i = 0; i < recovery->count; i++) {
+        const struct found *found = &recovery->found[i];
+        amounts.room.tombstones += found->trailer.tombstones;
+        amounts.room.commits += found->trailer.commits;
+        amounts.records += is_known(recall, found) ? 0 : found->trailer.footer_count;
+        if (found->scan) {
+            amounts.room.tombstones += found->scan->entry_count;
+            amounts.room.commits += count_type(found->scan, RECORD_COMMIT);
+            amounts.records += found->scan->entry_count;
+        }
     }
-    r = r == 0 ? load_pass(recovery, &load, RECORD_COMMIT) : r;
-    r = r == 0 ? load_pass(recovery, &load, RECORD_TOMBSTONE) : r;
-    r = r == 0 ? load_pass(recovery, &load, RECORD_BLOCK) : r;
+    amounts.records -= min_u64(amounts.records, amounts.room.tombstones);
+    return amounts;
+}
+
+static int load_records(struct recovery *recovery, const struct recall *recall) {
+    struct load load;
+    struct needs needs = {recall, needs_all_tombstones(recovery, recall),
+                          needs_commits(recovery, recall)};
+    struct amounts amounts = count_amounts(recovery, recall);
+    int r = load_open(&load, recovery->store, &amounts.room);
+    load.recall = recall;
+    if (r == 0 && amounts.records > 4 * 65536 && recovery->report->snapshot_shards == 0) {
+        r = catalog_reserve(&recovery->store->catalog, amounts.records);
+    }
+    r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_COMMIT) : r;
+    r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_TOMBSTONE) : r;
+    if (r == 0 && recovery->report->snapshot_shards > 0) {
+        (void)load_bury(&load);
+    }
+    r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_BLOCK) : r;
     recovery->report->tombstones = load.tombstone_count;
     load_close(&load);
+    return r;
+}
+
+static int load_all(struct recovery *recovery) {
+    struct recall recall;
+    int r = recall_open(&recall, recovery);
+    if (r == 0 && recall_pays(recovery, &recall)) {
+        r = recall_load(&recall);
+    }
+    r = r == 0 ? load_records(recovery, &recall) : r;
+    recall_settle(&recall);
+    recall_close(&recall);
     return r;
 }
 
@@ -240,6 +342,8 @@ static int seal_all(struct recovery *recovery) {
     for (uint64_t i = 0; i < recovery->count && r == 0; i++) {
         r = seal_found(recovery, &recovery->found[i], buffer);
         recovery->report->segments += recovery->found[i].keep;
+        recovery->report->segments_footer += recovery->found[i].read;
+        recovery->report->segments_scanned += recovery->found[i].scan != NULL;
         recovery->report->segments_suspect += recovery->found[i].segment->suspect;
     }
     vm_unmap(buffer, SEAL_BUFFER);

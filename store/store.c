@@ -8,6 +8,7 @@
 #include "store/crc32c.h"
 #include "store/inside.h"
 #include "store/seal.h"
+#include "store/snapshot.h"
 #include "store/text.h"
 #include "store/vm.h"
 
@@ -74,8 +75,9 @@ static uint64_t segment_bytes_chosen(const struct store *store) {
 /* What may stand in a directory that is no store yet: what Millrace leaves beside a store or of a
  * format that was cut off, what tools/up puts there, and what a fresh file system has. */
 static bool ours(const char *name) {
-    static const char *const names[] = {"LOCK",         "SUPER.new",  "ssd",     "millrace.log",
-                                        "millrace.pid", "admin.sock", "samples", "lost+found"};
+    static const char *const names[] = {"LOCK",         "SUPER.new",    "ssd",
+                                        "millrace.log", "millrace.pid", "admin.sock",
+                                        "samples",      "lost+found",   "index"};
     for (size_t i = 0; i < array_count(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;
@@ -238,11 +240,13 @@ static int memory_open(struct store *store) {
     for (uint32_t k = 0; k < keepers && r == 0; k++) {
         r = keeper_open(store, k);
     }
+    r = r == 0 ? snapshot_open(store) : r;
     return r == 0 ? porter_open(store) : r;
 }
 
 static void memory_close(struct store *store) {
     porter_close(store);
+    snapshot_close(store);
     for (uint32_t k = 0; store->keepers && k < store->config.keepers; k++) {
         struct keeper *keeper = &store->keepers[k];
         frame_home_close(&keeper->home);
@@ -304,6 +308,7 @@ static void limits_set(struct store *store) {
 static int epoch_begin(struct store *store) {
     store->super.slot.epoch++;
     store->super.slot.clean = 0;
+    store->super.slot.compat |= SUPER_COMPAT_SNAPSHOTS;
     store->segments.epoch = store->super.slot.epoch;
     store->segments.generation_next = 1;
     for (uint32_t k = 0; k < store->config.keepers; k++) {
@@ -414,6 +419,8 @@ int store_close(struct store *store) {
     porter_close(store);
     if (!store->config.read_only) {
         r = close_segments(store);
+        int hint = r == 0 ? snapshot_last(store) : 0; /* without it the next start takes longer */
+        (void)hint;
         if (r == 0) {
             store->super.slot.clean = 1;
             r = super_write(&store->super, &store->config.disk, store->page);
@@ -444,6 +451,10 @@ void store_usage(const struct store *store, struct store_usage *ret_usage) {
     }
     int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
     usage.free_bytes = free_bytes > 0 ? (uint64_t)free_bytes : 0;
+    usage.snapshots_written = counter_get(&store->snapshots.written);
+    usage.snapshots_failed = counter_get(&store->snapshots.failed);
+    usage.snapshot_blocks = counter_get(&store->snapshots.blocks);
+    usage.snapshot_bytes = counter_get(&store->snapshots.bytes);
     usage.read_only =
         store->config.read_only || atomic_load_explicit(&store->read_only, memory_order_relaxed);
     *ret_usage = usage;

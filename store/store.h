@@ -79,6 +79,7 @@ struct store_config {
     uint64_t quota_bytes;     /* 0: the file system's free space less a reserve */
     uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
     enum store_policy policy;
+    uint64_t snapshot_interval_ns;     /* between snapshots while it is open; 0: only at the end */
     bool read_only;                    /* tools: recover in memory, write nothing */
     bool create;                       /* format an empty directory */
     const struct store_memory *memory; /* [keepers], or NULL */
@@ -94,6 +95,10 @@ struct store_report {
     uint64_t blocks, bytes, tombstones, records_scanned;
     uint64_t torn_batches;   /* unacknowledged tails that were ignored */
     uint64_t corrupt_ranges; /* acknowledged data that is damaged: reported, kept going */
+    /* Which way the catalog came: shards from a snapshot (of STORE_SHARDS), and segments whose
+     * records were read, from footers or by a scan. */
+    uint64_t snapshot; /* generation of the newest one used, 0: none */
+    uint32_t snapshot_shards, snapshots_bad, segments_footer, segments_scanned;
     uint64_t open_ns;
 };
 
@@ -374,8 +379,15 @@ COUNTER_STRUCT(store, STORE_COUNTERS);
 /* Counters of one keeper; sums are the reader's. Thread: any. */
 const struct store_counters *keeper_counters(const struct keeper *keeper);
 
+/* Snapshots of the catalog since the start, and the last one. */
+struct store_snapshots {
+    counter_t written, failed;
+    counter_t blocks, bytes; /* of the last */
+};
+
 struct store_usage {
     uint64_t segments, spare_segments, bytes_on_disk, live_bytes, free_bytes, catalog_bytes;
+    uint64_t snapshots_written, snapshots_failed, snapshot_blocks, snapshot_bytes;
     bool read_only;
 };
 void store_usage(const struct store *store, struct store_usage *ret_usage);

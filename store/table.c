@@ -13,10 +13,7 @@
 #define TABLE_ENTRIES_MAX                                                  \
     16384u /* from here to twice this a table splits: each at its own size \
             */
-#define DEPTH_LEAST   1u
-#define DEPTH_MAX     20u
 #define FULL_PERMILLE 920u
-#define PAGE_BUCKETS  (PAGE_BYTES / CACHE_LINE)
 
 static struct catalog_arena *arena_of(const struct catalog *catalog, uint32_t shard) {
     return &catalog->arenas[shard % catalog->keepers];
@@ -328,6 +325,98 @@ int catalog_reserve(struct catalog *catalog, uint64_t entries) {
         for (uint64_t i = 0; i < array_count(first); i++) {
             table_free(catalog, arena_of(catalog, shard), first[i]);
         }
+    }
+    return 0;
+}
+
+/* --- a shard from a snapshot ------------------------------------------------------------------ */
+
+bool table_buckets_valid(uint32_t buckets) {
+    uint32_t unit = buckets <= CHUNK_BUCKETS ? PAGE_BUCKETS : CHUNK_BUCKETS;
+    return buckets > 0 && buckets % unit == 0 && buckets <= TABLE_CHUNKS * CHUNK_BUCKETS;
+}
+
+/* The table's buckets, chunk by chunk. */
+static uint32_t table_fill(const struct catalog *catalog, struct table *table,
+                           const struct bucket *buckets) {
+    uint32_t entries = 0;
+    for (uint32_t at = 0; at < table->buckets; at += CHUNK_BUCKETS) {
+        uint32_t count = min_u32(CHUNK_BUCKETS, table->buckets - at);
+        memcpy(table_bucket(catalog, table, at), buckets + at, count * sizeof *buckets);
+    }
+    for (uint32_t at = 0; at < table->buckets; at++) {
+        for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
+            entries += atomic_load_explicit(&buckets[at].hash[i], memory_order_relaxed) != 0;
+        }
+    }
+    return entries;
+}
+
+int shard_load_table(struct shard_load *load, const struct table_image *image) {
+    struct catalog *catalog = load->catalog;
+    struct catalog_arena *arena = arena_of(catalog, load->shard);
+    must(hash_shard(image->first) == load->shard && image->depth <= load->depth);
+    must(table_buckets_valid(image->buckets));
+    struct table *table = table_make(catalog, arena, image->buckets, image->depth);
+    if (!table) {
+        return err_raise(-ENOMEM);
+    }
+    if (image->raw) {
+        table->entries = table_fill(catalog, table, image->raw);
+    }
+    struct table_target target = {catalog, table, NULL};
+    for (uint32_t i = 0; i < image->list_count; i++) {
+        if (!table_insert(&target, image->list[2 * i], image->list[2 * i + 1])) {
+            table_free(catalog, arena, table);
+            return TABLE_UNFIT;
+        }
+    }
+    uint64_t same = UINT64_C(1) << (load->depth - image->depth);
+    uint64_t first = image->first << 8 >> (64 - load->depth);
+    for (uint64_t i = first; i < first + same; i++) {
+        load->slots[i] = slot_word(catalog, table);
+    }
+    load->entries += table->entries;
+    return 0;
+}
+
+struct table *shard_load_next(const struct shard_load *load, uint64_t *slot) {
+    if (*slot >> load->depth != 0 || load->slots[*slot] == 0) {
+        return NULL;
+    }
+    struct table *table = slot_table(load->catalog, load->slots[*slot]);
+    *slot += UINT64_C(1) << (load->depth - table->depth);
+    return table;
+}
+
+void shard_load_undo(struct shard_load *load) {
+    uint64_t slot = 0;
+    struct table *table;
+    while ((table = shard_load_next(load, &slot)) != NULL) {
+        table_free(load->catalog, arena_of(load->catalog, load->shard), table);
+    }
+}
+
+int shard_load_end(struct shard_load *load) {
+    struct catalog *catalog = load->catalog;
+    struct table *before[1 << DEPTH_LEAST];
+    for (uint64_t i = 0; i < array_count(before); i++) {
+        before[i] = shard_table(catalog, (uint64_t)load->shard << 56 | i << 55);
+        must(before[i]->entries == 0 && before[i]->depth == DEPTH_LEAST);
+    }
+    _Atomic uint64_t *slots = slots_make(catalog, load->shard, load->depth);
+    if (!slots) {
+        shard_load_undo(load);
+        return err_raise(-ENOMEM);
+    }
+    for (uint64_t i = 0; i < UINT64_C(1) << load->depth; i++) {
+        must(load->slots[i] != 0);
+        atomic_store_explicit(&slots[i], load->slots[i], memory_order_relaxed); /* by the publish */
+    }
+    slots_publish(catalog, load->shard, slots, load->depth);
+    catalog->entries[load->shard] = load->entries;
+    for (uint64_t i = 0; i < array_count(before); i++) {
+        table_free(catalog, arena_of(catalog, load->shard), before[i]);
     }
     return 0;
 }

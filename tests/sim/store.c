@@ -52,6 +52,7 @@ static bool open_store(struct life *life, struct store_report *report) {
                                   .memory_bytes = memory_bytes,
                                   .policy =
                                       (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
+                                  .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
                                   .create = true,
                                   .memory = life_pick(life, 2) ? memories : NULL,
                                   .disk = life->disk};

@@ -145,3 +145,25 @@ void rig_mark(struct rig *rig) {
         rig_turn(rig);
     }
 }
+
+uint32_t rig_forget(struct rig *rig) {
+    uint32_t gone = 0;
+    for (uint32_t n = 0; sim_disk_name(rig->sim, n);) {
+        const char *name = sim_disk_name(rig->sim, n);
+        if (strstr(name, ".snap")) {
+            sim_disk_remove(rig->sim, name);
+            gone++;
+            n = 0;
+        } else {
+            n++;
+        }
+    }
+    return gone;
+}
+
+void rig_maintain(struct rig *rig, uint32_t steps) {
+    for (uint32_t i = 0; i < steps; i++) {
+        (void)store_maintain(rig->store, rig->now_ns);
+        rig_turn(rig);
+    }
+}

@@ -37,3 +37,7 @@ int32_t rig_get(struct rig *rig, uint32_t i, uint32_t bytes);
 int32_t rig_delete(struct rig *rig, uint32_t i, uint32_t bytes);
 /* Waits for the batch that says what is durable. */
 void rig_mark(struct rig *rig);
+/* Removes all snapshots: the next start reads the segments. Returns: how many there were. */
+uint32_t rig_forget(struct rig *rig);
+/* One step of the background work and one turn, `steps` times. */
+void rig_maintain(struct rig *rig, uint32_t steps);
