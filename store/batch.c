@@ -14,6 +14,7 @@ static enum record_type type_of(const struct store_op *op) {
     case STORE_PUT:
         return RECORD_BLOCK;
     case STORE_DELETE:
+    case STORE_SWEEP:
         return RECORD_TOMBSTONE;
     case STORE_PIN:
         return RECORD_PIN;

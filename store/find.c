@@ -160,7 +160,7 @@ static void find_group(struct store *store, struct find finds[], uint32_t count)
 }
 
 void store_find(struct store *store, uint32_t reader, struct find finds[], uint32_t count) {
-    must(reader < store->config.readers);
+    must(reader < store->turns.readers_max);
     for (uint32_t at = 0; at < count; at += GROUP) {
         find_group(store, finds + at, count - at < GROUP ? count - at : GROUP);
     }
@@ -174,7 +174,7 @@ static uint8_t have_slowly(const struct store *store, uint64_t hash) {
 
 void store_have(struct store *store, uint32_t reader, const struct key keys[], uint8_t present[],
                 uint32_t count) {
-    must(reader < store->config.readers);
+    must(reader < store->turns.readers_max);
     for (uint32_t at = 0; at < count; at += GROUP) {
         uint32_t group = count - at < GROUP ? count - at : GROUP;
         uint64_t hashes[GROUP];

@@ -239,6 +239,15 @@ struct entry store_entry(const struct store *store, uint64_t hash, uint64_t plac
 /* --- keeper.c --- */
 void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result);
 
+/* --- page.c --- */
+struct page_view {
+    void *buffer; /* WALK_BYTES */
+    uint32_t reader;
+};
+/* store_page with a buffer and a reader's place of one's own. */
+must_check int page_read(struct store *store, const struct page_view *view, uint64_t *cursor,
+                         struct store_item items[], uint32_t max, uint32_t *ret_count);
+
 /* --- order.c: puts and deletes --- */
 void order_begin(struct keeper *keeper, struct store_op *op);
 /* A disk read it asked for is in. record: NULL when unsound (then result is STORE_CORRUPT or

@@ -34,6 +34,7 @@ void keeper_begin(struct keeper *keeper, struct store_op *op) {
     case STORE_DELETE:
     case STORE_PIN:
     case STORE_UNPIN:
+    case STORE_SWEEP:
         must(hash_keeper(keeper->store, op_state(op)->hash) == keeper->index);
         order_begin(keeper, op);
         return;

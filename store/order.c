@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/must.h"
 #include "store/bundle.h"
+#include "store/gc.h"
 #include "store/inside.h"
 
 /* Puts and deletes of the shards this keeper owns.
@@ -111,7 +112,9 @@ void order_begin(struct keeper *keeper, struct store_op *op) {
     order_start(keeper, op);
 }
 
-static void order_duplicate(struct keeper *keeper, struct store_op *op) {
+/* The block lies at `place` on disk; a collection under way spares it, and the next. */
+static void order_duplicate(struct keeper *keeper, struct store_op *op, uint64_t place) {
+    (void)gc_touch(keeper, op_state(op)->hash, place, true);
     counter_add(&keeper->counters.put_duplicates, 1);
     if (bundle_atomic(op)) {
         op->duplicate = true;
@@ -147,7 +150,8 @@ static void order_resolve(struct keeper *keeper, struct store_op *op) {
         struct frame *frame = store_frame(keeper->store, places[i]);
         if (key_equal(&frame->key, &op->key)) { /* ours to evict: it stays while we look */
             if (op->kind == STORE_PUT) {
-                order_duplicate(keeper, op);
+                order_duplicate(keeper, op,
+                                atomic_load_explicit(&frame->place, memory_order_relaxed));
                 return;
             }
             state->place = atomic_load_explicit(&frame->place, memory_order_relaxed);
@@ -191,6 +195,10 @@ static void order_start(struct keeper *keeper, struct store_op *op) {
         pins_resolve(keeper, op);
         return;
     }
+    if (op->kind == STORE_SWEEP) {
+        gc_resolve(keeper, op);
+        return;
+    }
     order_resolve(keeper, op);
 }
 
@@ -210,7 +218,7 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
         return;
     }
     if (op->kind == STORE_PUT && result == 0 && same_block(op, record)) {
-        order_duplicate(keeper, op);
+        order_duplicate(keeper, op, op_state(op)->place);
         return;
     }
     /* A damaged copy: a put writes it anew in its stead; a delete goes by the keyed hash. */
@@ -285,6 +293,8 @@ void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
         struct segment *segment = &keeper->store->segments.all[place_spot(state->durable).segment];
         if (committed) {
             r = publish_put(keeper, state, state->durable);
+            /* Born before it was there: a collection that began between would take it for old. */
+            (void)gc_touch(keeper, state->hash, state->durable, true);
             counter_add(&keeper->counters.puts, 1);
         } else {
             atomic_store_explicit(&segment->aborted, true, memory_order_relaxed);
@@ -304,7 +314,7 @@ void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, u
     if (op->kind == STORE_PUT) {
         r = publish_put(keeper, op_state(op), place);
         counter_add(&keeper->counters.puts, 1);
-    } else if (op->kind == STORE_DELETE) {
+    } else if (op->kind == STORE_DELETE || op->kind == STORE_SWEEP) {
         publish_delete(keeper, op_state(op));
         counter_add(&keeper->counters.deletes, 1);
     } else {

@@ -19,7 +19,8 @@ struct walk {
     struct store *store;
     struct segment *segment;
     uint8_t *buffer; /* WALK_BYTES */
-    uint64_t at;     /* file offset of what is in it */
+    uint32_t reader;
+    uint64_t at; /* file offset of what is in it */
     uint64_t filled;
     struct store_item *items;
     uint32_t count, max;
@@ -53,12 +54,16 @@ static void walk_take(struct walk *walk, const struct store_item *item, uint32_t
     struct spot spot = {.segment = walk->segment->id,
                         .offset_units = offset_units,
                         .length_units = span / RECORD_UNIT};
-    turn_begin(&store->turns, store->helper);
-    struct entry entry =
-        store_entry(store, store_hash(store, &item->key), place_pack(&spot) | PLACE_SSD);
-    turn_park(&store->turns, store->helper);
+    uint64_t hash = store_hash(store, &item->key);
+    uint64_t place = place_pack(&spot) | PLACE_SSD;
+    turn_begin(&store->turns, walk->reader);
+    struct entry entry = store_entry(store, hash, place);
+    turn_park(&store->turns, walk->reader);
     if (entry.bucket) {
-        walk->items[walk->count++] = *item;
+        struct store_item *to = &walk->items[walk->count++];
+        *to = *item;
+        to->hash = hash;
+        to->place.word = place;
     }
 }
 
@@ -168,9 +173,10 @@ static uint64_t walk_segment(struct walk *walk, uint64_t offset) {
     return offset;
 }
 
-int store_page(struct store *store, uint64_t *cursor, struct store_item items[], uint32_t max,
-               uint32_t *ret_count) {
-    struct walk walk = {.store = store, .buffer = store->walk, .items = items, .max = max};
+int page_read(struct store *store, const struct page_view *view, uint64_t *cursor,
+              struct store_item items[], uint32_t max, uint32_t *ret_count) {
+    struct walk walk = {
+        .store = store, .buffer = view->buffer, .reader = view->reader, .items = items, .max = max};
     uint64_t id = *cursor == CURSOR_END ? SEGMENT_IDS : *cursor >> 32;
     uint64_t offset = (*cursor & UINT32_MAX) * RECORD_UNIT;
     while (id < store->segments.top && walk_goes_on(&walk)) {
@@ -185,4 +191,10 @@ int store_page(struct store *store, uint64_t *cursor, struct store_item items[],
     *cursor = id < store->segments.top ? id << 32 | offset / RECORD_UNIT : CURSOR_END;
     *ret_count = walk.count;
     return 0;
+}
+
+int store_page(struct store *store, uint64_t *cursor, struct store_item items[], uint32_t max,
+               uint32_t *ret_count) {
+    struct page_view view = {store->walk, store->helper};
+    return page_read(store, &view, cursor, items, max, ret_count);
 }

@@ -3,7 +3,9 @@
 
 #include "base/err.h"
 #include "base/must.h"
+#include "store/gc.h"
 #include "store/inside.h"
+#include "store/pinning.h"
 #include "store/snapshot.h"
 #include "store/text.h"
 
@@ -20,7 +22,8 @@ struct duty {
 
 static const struct duty duties[] = {
     {"snapshot", NULL, snapshot_step, snapshot_abandon},
-    {NULL, NULL, NULL, NULL},
+    {"pinning", pinning_open, NULL, pinning_close},
+    {"collection", gc_open, gc_duty, gc_close},
 };
 
 /* --- tasks ------------------------------------------------------------------------------------ */
@@ -28,7 +31,10 @@ static const struct duty duties[] = {
 /* One step of each kind of task. Returns: how much it did; the task is over once the step has
  * called porter_finish. */
 static uint32_t (*const task_steps[STORE_TASK_KINDS])(struct porter *, struct store_task *) = {
-    [STORE_TASK_NONE] = NULL,
+    [STORE_TASK_PIN] = pinning_step_pin,
+    [STORE_TASK_UNPIN] = pinning_step_unpin,
+    [STORE_TASK_PINS] = pinning_step_list,
+    [STORE_TASK_GC] = gc_step,
 };
 
 int store_task_begin(struct store *store, struct store_task *task) {

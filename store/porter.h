@@ -18,6 +18,9 @@
 
 #define PORTER_TASKS_MAX 64u /* under way at once; what comes beyond is refused */
 
+struct gc;
+struct pinning;
+
 struct porter {
     struct store *store;
     uint32_t reader; /* its place in store->turns */
@@ -26,6 +29,8 @@ struct porter {
     _Atomic(struct store_task *) incoming; /* stack: pushed to by any thread */
     struct store_task *tasks;              /* taken, oldest first */
     _Atomic uint32_t task_count;           /* incoming and taken */
+    struct gc *gc;                         /* store/gc.h */
+    struct pinning *pinning;               /* store/pinning.h */
     _Atomic bool stopping;                 /* the porter sets it; store_task_begin looks */
 };
 

@@ -287,6 +287,9 @@ static int config_take(struct store *store, const struct store_config *config,
         say(report, "the segment size must be a power of two from 4 MiB to 256 MiB", "");
         return -EINVAL;
     }
+    if (store->config.gc_memory_bytes == 0) {
+        store->config.gc_memory_bytes = 64 * MiB;
+    }
     if (store->config.block_bytes_max == 0) {
         store->config.block_bytes_max = STORE_BLOCK_MAX;
     }

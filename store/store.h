@@ -70,6 +70,16 @@ struct store_memory {
 
 enum store_policy { STORE_POLICY_S3FIFO, STORE_POLICY_LRU, STORE_POLICY_LRFU };
 
+/* How the links of a block are read: what the store cannot know by itself. */
+struct cid;
+struct store_links {
+    bool (*known)(uint64_t codec); /* its links, or that it has none, can be told */
+    bool (*has)(uint64_t codec);   /* its blocks can have links */
+    /* Calls `each` for every link. Returns: 0, or the block is not what its codec says. */
+    int (*read)(uint64_t codec, const uint8_t *bytes, uint32_t count,
+                void (*each)(void *context, const struct cid *link), void *context);
+};
+
 struct store_config {
     const char *dir;
     uint32_t keepers;         /* 1 .. STORE_KEEPERS_MAX; any count opens any store */
@@ -79,7 +89,11 @@ struct store_config {
     uint64_t quota_bytes;     /* 0: the file system's free space less a reserve */
     uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
     enum store_policy policy;
-    uint64_t snapshot_interval_ns;     /* between snapshots while it is open; 0: only at the end */
+    uint64_t snapshot_interval_ns; /* between snapshots while it is open; 0: only at the end */
+    struct store_links links;
+    uint64_t gc_grace_ns;              /* blocks younger than this are not collected */
+    uint64_t gc_memory_bytes;          /* of a mark set; 0: 64 MiB */
+    uint32_t gc_watermark_percent;     /* of quota or disk: collect when more is used; 0: never */
     bool read_only;                    /* tools: recover in memory, write nothing */
     bool create;                       /* format an empty directory */
     const struct store_memory *memory; /* [keepers], or NULL */
@@ -175,6 +189,7 @@ enum store_op_kind {
     STORE_PIN,
     STORE_UNPIN,
     STORE_COMMIT, /* of a bundle: the keeper's own */
+    STORE_SWEEP,  /* the porter's: deletes a block unless somebody wants it (store/gc.h) */
 };
 
 struct store_bundle;
@@ -270,6 +285,10 @@ uint64_t store_take_rings(struct store *store);
 
 enum store_task_kind {
     STORE_TASK_NONE,
+    STORE_TASK_PIN,   /* ask.pin: the block, or all under it, must be here */
+    STORE_TASK_UNPIN, /* ask.pin.key */
+    STORE_TASK_PINS,  /* ask.pins */
+    STORE_TASK_GC,    /* ask.gc */
     STORE_TASK_KINDS,
 };
 enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };
@@ -289,7 +308,19 @@ struct store_pin {
 };
 
 /* What is asked, by kind of task; plain values, the task's own. */
+struct store_pins {
+    uint64_t cursor;        /* 0 first; moved; UINT64_MAX: there are no more */
+    struct store_pin *pins; /* [max], the asker's */
+    uint32_t max, count;
+};
+struct store_gc {
+    uint64_t grace_ns; /* UINT64_MAX: config.gc_grace_ns */
+    bool dry_run;      /* count only */
+};
 union store_ask {
+    struct store_pin pin;
+    struct store_pins pins;
+    struct store_gc gc;
     char path[512]; /* a directory or a file */
 };
 
@@ -306,6 +337,7 @@ struct store_task {
     /* progress, for whoever looks */
     counter_t seen, total;   /* blocks looked at, and about how many there are; 0: unknown */
     counter_t blocks, bytes; /* that the task did something about */
+    counter_t phase;         /* GC: up to 1 it begins, 2 marks, 4 sweeps */
     int32_t result;          /* 0, enum store_outcome, -errno */
     char why[512];           /* a sentence for people where the result is not 0 */
 };
@@ -323,6 +355,8 @@ struct store_item {
     uint64_t codec;
     uint32_t bytes;
     uint64_t birth_lsn;
+    uint64_t hash;      /* the store's own */
+    struct place place; /* where it lay */
 };
 /* store_page lists blocks in an order that is stable while the store is open: starts at *cursor (0
  * first), reads record headers where it must, fills up to max items, and moves *cursor; UINT64_MAX
