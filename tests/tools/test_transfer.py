@@ -93,7 +93,7 @@ class Import(Case):
             1, "import", "--on-error", "continue", self.folder / "none", self.folder, good
         )
         self.assertIn(f"{self.folder / 'none'}: No such file", err)
-        self.assertIn(f"{self.folder}: Is a directory", err)
+        self.assertIn(f"{self.folder}: neither a Kubo repository", err)
         self.assertIn(raw_block(b"good").mh, self.server.blocks)
 
     def test_a_block_too_large_for_this_server_is_not_sent(self):

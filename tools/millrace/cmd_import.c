@@ -7,6 +7,8 @@
 #include "proto/tlv/tlv.h"
 #include "tools/millrace/human.h"
 #include "tools/millrace/import.h"
+#include "tools/millrace/import_dir.h"
+#include "tools/millrace/private.h"
 #include "tools/millrace/remote.h"
 
 #include <stdio.h>
@@ -26,9 +28,14 @@ static uint64_t bytes_of(const struct cli *cli) {
     return bytes;
 }
 
+static bool is_folder(const char *name) {
+    struct stat stat_out;
+    return strcmp(name, "-") != 0 && stat(name, &stat_out) == 0 && S_ISDIR(stat_out.st_mode);
+}
+
 /* Says why a file ended early. Returns: the exit status so far. */
 static int told(const struct cli *cli, struct import *import, uint32_t index, enum import_end end,
-                int status) {
+                const char *why, int status) {
     const char *name = cli->args[index];
     bool more = index + 1 < cli->args_count; /* files after this one */
     progress_clear(&import->progress);
@@ -39,7 +46,8 @@ static int told(const struct cli *cli, struct import *import, uint32_t index, en
         return cli_fail(cli, CLI_DAMAGED, "stopped there%s",
                         import->lost && !more ? "" : "; --on-error continue goes on");
     case IMPORT_UNREAD:
-        return cli_fail(cli, CLI_FAILED, "%s: %s%s", name, strerror(-import->error),
+        return cli_fail(cli, CLI_FAILED, "%s: %s%s", name,
+                        why != NULL ? why : strerror(-import->error),
                         more && import->stop_on_error
                             ? "; the files after it were not tried (--on-error continue does)"
                             : "");
@@ -57,10 +65,11 @@ static int told(const struct cli *cli, struct import *import, uint32_t index, en
 static void summary_json(const struct import *import, double seconds) {
     const struct import_totals *totals = &import->totals;
     json_t *document =
-        json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "blocks", (json_int_t)totals->blocks,
-                  "bytes", (json_int_t)totals->bytes, "inline", (json_int_t)totals->inlined, "bad",
-                  (json_int_t)totals->bad, "seconds", seconds, "bytes_per_second",
-                  seconds > 0 ? (double)totals->bytes / seconds : 0.0, "files", import->files);
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "blocks", (json_int_t)totals->blocks,
+                  "bytes", (json_int_t)totals->bytes, "inline", (json_int_t)totals->inlined,
+                  "known", (json_int_t)totals->known, "bad", (json_int_t)totals->bad, "seconds",
+                  seconds, "bytes_per_second", seconds > 0 ? (double)totals->bytes / seconds : 0.0,
+                  "files", import->files);
     json_dumpf(document, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(document);
@@ -76,6 +85,9 @@ static void summary_text(const struct import *import, double seconds) {
     if (totals->inlined > 0) {
         printf(", %llu inline", (unsigned long long)totals->inlined);
     }
+    if (totals->known > 0) {
+        printf(", %s already here", human_count(totals->known, blocks));
+    }
     printf(", %llu bad section%s\n", (unsigned long long)totals->bad, totals->bad == 1 ? "" : "s");
 }
 
@@ -86,8 +98,15 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
     }
     progress_begin(&import->progress, "import", bytes_of(cli), true);
     for (uint32_t i = 0; i < cli->args_count; i++) {
-        enum import_end end = import_file(import, cli->args[i]);
-        status = told(cli, import, i, end, status);
+        bool wish = import->stop_on_error;
+        const char *why = NULL;
+        bool folder = is_folder(cli->args[i]);
+        /* One damaged block must not keep a whole repository out, unless that was asked for. */
+        import->stop_on_error = folder ? cli_value(cli, "on-error", "continue")[0] == 's' : wish;
+        enum import_end end =
+            folder ? import_dir(import, cli->args[i], &why) : import_file(import, cli->args[i]);
+        status = told(cli, import, i, end, why, status);
+        import->stop_on_error = wish;
         bool fatal = end == IMPORT_LOST || end == IMPORT_REFUSING || end == IMPORT_STOPPED;
         if (fatal || (end == IMPORT_UNREAD && import->stop_on_error)) {
             break;
@@ -103,35 +122,53 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
     return import->totals.bad > 0 ? CLI_DAMAGED : status;
 }
 
+/* With both connections. Directories need the second. */
+static int import_over(const struct cli *cli, struct import *import, const char *to) {
+    int status = CLI_DONE;
+    struct mr_client *client = remote_open_at(cli, to, &status);
+    import->asker = client != NULL ? remote_open_at(cli, to, &status) : NULL;
+    if (import->asker != NULL) {
+        struct mr_server server;
+        mr_server(client, &server);
+        import->block_max = server.block_max;
+        import->files = import->quiet ? json_array() : NULL;
+        status = import_all(cli, import, client);
+        json_decref(import->files);
+    }
+    mr_free(import->asker);
+    mr_free(client);
+    return status;
+}
+
 static int cmd_import(struct cli *cli) {
     static struct import import;
+    struct private private = {.pid = 0};
     const char *on_error = cli_value(cli, "on-error", "stop");
-    int status = CLI_DONE;
+    const char *store = cli_value(cli, "store", NULL);
     if (strcmp(on_error, "stop") != 0 && strcmp(on_error, "continue") != 0) {
         return cli_misuse(cli, "--on-error %s: it takes stop or continue", on_error);
+    }
+    if (store != NULL && cli_has(cli, "to")) {
+        return cli_misuse(cli, "--store is for a store that no daemon runs on, --to for one that "
+                               "does: one of them");
     }
     import.stop_on_error = on_error[0] == 's';
     import.padded = cli_has(cli, "padded");
     import.quiet = cli_has(cli, "json");
     import.verbose = cli_has(cli, "verbose") && !import.quiet;
-    struct mr_client *client = remote_open(cli, &status);
-    if (client == NULL) {
-        return status;
+    int status = store != NULL ? private_start(&private, cli, store) : CLI_DONE;
+    if (status == CLI_DONE) {
+        status = import_over(cli, &import, store != NULL ? private.to : remote_to(cli));
     }
-    struct mr_server server;
-    mr_server(client, &server);
-    import.block_max = server.block_max;
-    import.files = import.quiet ? json_array() : NULL;
-    status = import_all(cli, &import, client);
-    json_decref(import.files);
-    mr_free(client);
-    return status;
+    int ended = private_end(&private, cli);
+    return status == CLI_DONE ? ended : status;
 }
 
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
+    {"store", 0, "DIR", "into a store that no daemon runs on; made where there is none"},
     {"on-error", 0, "stop|continue",
-     "at a bad section or file: stop (default), or go on behind it"},
+     "at a bad block or file: stop, or go on (default of a directory)"},
     {"padded", 0, NULL, "zeros behind the last section end an archive"},
     {"verbose", 'v', NULL, "print the CID of every block that was stored"},
     {"json", 0, NULL, "print the summary as JSON"},
@@ -140,8 +177,8 @@ static const struct cli_flag flags[] = {
 
 const struct cli_command command_import = {
     .name = "import",
-    .args = "FILE.car|FILE|-...",
-    .summary = "store the blocks of CAR archives, or of plain files",
+    .args = "FILE.car|FILE|DIR|-...",
+    .summary = "store the blocks of CAR archives, plain files, or a Kubo repository",
     .flags = flags,
     .args_min = 1,
     .args_max = CLI_ARGS_ANY,
@@ -151,8 +188,13 @@ const struct cli_command command_import = {
         "its\n"
         "own: 'millrace add' makes one.\n"
         "Every block is checked against its CID. Bad sections are named by offset and CID, sound\n"
-        "ones are kept, and the exit status is 4.",
+        "ones are kept, and the exit status is 4.\n"
+        "A directory is a Kubo repository that keeps its blocks in flatfs, or a folder of .car\n"
+        "files. Of it, what the daemon has already is skipped, so that the same command goes on\n"
+        "where it was cut off; damaged files are named and left out. Pins are not taken over:\n"
+        "'ipfs pin ls' lists them.",
     .examples = "  millrace import blocks.car\n  millrace import --on-error continue *.car --json\n"
-                "  curl -s URL | millrace import -\n",
+                "  curl -s URL | millrace import -\n  millrace import ~/.ipfs\n"
+                "  millrace import --store ./run ~/.ipfs\n",
     .run = cmd_import,
 };

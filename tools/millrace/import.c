@@ -19,9 +19,6 @@
 
 #define READ_BYTES (1u << 20)
 
-/* What ends a flight from within: below every -errno. */
-enum { HALT = -10001, NO_MORE = -10002, BROKEN = -10003 };
-
 bool import_is_car(const uint8_t *bytes, size_t count) {
     uint64_t length = 0;
     size_t used = 0;
@@ -56,24 +53,29 @@ static void bad_section(struct import *import, uint64_t offset, const struct cid
     }
 }
 
-__attribute__((format(printf, 4, 5))) static void
-bad_block(struct import *import, uint64_t offset, const struct cid *cid, const char *format, ...) {
-    char sentence[768], cid_text[CID_TEXT_MAX], what[256];
+void import_bad(struct import *import, const struct import_block *block, const char *format, ...) {
+    char sentence[1024], cid_text[CID_TEXT_MAX], what[256];
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    cid_format(cid, cid_text);
-    snprintf(sentence, sizeof sentence, "section at offset %llu: %s: %s",
-             (unsigned long long)offset, cid_text, what);
-    bad_section(import, offset, cid, sentence);
+    cid_format(&block->cid, cid_text);
+    bool nameless = block->cid.version == 0 && block->cid.digest_bytes == 0; /* a whole folder */
+    if (import->names != NULL) {
+        snprintf(sentence, sizeof sentence, "%s: %s%s%s", import->names[block->tag],
+                 nameless ? "" : cid_text, nameless ? "" : ": ", what);
+    } else {
+        snprintf(sentence, sizeof sentence, "section at offset %llu: %s: %s",
+                 (unsigned long long)block->tag, cid_text, what);
+    }
+    bad_section(import, block->tag, &block->cid, sentence);
 }
 
 /* ---- blocks out ------------------------------------------------------------------------------ */
 
-static int on_stored(void *context, const struct flight_ask *ask,
-                     struct mr_completion *completion) {
-    struct import *import = context;
+/* Returns: 0 to go on, or what ends the flight. */
+static int answered(struct import *import, const struct flight_ask *ask,
+                    const struct mr_completion *completion) {
     char text[MR_CID_TEXT];
     if (completion->result == 0) {
         import->totals.blocks++;
@@ -88,18 +90,28 @@ static int on_stored(void *context, const struct flight_ask *ask,
         return 0;
     }
     if (remote_status(completion->result, completion->fault) == CLI_DAMAGED) {
-        struct cid cid;
+        struct import_block block = {.tag = ask->tag};
         size_t used = 0;
-        if (cid_read(ask->cid.bytes, ask->cid.size, &cid, &used) == 0) {
+        if (cid_read(ask->cid.bytes, ask->cid.size, &block.cid, &used) == 0) {
             const char *why = completion->result == MR_REFUSED
                                   ? tlv_code_text((enum tlv_code)completion->fault)
                                   : mr_result_text(completion->result);
-            bad_block(import, ask->tag, &cid, "refused by the daemon: %s", why);
+            import_bad(import, &block, "refused by the daemon: %s", why);
         }
-        return import->stop ? HALT : 0;
+        return import->stop ? IMPORT_HALT : 0;
     }
     import->error = completion->result == MR_REFUSED ? (int)completion->fault : completion->result;
-    return completion->result == MR_REFUSED ? NO_MORE : BROKEN;
+    return completion->result == MR_REFUSED ? IMPORT_NO_MORE : IMPORT_BROKEN;
+}
+
+static int on_stored(void *context, const struct flight_ask *ask,
+                     struct mr_completion *completion) {
+    struct import *import = context;
+    int r = answered(import, ask, completion);
+    if (import->names != NULL) {
+        import->names[ask->tag][0] = '\0';
+    }
+    return r;
 }
 
 /* What a flight's result means here. */
@@ -107,11 +119,11 @@ static enum import_end ended(struct import *import, int result) {
     switch (result) {
     case 0:
         return IMPORT_WENT_ON;
-    case HALT:
+    case IMPORT_HALT:
         return IMPORT_STOPPED;
-    case NO_MORE:
+    case IMPORT_NO_MORE:
         return IMPORT_REFUSING;
-    case BROKEN:
+    case IMPORT_BROKEN:
         return IMPORT_LOST;
     default:
         import->error = result;
@@ -119,55 +131,101 @@ static enum import_end ended(struct import *import, int result) {
     }
 }
 
-static int send_block(struct import *import, const struct cid *cid, const void *data,
-                      uint32_t bytes, uint64_t offset) {
-    struct flight_ask ask = {.kind = MR_KIND_PUT, .bytes = bytes, .data = data, .tag = offset};
+int import_put(struct import *import, const struct import_block *block) {
+    struct flight_ask ask = {
+        .kind = MR_KIND_PUT, .bytes = block->bytes, .data = block->data, .tag = block->tag};
     uint8_t binary[CID_BYTES_MAX];
-    size_t size = cid_write(cid, binary);
+    size_t size = cid_write(&block->cid, binary);
     if (mr_cid_read(binary, size, &ask.cid) != 0) {
-        bad_block(import, offset, cid, "this CID cannot be stored");
-        return import->stop ? HALT : 0;
+        import_bad(import, block, "this CID cannot be stored");
+        if (import->names != NULL) {
+            import->names[block->tag][0] = '\0';
+        }
+        return import->stop ? IMPORT_HALT : 0;
     }
     progress_show(&import->progress, import->read_bytes, import->totals.blocks);
     return flight_ask(&import->flight, &ask);
 }
 
 /* Is the block what its CID says? Bad ones are told and counted. */
-static bool block_sound(struct import *import, const struct car_step *step) {
+static bool block_sound(struct import *import, const struct import_block *block) {
     uint8_t digest[HASH_DIGEST_MAX];
     struct key key;
-    const struct cid *cid = &step->cid;
+    const struct cid *cid = &block->cid;
     switch (cid_key(cid, &key)) {
     case 0:
         break;
     case CID_IDENTITY:
-        if (cid->digest_bytes != step->data_bytes ||
-            memcmp(cid->digest, step->data, step->data_bytes) != 0) {
-            bad_block(import, step->offset, cid, "the bytes do not match the CID");
+        if (cid->digest_bytes != block->bytes ||
+            memcmp(cid->digest, block->data, block->bytes) != 0) {
+            import_bad(import, block, "the bytes do not match the CID");
         } else {
             import->totals.inlined++;
         }
         return false;
     case CID_UNKNOWN_HASH:
-        bad_block(import, step->offset, cid, "hash function 0x%llx is not known here",
-                  (unsigned long long)cid->hash);
+        import_bad(import, block, "hash function 0x%llx is not known here",
+                   (unsigned long long)cid->hash);
         return false;
     default:
-        bad_block(import, step->offset, cid, "a digest of %u bytes is not valid for its hash",
-                  cid->digest_bytes);
+        import_bad(import, block, "a digest of %u bytes is not valid for its hash",
+                   cid->digest_bytes);
         return false;
     }
-    if (step->data_bytes > import->block_max) {
-        bad_block(import, step->offset, cid, "%u bytes are more than a block may have here (%u)",
-                  step->data_bytes, import->block_max);
+    if (block->bytes > import->block_max) {
+        import_bad(import, block, "%u bytes are more than a block may have here (%u)", block->bytes,
+                   import->block_max);
         return false;
     }
-    if (hash_compute(key.code, step->data, step->data_bytes, digest, key.digest_bytes) != 0 ||
+    if (hash_compute(key.code, block->data, block->bytes, digest, key.digest_bytes) != 0 ||
         memcmp(digest, key.digest, key.digest_bytes) != 0) {
-        bad_block(import, step->offset, cid, "the bytes do not match the CID");
+        import_bad(import, block, "the bytes do not match the CID");
         return false;
     }
     return true;
+}
+
+static int put_sound(struct import *import, const struct import_block *block) {
+    return block_sound(import, block) ? import_put(import, block) : import->stop ? IMPORT_HALT : 0;
+}
+
+/* Puts what waits and is not there yet. */
+static int put_unknown(struct import *import) {
+    struct known *known = import->known;
+    int r = known_ask(known, import->asker);
+    if (r != 0) {
+        import->error = r;
+        return IMPORT_BROKEN;
+    }
+    for (uint32_t i = 0; i < known->count && r == 0; i++) {
+        const struct known_item *item = &known->items[i];
+        struct import_block block = {item->cid, item->data, item->bytes, item->tag};
+        if (known->present[i] == 1 && item->cid.hash != HASH_IDENTITY) {
+            import->totals.known++;
+            import->file_known++;
+        } else {
+            r = put_sound(import, &block);
+        }
+    }
+    known_clear(known);
+    return r;
+}
+
+/* One section of an archive: now, or in a group that is asked for first. */
+static int section(struct import *import, const struct car_step *step) {
+    struct import_block block = {step->cid, step->data, step->data_bytes, step->offset};
+    if (import->known == NULL) {
+        return put_sound(import, &block);
+    }
+    struct known_item item = {block.cid, block.data, block.bytes, block.tag};
+    if (known_add(import->known, &item)) {
+        return 0;
+    }
+    int r = put_unknown(import);
+    if (r != 0) {
+        return r;
+    }
+    return known_add(import->known, &item) ? 0 : put_sound(import, &block);
 }
 
 /* ---- archives -------------------------------------------------------------------------------- */
@@ -192,8 +250,8 @@ static void bad_step(struct import *import, const struct car_step *step) {
     bad_section(import, step->offset, step->cid_known ? &step->cid : NULL, sentence);
 }
 
-/* Follows one run of bytes. Returns: 0, HALT, or what ended the flight; *ret_over after the last
- * thing this archive can say. */
+/* Follows one run of bytes. Returns: 0, IMPORT_HALT, or what ended the flight; *ret_over after the
+ * last thing this archive can say. */
 static int car_bytes(struct import *import, struct car_reader *reader, const uint8_t *bytes,
                      size_t count, bool *ret_over) {
     static struct car_step step;
@@ -208,9 +266,7 @@ static int car_bytes(struct import *import, struct car_reader *reader, const uin
             note_roots(import, &step);
             break;
         case CAR_BLOCK:
-            if (block_sound(import, &step)) {
-                r = send_block(import, &step.cid, step.data, step.data_bytes, step.offset);
-            }
+            r = section(import, &step);
             break;
         case CAR_BAD:
             bad_step(import, &step);
@@ -223,7 +279,7 @@ static int car_bytes(struct import *import, struct car_reader *reader, const uin
             return 0;
         }
         if (r != 0 || import->stop || *ret_over) {
-            return r != 0 ? r : import->stop ? HALT : 0;
+            return r != 0 ? r : import->stop ? IMPORT_HALT : 0;
         }
     }
 }
@@ -251,7 +307,17 @@ static int car_file(struct import *import, int fd, uint8_t *bytes, size_t count)
         import->lost = true;
         bad_step(import, &step);
     }
-    return import->stop ? HALT : 0;
+    return import->stop ? IMPORT_HALT : 0;
+}
+
+static int archive(struct import *import, int fd, uint8_t *bytes, size_t count) {
+    int r = car_file(import, fd, bytes, count);
+    if (r == 0 && import->known != NULL) {
+        r = put_unknown(import);
+    } else if (import->known != NULL) {
+        known_clear(import->known);
+    }
+    return r;
 }
 
 /* ---- plain files ----------------------------------------------------------------------------- */
@@ -266,7 +332,8 @@ static int leaf(struct import *import, const uint8_t *bytes, uint32_t count, uin
     cid_of_key(&key, CID_RAW, &cid);
     cid_format(&cid, import->leaf);
     import->read_bytes += count;
-    return send_block(import, &cid, bytes, count, offset);
+    struct import_block block = {cid, bytes, count, offset};
+    return import_put(import, &block);
 }
 
 /* `bytes` holds the first `count` bytes already, and has room for READ_BYTES. */
@@ -304,7 +371,7 @@ static int drain(struct import *import) {
     int r;
     do {
         r = flight_drain(&import->flight);
-    } while (r == HALT && import->flight.out > 0);
+    } while (r == IMPORT_HALT && import->flight.out > 0);
     return r;
 }
 
@@ -329,17 +396,18 @@ static int follow(struct import *import, int fd, uint8_t *bytes) {
     /* A file called .car that does not begin like one is a damaged archive, not a plain file. */
     bool car = import_is_car(bytes, count) || named_car(import->name);
     import->plain = !car;
-    return car ? car_file(import, fd, bytes, count) : plain_file(import, fd, bytes, count);
+    return car ? archive(import, fd, bytes, count) : plain_file(import, fd, bytes, count);
 }
 
 static void tell_file(struct import *import) {
     char blocks[HUMAN_MAX], bytes[HUMAN_MAX];
     if (import->files != NULL) {
         json_array_append_new(import->files,
-                              json_pack("{s:s, s:i, s:O, s:I, s:I, s:O}", "file", import->name,
+                              json_pack("{s:s, s:i, s:O, s:I, s:I, s:I, s:O}", "file", import->name,
                                         "car_version", (int)import->version, "roots", import->roots,
                                         "blocks", (json_int_t)import->file_blocks, "bytes",
-                                        (json_int_t)import->file_bytes, "bad", import->bad));
+                                        (json_int_t)import->file_bytes, "known",
+                                        (json_int_t)import->file_known, "bad", import->bad));
     }
     if (import->quiet) {
         return;
@@ -359,6 +427,9 @@ static void tell_file(struct import *import) {
     if (import->version != 0) {
         printf(", CARv%u", import->version);
     }
+    if (import->file_known > 0) {
+        printf(", %s already here", human_count(import->file_known, blocks));
+    }
     if (import->file_bad > 0) {
         printf(", %llu bad", (unsigned long long)import->file_bad);
     }
@@ -372,6 +443,32 @@ static void tell_file(struct import *import) {
     printf("\n");
 }
 
+void import_input_begin(struct import *import, const char *name) {
+    import->name = name;
+    import->file_blocks = import->file_bytes = import->file_bad = import->file_known = 0;
+    import->version = 0;
+    import->lost = import->plain = false;
+    import->error = 0;
+    import->roots = json_array();
+    import->bad = json_array();
+}
+
+enum import_end import_input_end(struct import *import, int r) {
+    bool unread = r < 0 && r > IMPORT_HALT && mr_connected(import->flight.client);
+    /* What was sent is waited for, even when the rest will not be: the counts must be true. */
+    int drained = r == 0 || r == IMPORT_HALT || unread ? drain(import) : r;
+    enum import_end end = ended(import, import->stop && drained == 0 ? IMPORT_HALT : drained);
+    if (unread && end == IMPORT_WENT_ON) {
+        import->error = r;
+        end = IMPORT_UNREAD;
+    }
+    tell_file(import);
+    json_decref(import->roots);
+    json_decref(import->bad);
+    import->roots = import->bad = NULL;
+    return end;
+}
+
 enum import_end import_file(struct import *import, const char *name) {
     uint8_t *bytes = malloc(READ_BYTES);
     bool standard = strcmp(name, "-") == 0;
@@ -381,26 +478,9 @@ enum import_end import_file(struct import *import, const char *name) {
         free(bytes);
         return IMPORT_UNREAD;
     }
-    import->name = standard ? "stdin" : name;
-    import->file_blocks = import->file_bytes = import->file_bad = 0;
-    import->version = 0;
-    import->lost = import->plain = false;
-    import->error = 0;
-    import->roots = json_array();
-    import->bad = json_array();
-    int r = follow(import, fd, bytes);
-    bool unread = r < 0 && r > HALT && mr_connected(import->flight.client);
-    /* What was sent is waited for, even when the rest will not be: the counts must be true. */
-    int drained = r == 0 || r == HALT || unread ? drain(import) : r;
-    enum import_end end = ended(import, import->stop && drained == 0 ? HALT : drained);
-    if (unread && end == IMPORT_WENT_ON) {
-        import->error = r;
-        end = IMPORT_UNREAD;
-    }
-    tell_file(import);
-    json_decref(import->roots);
-    json_decref(import->bad);
-    import->roots = import->bad = NULL;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint: pipes have no use for it */
+    import_input_begin(import, standard ? "stdin" : name);
+    enum import_end end = import_input_end(import, follow(import, fd, bytes));
     free(bytes);
     if (!standard) {
         close(fd);

@@ -2,7 +2,7 @@
 #pragma once
 
 /* import — blocks out of files into a daemon: CARv1, CARv2 and plain files, told apart by their
- * first bytes.
+ * first bytes, and directories (import_dir.h).
  *
  * Every block is checked against its CID before it is sent. What is wrong with a section is told
  * by file, offset and CID; blocks before it are kept, and later ones where the archive can still be
@@ -10,6 +10,7 @@
  * Thread: one. */
 
 #include "tools/millrace/flight.h"
+#include "tools/millrace/known.h"
 #include "tools/millrace/progress.h"
 
 #include "base/cid.h"
@@ -17,6 +18,12 @@
 #include <jansson.h>
 
 #define IMPORT_CHUNK (256u << 10) /* a leaf of a plain file */
+
+#define IMPORT_NAMES    (2 * FLIGHT_MAX)
+#define IMPORT_NAME_MAX 256
+
+/* What ends a flight from within: below every -errno. */
+enum { IMPORT_HALT = -10001, IMPORT_NO_MORE = -10002, IMPORT_BROKEN = -10003 };
 
 enum import_end {
     IMPORT_WENT_ON,  /* to the end, whatever was wrong on the way */
@@ -29,16 +36,18 @@ enum import_end {
 struct import_totals {
     uint64_t blocks, bytes; /* acknowledged by the daemon: they are on disk */
     uint64_t inlined;       /* identity CIDs: the CID is the block, nothing is sent */
+    uint64_t known;         /* skipped: the daemon has them */
     uint64_t bad;           /* sections damaged or refused */
 };
 
 struct import {
-    bool stop_on_error; /* set by the caller, as the rest of this group */
-    bool padded;        /* zeros behind the last section end an archive */
-    bool verbose;       /* print every CID that was stored */
-    bool quiet;         /* print no line per file (JSON) */
-    uint32_t block_max; /* what the daemon takes */
-    json_t *files;      /* NULL, or an array that gets an object per file */
+    bool stop_on_error;      /* set by the caller, as the rest of this group */
+    bool padded;             /* zeros behind the last section end an archive */
+    bool verbose;            /* print every CID that was stored */
+    bool quiet;              /* print no line per file (JSON) */
+    uint32_t block_max;      /* what the daemon takes */
+    json_t *files;           /* NULL, or an array that gets an object per file */
+    struct mr_client *asker; /* a connection of its own: what of a directory is stored already */
 
     struct import_totals totals;
     uint64_t read_bytes; /* of all files, for the progress */
@@ -47,7 +56,7 @@ struct import {
     struct flight flight;
     /* The file at hand. */
     const char *name;
-    uint64_t file_blocks, file_bytes, file_bad;
+    uint64_t file_blocks, file_bytes, file_bad, file_known;
     uint32_t version; /* of its CAR; 0: a plain file */
     json_t *roots, *bad;
     bool plain; /* not an archive */
@@ -55,6 +64,9 @@ struct import {
     bool stop;
     char leaf[CID_TEXT_MAX]; /* of a plain file: its last leaf */
     uint8_t *section;        /* where split sections are put together */
+    struct known *known;     /* NULL, or sections that wait to be asked for: a directory's */
+    /* A directory of block files: who each block under way came from, by the tag of its request. */
+    char (*names)[IMPORT_NAME_MAX];
 };
 
 /* import_begin makes it ready; `import` has the caller's wishes and zeros. Returns: 0 or -ENOMEM.
@@ -63,6 +75,21 @@ must_check int import_begin(struct import *import, struct mr_client *client);
 /* One file, "-" for stdin. Returns when all its blocks are answered. */
 must_check enum import_end import_file(struct import *import, const char *name);
 void import_end(struct import *import);
+
+/* The same in parts, for what is no single file: begin, then blocks and what is wrong with them,
+ * then end with 0 or what import_put gave (or -errno: it could not be read further). Tags: the
+ * offset, or where `names` is set the place of the block's name in it. */
+struct import_block {
+    struct cid cid;
+    const uint8_t *data;
+    uint32_t bytes;
+    uint64_t tag;
+};
+void import_input_begin(struct import *import, const char *name);
+must_check int import_put(struct import *import, const struct import_block *block);
+__attribute__((format(printf, 3, 4))) void
+import_bad(struct import *import, const struct import_block *block, const char *format, ...);
+must_check enum import_end import_input_end(struct import *import, int result);
 
 /* Whether bytes look like the start of a CAR. */
 bool import_is_car(const uint8_t *bytes, size_t count);

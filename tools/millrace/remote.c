@@ -27,7 +27,10 @@ static bool port_wrong(const char *to) {
 }
 
 struct mr_client *remote_open(const struct cli *cli, int *ret_status) {
-    const char *to = remote_to(cli);
+    return remote_open_at(cli, remote_to(cli), ret_status);
+}
+
+struct mr_client *remote_open_at(const struct cli *cli, const char *to, int *ret_status) {
     struct mr_client *client = mr_new();
     if (client == NULL) {
         *ret_status = cli_fail(cli, CLI_FAILED, "out of memory");

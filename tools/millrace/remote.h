@@ -12,6 +12,8 @@ const char *remote_to(const struct cli *cli);
 /* Connects to it. Returns: the client, or NULL after saying why on stderr with the exit status in
  * *ret_status. Owns: the caller; mr_free. */
 struct mr_client *remote_open(const struct cli *cli, int *ret_status);
+/* The same, to an address that is known. */
+struct mr_client *remote_open_at(const struct cli *cli, const char *to, int *ret_status);
 
 /* The exit status for a client's result; `fault` as mr_fault or the completion has it. */
 int remote_status(int result, uint32_t fault);

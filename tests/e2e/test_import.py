@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Directories into a store, with a daemon and without: repositories made by hand as Kubo lays them
+out, folders of archives (tools/millrace/import_dir.c; tools/millrace/private.c).
+"""
+
+import base64
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import unittest
+
+import cases
+import content
+import daemon
+import tlv
+from content import BLAKE2B_256, CODEC_DAG_PB, CODEC_RAW, SHA2_512, Block, raw_block
+
+
+def key_name(data):
+    return base64.b32encode(data).decode().rstrip("=")
+
+
+def shard_of(key, function):
+    if function == "next-to-last/2":
+        return key[-3:-1].rjust(2, "_")
+    if function == "prefix/3":
+        return key[:3].ljust(3, "_")
+    return key[-2:].rjust(2, "_")  # suffix/2
+
+
+class Repository:
+    """A flatfs of our own making."""
+
+    def __init__(self, root, function="next-to-last/2"):
+        self.root, self.blocks, self.function = root, root / "blocks", function
+        (self.blocks / ".temp").mkdir(parents=True)
+        (self.blocks / "SHARDING").write_text(f"/repo/flatfs/shard/v1/{function}\n")
+        (self.blocks / "_README").write_text("Blocks.\n")
+        (self.blocks / "diskUsage.cache").write_text('{"diskUsage":1,"accuracy":"initial-exact"}')
+        (self.blocks / ".temp" / "temp-1").write_bytes(b"half of a block")
+
+    def path(self, block, name=None):
+        key = key_name(name or block.mh)
+        return self.blocks / shard_of(key, self.function) / f"{key}.data"
+
+    def add(self, block, data=None, name=None):
+        path = self.path(block, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(block.data if data is None else data)
+        return path
+
+
+def blocks_of(seed, count):
+    source = random.Random(seed)
+    kinds = ((CODEC_RAW, content.SHA2_256), (CODEC_DAG_PB, content.SHA2_256), (CODEC_RAW, SHA2_512))
+    kinds += ((CODEC_RAW, BLAKE2B_256),)
+    sizes = (0, 1, 100, 4096, 30_000)
+    return [
+        Block(codec, b"%d/%d" % (seed, n) + source.randbytes(source.choice(sizes)), code)
+        for n in range(count)
+        for codec, code in (source.choice(kinds),)
+    ]
+
+
+class Import(cases.Case):
+    def setUp(self):
+        self.folder = self.scratch()
+
+    def assertStored(self, server, blocks):
+        with tlv.Client(server.address) as c:
+            for block in blocks:
+                reply = c.get(block.mh)
+                self.assertKind(reply, tlv.VALUE, block.text)
+                self.assertEqual(reply.body, block.data)
+
+    def summary(self, server, path, status=0, *flags):
+        done = server.run("import", "--json", *flags, path)
+        self.assertExit(done, status)
+        return json.loads(done.stdout), done.stderr
+
+    def test_a_repository_goes_in_whole_and_again_costs_no_reads(self):
+        for function in ("next-to-last/2", "prefix/3", "suffix/2"):
+            with self.subTest(function=function):
+                server = self.daemon()
+                repository = Repository(self.folder / function.replace("/", "-"), function)
+                blocks = blocks_of(1, 700)
+                for block in blocks:
+                    repository.add(block)
+                found, _ = self.summary(server, repository.root)
+                self.assertEqual((found["blocks"], found["known"], found["bad"]), (700, 0, 0))
+                self.assertEqual(found["bytes"], sum(len(b.data) for b in blocks))
+                self.assertStored(server, blocks)
+                # What is there is not even opened: the files may hold anything by now.
+                for block in blocks[:650]:
+                    repository.add(block, b"spoiled since")
+                new = blocks_of(2, 30)
+                for block in new:
+                    repository.add(block)
+                found, _ = self.summary(server, repository.blocks)
+                self.assertEqual((found["blocks"], found["known"], found["bad"]), (30, 700, 0))
+                self.assertStored(server, blocks + new)
+
+    def test_damaged_files_are_named_and_left_out(self):
+        server = self.daemon()
+        repository = Repository(self.folder / "repo")
+        sound, damaged = blocks_of(3, 100), blocks_of(4, 5)
+        for block in sound:
+            repository.add(block)
+        torn = damaged[0].data[:-1]
+        paths = [repository.add(b, d) for b, d in zip(damaged, (b"", torn, b"x", b"y", b"z"))]
+        too_large = repository.add(raw_block(b"a name for"), bytes(5 << 20))
+        strange = repository.blocks / "AA" / "what-is-this.data"
+        strange.parent.mkdir(exist_ok=True)
+        strange.write_bytes(b"no block")
+        found, words = self.summary(server, repository.root, 4)
+        self.assertEqual((found["blocks"], found["bad"]), (100, 6))
+        for path in [*paths, too_large]:
+            self.assertIn(f"{path.parent.name}/{path.name}", words)
+        self.assertIn("1 files whose names are no block's", words)
+        self.assertStored(server, sound)
+        with tlv.Client(server.address) as c:
+            for block in damaged:
+                self.assertKind(c.get(block.mh), tlv.NOT_FOUND)
+        done = server.run("import", "--on-error", "stop", repository.root)
+        self.assertExit(done, 4)
+        self.assertIn("stopped there", done.stderr)
+
+    def test_old_repositories_name_files_by_cid(self):
+        server = self.daemon()
+        repository = Repository(self.folder / "repo")
+        blocks = blocks_of(5, 20)
+        for block in blocks:
+            repository.add(block, name=block.cid)
+        found, _ = self.summary(server, repository.root)
+        self.assertEqual((found["blocks"], found["bad"]), (20, 0))
+        self.assertStored(server, blocks)
+
+    def test_what_is_no_repository_is_said_to_be_none(self):
+        server = self.daemon()
+        empty = self.folder / "empty"
+        empty.mkdir()
+        done = server.run("import", empty)
+        self.assertExit(done, 1)
+        self.assertIn("neither a Kubo repository", done.stderr)
+        odd = Repository(self.folder / "odd")
+        (odd.blocks / "SHARDING").write_text("/repo/flatfs/shard/v9/by-colour\n")
+        done = server.run("import", odd.root)
+        self.assertExit(done, 1)
+        self.assertIn("by-colour", done.stderr)
+        pebble = self.folder / "pebble"
+        pebble.mkdir()
+        (pebble / "datastore_spec").write_text('{"path":"pebbleds","type":"pebbleds"}')
+        done = server.run("import", pebble)
+        self.assertExit(done, 1)
+        self.assertIn("pebbleds", done.stderr)
+
+    def test_a_folder_of_archives_and_again(self):
+        server = self.daemon()
+        folder = self.folder / "cars"
+        folder.mkdir()
+        blocks = blocks_of(6, 900)
+        for n in range(3):
+            part = blocks[n * 300 : n * 300 + 300]
+            (folder / f"{n}.car").write_bytes(content.car(part[:1], part))
+        (folder / "notes.txt").write_text("not an archive")
+        found, _ = self.summary(server, folder)
+        self.assertEqual((found["blocks"], found["known"], found["bad"]), (900, 0, 0))
+        self.assertStored(server, blocks)
+        bad = blocks_of(7, 3)
+        sections = [content.car_section(b.cid, b.data) for b in bad]
+        sections[1] = content.car_section(bad[1].cid, bad[1].data + b"!")
+        (folder / "1a.car").write_bytes(content.car_header([bad[0].cid]) + b"".join(sections))
+        found, words = self.summary(server, folder, 4)
+        self.assertEqual((found["blocks"], found["known"], found["bad"]), (2, 900, 1))
+        self.assertIn(bad[1].text, words)
+        self.assertEqual([f["known"] for f in found["files"]], [300, 300, 0, 300])
+
+    def test_into_a_store_that_no_daemon_runs_on(self):
+        repository = Repository(self.folder / "repo")
+        blocks = blocks_of(8, 300)
+        for block in blocks:
+            repository.add(block)
+        store = self.folder / "store"
+        for known in (0, 300):
+            done = daemon.run("import", "--store", store, "--json", repository.root)
+            self.assertExit(done, 0)
+            self.assertEqual(json.loads(done.stdout)["known"], known)
+        server = self.daemon(store)
+        self.assertStored(server, blocks)
+        done = daemon.run("import", "--store", store, repository.root)
+        self.assertNotEqual(done.returncode, 0, "a daemon runs on it")
+        self.assertRegex(done.stderr, r"another process|pid \d+")
+        self.assertExit(server.run("import", "--store", store, repository.root), 2)
+
+    def test_cut_off_and_taken_up_again(self):
+        """Killed at some moment, with its own daemon: what it had acknowledged is there, and the
+        next run brings the rest.
+        """
+        repository = Repository(self.folder / "repo")
+        blocks = blocks_of(9, 1500)
+        for block in blocks:
+            repository.add(block)
+        store = self.folder / "store"
+        words = [daemon.MILLRACE, "import", "--store", store, "--verbose", repository.root]
+        with subprocess.Popen(
+            [str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as first:
+            stored = [first.stdout.readline().strip() for _ in range(200)]
+            first.kill()
+        self.assertTrue(all(re.fullmatch(r"b[a-z2-7]+", cid) for cid in stored))
+        # Its daemon notices by itself, and lets go of the store.
+        daemon.wait_for(lambda: not self.held(store), "the private daemon to end")
+        done = daemon.run("import", "--store", store, "--json", repository.root)
+        self.assertExit(done, 0)
+        found = json.loads(done.stdout)
+        self.assertGreaterEqual(found["known"], 200)
+        self.assertEqual(found["known"] + found["blocks"], 1500)
+        server = self.daemon(store)
+        self.assertStored(server, blocks)
+
+    def held(self, store):
+        pid = int((store / "LOCK").read_text().strip() or 0)
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return pid != 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    cases.main()
