@@ -97,7 +97,9 @@ static void stamp_records(struct log_batch *batch, const struct batch_stamp *sta
     for (uint32_t i = 0; i < batch->records; i++) {
         struct record_header *header = (struct record_header *)(void *)(batch->buffer + at);
         header->lsn = ++lsn;
-        header->birth_lsn = lsn;
+        if ((header->flags & RECORD_MOVED_IN) == 0) {
+            header->birth_lsn = lsn;
+        }
         header->generation = stamp->segment->generation;
         header->crc = format_record_crc(stamp->segment->crc_base, stamp->offset + at, header);
         head->headers_xxh3 = XXH3_64bits_withSeed(header, header->header_bytes, head->headers_xxh3);

@@ -44,6 +44,10 @@
 #define LSN_COUNTER_BITS  40u
 #define EPOCH_MAX         ((1u << 24) - 1)
 
+/* Logs of moves (store/move.h), one a tier, downwards from here; those of keepers are below 64. */
+#define MOVE_LOG       255u
+#define MOVE_LOG_FIRST 192u
+
 enum record_type {
     RECORD_BLOCK = 1,
     RECORD_TOMBSTONE,

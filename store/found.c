@@ -143,6 +143,23 @@ static int item_add(struct recovery *recovery, const struct judge_item *item) {
     return 0;
 }
 
+int found_gone(struct recovery *recovery) {
+    struct gone *gone = &recovery->store->gone;
+    int r = gone_open(gone, &recovery->store->segments);
+    for (uint32_t i = 0; i < gone->count && r == 0; i++) {
+        const struct gone_range *range = &gone_ranges(gone)[i];
+        r = item_add(recovery, &(struct judge_item){.first_lsn = range->first_lsn,
+                                                    .last_lsn = range->last_lsn,
+                                                    .durable_lsn = range->last_lsn,
+                                                    .log = range->log,
+                                                    .segment = FOUND_NONE,
+                                                    .batch = UINT32_MAX,
+                                                    .sealed = true,
+                                                    .sound = true});
+    }
+    return r;
+}
+
 static int read_sealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
     struct segment *segment = found->segment;

@@ -22,6 +22,8 @@ struct found {
     bool read; /* its footer was */
 };
 
+#define FOUND_NONE UINT32_MAX /* of a judge_item: its segment went in order */
+
 struct recovery {
     struct store *store;
     struct store_report *report;
@@ -39,5 +41,7 @@ struct recovery {
 must_check int found_list(struct recovery *recovery);
 /* Reads header and trailer, scans where there is no trailer, and adds what is to be judged. */
 must_check int found_read(struct recovery *recovery, uint64_t index);
+/* Adds what segments held that went in order. */
+must_check int found_gone(struct recovery *recovery);
 /* Scans the batches of one up to `end`. Returns: 0 or -ENOMEM. */
 must_check int found_scan(struct recovery *recovery, uint64_t index, uint64_t end);

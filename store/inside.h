@@ -17,6 +17,7 @@
 #include "store/catalog.h"
 #include "store/evict.h"
 #include "store/frame.h"
+#include "store/gone.h"
 #include "store/heap.h"
 #include "store/note.h"
 #include "store/pins.h"
@@ -201,6 +202,7 @@ struct store {
     struct snapshot *snapshot;
     struct store_snapshots snapshots;
     pthread_mutex_t files; /* helper and porter: who makes and drops segments. No tile takes it */
+    struct gone gone;      /* boot, then the porter */
     uint64_t hash_seed;
     uint64_t quota_bytes;
     uint32_t helper; /* reader of the helper thread; the porter's is the next */
@@ -232,6 +234,19 @@ static inline struct frame *store_frame(const struct store *store, uint64_t plac
     return &store->homes[name >> FRAME_NUMBER_BITS]->frames[name & FRAMES_MAX];
 }
 
+/* A place as the catalog names it. */
+static inline uint64_t store_place(const struct store *store, const struct spot *spot) {
+    (void)store;
+    return place_pack(spot) | PLACE_SSD;
+}
+static inline uint32_t move_log(uint32_t tier) {
+    return MOVE_LOG - tier;
+}
+
+/* The place that a footer entry speaks of. */
+uint64_t footer_place(const struct store *store, uint32_t segment,
+                      const struct footer_entry *entry);
+
 /* The entry of this hash whose block lies at `place` on disk, resident or not. Thread: the owner;
  * for others, within their turn, a hint. */
 struct entry store_entry(const struct store *store, uint64_t hash, uint64_t place);
@@ -262,6 +277,10 @@ void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, u
 void order_decide(struct keeper *keeper, struct store_op *op, bool committed);
 /* Ends it without effect. */
 void order_fail(struct keeper *keeper, struct store_op *op, int32_t result);
+
+/* The block was copied from one place to another: whatever names the old one names the new one now.
+ * Returns: false: its entry no longer did, the copy is nobody's. Thread: the owner. */
+bool order_relocate(struct keeper *keeper, uint64_t hash, uint64_t from, uint64_t to);
 
 /* Counts a block at this place in (sign 1) or out (-1). */
 void order_account(struct keeper *keeper, uint64_t place, int sign);

@@ -119,7 +119,7 @@ static const struct record_header *header_at(const struct load *load, uint64_t p
 }
 
 /* How the record at an existing place stands to this entry. */
-enum standing { STANDING_OTHER, STANDING_OLDER, STANDING_NEWER };
+enum standing { STANDING_OTHER, STANDING_OLDER, STANDING_SAME, STANDING_NEWER };
 
 static enum standing compare(struct load *load, uint64_t place, const struct footer_entry *entry) {
     uint8_t *pages = vm_map(2 * PAGE_BYTES);
@@ -130,9 +130,10 @@ static enum standing compare(struct load *load, uint64_t place, const struct foo
         bool same =
             key.code == entry->hash_code && key.digest_bytes == entry->digest_bytes &&
             memcmp(key.digest, entry->digest, min_u32(key.digest_bytes, FOOTER_PREFIX)) == 0;
-        /* Equal births are copies of one put: a rewrite after a failed one, the later counts. */
+        /* Equal births are copies of one put: a rewrite after a failed one, or a move. */
         standing = !same                                   ? STANDING_OTHER
-                   : header->birth_lsn <= entry->birth_lsn ? STANDING_OLDER
+                   : header->birth_lsn < entry->birth_lsn  ? STANDING_OLDER
+                   : header->birth_lsn == entry->birth_lsn ? STANDING_SAME
                                                            : STANDING_NEWER;
     }
     vm_unmap(pages, 2 * PAGE_BYTES);
@@ -243,7 +244,8 @@ void load_pin(struct load *load, uint32_t segment, const struct footer_entry *en
     counter_set(&store->keepers[hash_keeper(store, entry->hash)].counters.pins, pins->count);
 }
 
-static uint64_t place_of(uint32_t segment, const struct footer_entry *entry) {
+uint64_t footer_place(const struct store *store, uint32_t segment,
+                      const struct footer_entry *entry) {
     uint32_t digest_bytes = entry->digest_bytes;
     uint8_t multihash[KEY_MULTIHASH_MAX];
     struct key key = {.code = entry->hash_code, .digest_bytes = entry->digest_bytes};
@@ -252,7 +254,15 @@ static uint64_t place_of(uint32_t segment, const struct footer_entry *entry) {
     struct spot spot = {.segment = segment,
                         .offset_units = entry->offset_units,
                         .length_units = record_span(header, entry->stored_bytes) / RECORD_UNIT};
-    return place_pack(&spot) | PLACE_SSD;
+    return store_place(store, &spot);
+}
+
+/* Of two records of one put the one on the faster tier counts, then the one written later. */
+static bool goes_before(const struct store *store, uint64_t place, uint64_t other) {
+    uint64_t slow = place & PLACE_STATE_MASK, slow_other = other & PLACE_STATE_MASK;
+    return slow != slow_other ? slow < slow_other
+                              : store->segments.all[place_spot(place).segment].generation >=
+                                    store->segments.all[place_spot(other).segment].generation;
 }
 
 void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry) {
@@ -262,16 +272,17 @@ void load_block(struct load *load, uint32_t segment, const struct footer_entry *
         return;
     }
     struct keeper *keeper = &store->keepers[hash_keeper(store, entry->hash)];
-    uint64_t place = place_of(segment, entry);
+    uint64_t place = footer_place(store, segment, entry);
     uint64_t places[CATALOG_MATCHES_MAX];
     uint32_t count = catalog_find(&store->catalog, entry->hash, places);
     must(count <= CATALOG_MATCHES_MAX);
     for (uint32_t i = 0; i < count; i++) {
         enum standing standing = compare(load, places[i], entry);
-        if (standing == STANDING_NEWER) {
+        if (standing == STANDING_NEWER ||
+            (standing == STANDING_SAME && !goes_before(store, place, places[i]))) {
             return;
         }
-        if (standing == STANDING_OLDER) {
+        if (standing != STANDING_OTHER) {
             struct entry old = catalog_entry(&store->catalog, entry->hash, places[i]);
             entry_set(&old, place);
             order_account(keeper, places[i], -1);

@@ -322,3 +322,31 @@ void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, u
     }
     order_end(keeper, op, r);
 }
+
+static bool same_place(uint64_t a, uint64_t b) {
+    return ((a ^ b) & (PLACE_MASK | PLACE_STATE_MASK)) == 0;
+}
+
+bool order_relocate(struct keeper *keeper, uint64_t hash, uint64_t from, uint64_t to) {
+    struct entry entry = store_entry(keeper->store, hash, from);
+    if (!entry.bucket) {
+        return false;
+    }
+    uint64_t word = entry_place(&entry);
+    if (place_resident(word)) {
+        struct frame *frame = store_frame(keeper->store, word);
+        uint64_t flags = atomic_load_explicit(&frame->place, memory_order_relaxed) &
+                         ~(PLACE_MASK | PLACE_STATE_MASK);
+        atomic_store_explicit(&frame->place, to | flags, memory_order_relaxed);
+    } else {
+        entry_set(&entry, to | (word & ~(PLACE_MASK | PLACE_STATE_MASK)));
+    }
+    for (struct store_op *op = *pending_bucket(keeper, hash); op; op = op_state(op)->pending) {
+        if (op_state(op)->hash == hash && same_place(op_state(op)->place, from)) {
+            op_state(op)->place = to;
+        }
+    }
+    order_account(keeper, to, 1);
+    order_account(keeper, from, -1);
+    return true;
+}

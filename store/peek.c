@@ -13,7 +13,7 @@
 
 int peek_open(struct peek *peek, struct store *store) {
     *peek = (struct peek){.store = store};
-    peek->buffer_bytes = round_up(store->record_bytes_max, PAGE_BYTES) + PAGE_BYTES;
+    peek->buffer_bytes = round_up(store->record_bytes_max + PEEK_AHEAD, PAGE_BYTES) + PAGE_BYTES;
     peek->buffer = vm_map(peek->buffer_bytes);
     return peek->buffer ? 0 : err_raise(-ENOMEM);
 }
@@ -55,33 +55,53 @@ static int prove(struct peek *peek, const struct record_bounds *bounds, enum pee
     return 0;
 }
 
+/* The bytes at `offset`, from the buffer or by a read. Returns: how many are there, from *ret_at
+ * on; -errno. */
+static int64_t bytes_at(struct peek *peek, const struct segment *segment, uint64_t offset,
+                        uint64_t needed, const uint8_t **ret_at) {
+    const struct disk *disk = &peek->store->config.disk;
+    bool here = peek->generation == segment->generation && offset >= peek->at &&
+                offset + needed <= peek->at + peek->filled;
+    if (!here) {
+        uint64_t from = round_down(offset, PAGE_BYTES);
+        uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+        uint64_t ahead = min_u64(peek->ahead, end > from ? end - from : 0);
+        uint64_t bytes = round_up(max_u64(offset + needed - from, ahead), PAGE_BYTES);
+        peek->filled = 0;
+        if (bytes > peek->buffer_bytes) {
+            return 0; /* a footer's word for a record larger than any */
+        }
+        int64_t n = disk->calls->pread(disk->backend, segment->fd, peek->buffer, bytes, from);
+        if (n < 0) {
+            return n;
+        }
+        peek->generation = segment->generation;
+        peek->at = from;
+        peek->filled = (uint64_t)n;
+    }
+    uint64_t front = offset - peek->at;
+    *ret_at = peek->buffer + front;
+    return peek->filled > front ? (int64_t)(peek->filled - front) : 0;
+}
+
 /* Of a pinned segment. */
 static int look(struct peek *peek, uint64_t place, enum peek_depth depth) {
-    const struct disk *disk = &peek->store->config.disk;
     struct spot spot = place_spot(place);
     const struct segment *segment = &peek->store->segments.all[spot.segment];
     uint64_t start = (uint64_t)spot.offset_units * RECORD_UNIT;
     uint64_t length = (uint64_t)spot.length_units * RECORD_UNIT;
     uint64_t needed = depth == PEEK_HEADER ? min_u64(length, RECORD_HEADER_MAX) : length;
-    uint64_t from = round_down(start, PAGE_BYTES);
-    uint64_t bytes = round_up(start + needed, PAGE_BYTES) - from;
-    if (bytes > peek->buffer_bytes) {
-        return STORE_CORRUPT; /* a footer's word for a record larger than any */
+    const uint8_t *at = NULL;
+    int64_t n = bytes_at(peek, segment, start, needed, &at);
+    if (n < (int64_t)needed) {
+        return n < 0 ? (int)n : STORE_CORRUPT;
     }
-    int64_t n = disk->calls->pread(disk->backend, segment->fd, peek->buffer, bytes, from);
-    if (n < 0) {
-        return (int)n;
-    }
-    uint64_t front = start - from;
-    peek->record = (const void *)(peek->buffer + front);
-    if ((uint64_t)n < front + needed) {
-        return STORE_CORRUPT;
-    }
+    peek->record = (const void *)at;
     return prove(peek,
                  &(struct record_bounds){.crc_base = segment->crc_base,
                                          .generation = segment->generation,
                                          .offset = start,
-                                         .bytes_here = (uint64_t)n - front,
+                                         .bytes_here = (uint64_t)n,
                                          .bytes_max = length},
                  depth);
 }
@@ -96,6 +116,7 @@ int peek_look(struct peek *peek, uint64_t place, enum peek_depth depth) {
     int r = look(peek, place, depth);
     if (r != 0) { /* once more: it may have been the way here */
         peek->rotten = false;
+        peek->filled = 0;
         r = look(peek, place, depth);
     }
     segment_unpin(segment);

@@ -20,6 +20,9 @@ struct peek {
     struct store *store;
     uint8_t *buffer;
     size_t buffer_bytes;
+    uint64_t
+        ahead; /* the asker's: read at least so much at once, for looks in order (PEEK_AHEAD) */
+    uint64_t generation, at, filled; /* what is in the buffer */
     /* what was found */
     const struct record_header *record;
     const uint8_t *payload; /* as it was said, not as it is stored */
@@ -27,6 +30,8 @@ struct peek {
     struct key key;
     bool rotten; /* STORE_CORRUPT, but the header is sound: record and key are known */
 };
+
+#define PEEK_AHEAD (1 * MiB)
 
 /* Returns: 0 or -ENOMEM. */
 must_check int peek_open(struct peek *peek, struct store *store);

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/must.h"
+#include "store/compact.h"
 #include "store/gc.h"
 #include "store/inside.h"
 #include "store/pinning.h"
@@ -10,6 +11,12 @@
 #include "store/text.h"
 
 #include <errno.h>
+
+COUNTER_NAMES(upkeep, UPKEEP_COUNTERS);
+
+const struct upkeep_counters *store_upkeep(const struct store *store) {
+    return &store->porter->counters;
+}
 
 /* --- duties ----------------------------------------------------------------------------------- */
 
@@ -21,6 +28,7 @@ struct duty {
 };
 
 static const struct duty duties[] = {
+    {"moves", compact_open, compact_step, compact_close},
     {"snapshot", NULL, snapshot_step, snapshot_abandon},
     {"pinning", pinning_open, NULL, pinning_close},
     {"collection", gc_open, gc_duty, gc_close},

@@ -31,7 +31,9 @@ struct porter {
     _Atomic uint32_t task_count;           /* incoming and taken */
     struct gc *gc;                         /* store/gc.h */
     struct pinning *pinning;               /* store/pinning.h */
-    _Atomic bool stopping;                 /* the porter sets it; store_task_begin looks */
+    struct upkeep_counters counters;
+    struct compactor *compactor; /* store/compact.c */
+    _Atomic bool stopping;       /* the porter sets it; store_task_begin looks */
 };
 
 /* A task is over: says so to whoever asked. `why` may be NULL. */

@@ -24,10 +24,10 @@
 /* --- judge ------------------------------------------------------------------------------------ */
 
 static void accept_batch(struct recovery *recovery, const struct judge_item *item) {
-    struct found *found = &recovery->found[item->segment];
     if (item->sealed || !item->accepted) {
         return;
     }
+    struct found *found = &recovery->found[item->segment];
     struct scan_batch *batch = &found->scan->batches[item->batch];
     batch->accepted = true;
     found->keep = true;
@@ -77,6 +77,9 @@ static void judge_all(struct recovery *recovery) {
         accept_batch(recovery, &recovery->items[i]);
     }
     for (uint32_t i = 0; i < min_u32(verdict.gap_count, verdict.gaps_max); i++) {
+        if (gaps[i].segment == FOUND_NONE) {
+            continue;
+        }
         struct found *found = &recovery->found[gaps[i].segment];
         if (!found->sealed) { /* between sealed segments it is found anew at every start */
             found->segment->damaged_ranges++;
@@ -360,6 +363,7 @@ int recover(struct store *store, struct store_report *report) {
     for (uint64_t i = 0; i < recovery.count && r == 0; i++) {
         r = found_read(&recovery, i);
     }
+    r = r == 0 ? found_gone(&recovery) : r;
     if (r == 0) {
         judge_all(&recovery);
         r = load_all(&recovery);

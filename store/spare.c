@@ -42,11 +42,13 @@ static int spare_make(struct store *store, struct keeper *keeper, uint32_t slot)
         return -ENOSPC;
     }
     struct segment *segment = NULL;
+    (void)pthread_mutex_lock(&store->files);
     int r = segment_make(&store->segments,
                          &(struct segment_order){.log = keeper->index,
                                                  .create_lsn = lsn_make(store->segments.epoch, 0),
                                                  .page = store->page},
                          &segment);
+    (void)pthread_mutex_unlock(&store->files);
     if (r != 0) {
         return r;
     }

@@ -75,9 +75,9 @@ static uint64_t segment_bytes_chosen(const struct store *store) {
 /* What may stand in a directory that is no store yet: what Millrace leaves beside a store or of a
  * format that was cut off, what tools/up puts there, and what a fresh file system has. */
 static bool ours(const char *name) {
-    static const char *const names[] = {"LOCK",         "SUPER.new",    "ssd",
-                                        "millrace.log", "millrace.pid", "admin.sock",
-                                        "samples",      "lost+found",   "index"};
+    static const char *const names[] = {"LOCK",         "SUPER.new",    "GONE.new",   "ssd",
+                                        "millrace.log", "millrace.pid", "admin.sock", "samples",
+                                        "lost+found",   "index"};
     for (size_t i = 0; i < array_count(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;
@@ -255,6 +255,7 @@ static void memory_close(struct store *store) {
         vm_unmap(keeper->buffers, keeper->buffers_bytes);
     }
     catalog_close(&store->catalog);
+    gone_close(&store->gone);
     vm_unmap(store->keepers, store->keepers_bytes);
     vm_unmap(store->turns.readers, store->readers_bytes);
     vm_unmap(store->zeroes, HOUSEKEEP_STEP);

@@ -88,6 +88,7 @@ struct store_config {
     uint64_t memory_bytes;    /* budget for frames, all keepers together */
     uint64_t quota_bytes;     /* 0: the file system's free space less a reserve */
     uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
+    uint64_t move_rate;       /* bytes a second that moves may write; 0: no limit */
     enum store_policy policy;
     uint64_t snapshot_interval_ns; /* between snapshots while it is open; 0: only at the end */
     struct store_links links;
@@ -409,6 +410,26 @@ must_check int store_check(struct store *store,
     X(pins, "pins", "blocks and DAGs that are pinned")                          \
     X(proof_retries, "lookups", "lookups repeated because the hint did not prove")
 COUNTER_STRUCT(store, STORE_COUNTERS);
+
+/* What the porter did: one writer, no keeper's. */
+#define UPKEEP_COUNTERS(X)                                                          \
+    X(moves, "blocks", "blocks that got another place")                             \
+    X(moved_bytes, "bytes", "bytes written to move them")                           \
+    X(move_errors, "errors", "writes of moves that failed")                         \
+    X(compactions, "segments", "segments rewritten to let their dead bytes go")     \
+    X(demotions, "segments", "segments moved from SSD to HDD")                      \
+    X(promotions, "blocks", "blocks moved from HDD to SSD because they are read")   \
+    X(segments_freed, "segments", "segments let go")                                \
+    X(dropped_bytes, "bytes", "bytes that went with them")                          \
+    X(tombstones_carried, "records", "tombstones and pins rewritten, still needed") \
+    X(tombstones_dropped, "records", "tombstones let go: nothing older is left")    \
+    X(repairs, "blocks", "damaged blocks written anew from another copy")           \
+    X(quarantined, "blocks", "damaged blocks found that have no other copy")        \
+    X(scrubbed_blocks, "blocks", "blocks that the scrub read and verified")         \
+    X(scrubbed_bytes, "bytes", "bytes of those")                                    \
+    X(scrub_passes, "passes", "times the scrub has been through all segments")
+COUNTER_STRUCT(upkeep, UPKEEP_COUNTERS);
+const struct upkeep_counters *store_upkeep(const struct store *store);
 
 /* Counters of one keeper; sums are the reader's. Thread: any. */
 const struct store_counters *keeper_counters(const struct keeper *keeper);

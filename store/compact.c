@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/compact.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "store/choose.h"
+#include "store/move.h"
+#include "store/repair.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define STEP_BYTES   (4 * MiB)
+#define STEP_ENTRIES 8192u
+#define ERRORS_MAX   16u /* reads that fail in one segment: the disk is ill, let it be */
+#define LOOK_NS      (100 * NS_PER_MS)
+#define REST_NS      (10 * NS_PER_S)
+
+enum compact_phase { COMPACT_IDLE, COMPACT_COPY, COMPACT_SETTLE };
+
+struct compactor {
+    struct porter *porter;
+    struct store *store;
+    struct mover mover;
+    struct peek peek;
+    struct repair repair;
+    struct allowance rate;
+    enum compact_phase phase;
+    enum choose_reason reason;
+    struct segment *source;
+    struct segment_trailer trailer;
+    struct footer footer;
+    struct scan_window window;
+    struct scan scan;
+    bool scanned;
+    uint32_t next, count;
+    uint32_t errors;
+    uint32_t kept; /* live records that could not be moved */
+    bool failed;   /* given up for now */
+    bool flushed;
+    uint64_t floor; /* no other segment holds what was born before this */
+    uint64_t look_ns, rest_ns;
+    uint32_t dying;
+    uint8_t *page;
+    struct choose_segment *candidates; /* [SEGMENT_IDS] */
+};
+
+int compact_open(struct porter *porter) {
+    struct compactor *compactor = vm_map(sizeof *compactor);
+    if (!compactor) {
+        return err_raise(-ENOMEM);
+    }
+    porter->compactor = compactor;
+    compactor->porter = porter;
+    compactor->store = porter->store;
+    compactor->peek.store = NULL;
+    compactor->page = vm_map(PAGE_BYTES);
+    compactor->candidates = vm_map(SEGMENT_IDS * sizeof *compactor->candidates);
+    int r = compactor->page && compactor->candidates ? 0 : err_raise(-ENOMEM);
+    compactor->rate =
+        (struct allowance){.rate = porter->store->config.move_rate, .burst_ns = NS_PER_S};
+    return r == 0 ? mover_open(&compactor->mover, porter) : r;
+}
+
+/* Buffers for whole records are taken when the first segment is rewritten: record_bytes_max is not
+ * known when the porter is opened. */
+static int buffers_open(struct compactor *compactor) {
+    if (compactor->peek.store) {
+        return 0;
+    }
+    int r = peek_open(&compactor->peek, compactor->store);
+    r = r == 0 ? repair_open(&compactor->repair, compactor->store, compactor->porter->reader) : r;
+    r = r == 0 ? scan_window_open(&compactor->window) : r;
+    compactor->peek.ahead = PEEK_AHEAD;
+    return r;
+}
+
+static void source_close(struct compactor *compactor) {
+    if (compactor->scanned) {
+        scan_close(&compactor->scan);
+    }
+    compactor->scanned = false;
+    compactor->source = NULL;
+    compactor->phase = COMPACT_IDLE;
+}
+
+static void reap(struct compactor *compactor);
+
+void compact_close(struct porter *porter) {
+    struct compactor *compactor = porter->compactor;
+    if (!compactor) {
+        return;
+    }
+    source_close(compactor);
+    reap(compactor);
+    mover_close(&compactor->mover);
+    if (compactor->peek.store) {
+        peek_close(&compactor->peek);
+        repair_close(&compactor->repair);
+        scan_window_close(&compactor->window);
+    }
+    footer_close(&compactor->footer);
+    vm_unmap(compactor->candidates, SEGMENT_IDS * sizeof *compactor->candidates);
+    vm_unmap(compactor->page, PAGE_BYTES);
+    vm_unmap(compactor, sizeof *compactor);
+    porter->compactor = NULL;
+}
+
+/* --- a source --------------------------------------------------------------------------------- */
+
+/* May this other segment hold a copy that a tombstone of the source must still kill? A key belongs
+ * to one keeper in one start, so another keeper's log of the same start holds none. */
+static bool may_hold(const struct segment *source, const struct segment *other) {
+    bool logs = source->log < MOVE_LOG_FIRST && other->log < MOVE_LOG_FIRST;
+    return !(logs && source->epoch == other->epoch && source->log != other->log);
+}
+
+/* Asked once a source: what comes into being later holds births after every tombstone that is
+ * sealed by now, or copies that were live after it. Copies in hand count: see mover_min_birth. */
+static uint64_t birth_floor(const struct compactor *compactor) {
+    const struct segments *segments = &compactor->store->segments;
+    uint64_t floor = mover_min_birth(&compactor->mover);
+    for (uint32_t id = 1; id < segments->top; id++) {
+        const struct segment *other = &segments->all[id];
+        enum segment_state state = segment_state(other);
+        if (other != compactor->source && state != SEGMENT_NONE && state != SEGMENT_SPARE &&
+            may_hold(compactor->source, other)) {
+            floor =
+                min_u64(floor, atomic_load_explicit(&other->min_birth_lsn, memory_order_relaxed));
+        }
+    }
+    return floor;
+}
+
+/* The footer names its records; one that is damaged is made anew from its batches. */
+static int records_open(struct compactor *compactor) {
+    struct store *store = compactor->store;
+    struct segment *source = compactor->source;
+    int r = trailer_read(&store->segments, source, compactor->page);
+    if (r != 0) {
+        return r;
+    }
+    memcpy(&compactor->trailer, compactor->page, sizeof compactor->trailer);
+    r = footer_read(&store->segments, source, &compactor->trailer, &compactor->footer);
+    if (r == 0 || r == -ENOMEM) {
+        compactor->count = compactor->footer.count;
+        return r;
+    }
+    r = scan_open(&compactor->scan,
+                  &(struct scan_source){&store->config.disk, source, &compactor->window,
+                                        compactor->trailer.data_bytes});
+    if (r != 0) {
+        return r;
+    }
+    compactor->scanned = true;
+    compactor->scan.hash_seed = store->hash_seed;
+    scan_run(&compactor->scan);
+    compactor->count = (uint32_t)compactor->scan.entry_count;
+    return 0;
+}
+
+static void give_up(struct compactor *compactor) {
+    compactor->rest_ns = compactor->porter->now_ns + REST_NS;
+    source_close(compactor);
+}
+
+static void source_begin(struct compactor *compactor, const struct choice *choice) {
+    compactor->source = &compactor->store->segments.all[choice->id];
+    compactor->reason = choice->reason;
+    compactor->next = compactor->count = compactor->errors = compactor->kept = 0;
+    compactor->failed = compactor->flushed = false;
+    compactor->phase = COMPACT_COPY;
+    compactor->floor = birth_floor(compactor);
+    int r = buffers_open(compactor);
+    r = r == 0 ? records_open(compactor) : r;
+    if (r != 0) {
+        give_up(compactor);
+    }
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+static const struct footer_entry *entry_at(const struct compactor *compactor, uint32_t i) {
+    return compactor->scanned ? &compactor->scan.entries[i].entry : &compactor->footer.entries[i];
+}
+
+static uint64_t live_word(struct compactor *compactor, uint64_t hash, uint64_t place) {
+    struct store *store = compactor->store;
+    turn_begin(&store->turns, compactor->porter->reader);
+    struct entry entry = store_entry(store, hash, place);
+    uint64_t word = entry.bucket ? entry_place(&entry) : 0;
+    turn_park(&store->turns, compactor->porter->reader);
+    return word;
+}
+
+/* Where a live record goes. */
+static uint32_t destination(const struct compactor *compactor, uint64_t word) {
+    (void)compactor;
+    (void)word;
+    return 0;
+}
+
+static enum peek_depth depth_for(const struct compactor *compactor) {
+    const struct segment *source = compactor->source;
+    bool suspect = source->suspect || source->recovered || source->damaged_ranges > 0;
+    return suspect ? PEEK_MULTIHASH : PEEK_CHECKSUM;
+}
+
+static int add(struct compactor *compactor, const struct move_record *record, uint32_t tier) {
+    uint32_t span = record_span(record->header->header_bytes, record->header->stored_bytes);
+    int r = move_add(&compactor->mover, tier, record);
+    if (r == 0) {
+        allowance_spend(&compactor->rate, compactor->porter->now_ns, span);
+    }
+    return r;
+}
+
+/* The record is damaged: is there another copy? */
+static int take_damaged(struct compactor *compactor, const struct footer_entry *entry,
+                        uint64_t place, uint32_t tier) {
+    struct key key = compactor->peek.key;
+    struct repair *repair = &compactor->repair;
+    if (++compactor->errors > ERRORS_MAX) {
+        return MOVE_FULL;
+    }
+    bool known = compactor->peek.rotten || footer_key(entry, &key);
+    struct repair_want want = {.key = &key,
+                               .hash = entry->hash,
+                               .birth_lsn = entry->birth_lsn,
+                               .place = place,
+                               .codec = entry->codec};
+    if (!known || repair_find(repair, &want) != 0) {
+        compactor->kept++;
+        counter_add(&compactor->porter->counters.quarantined, 1);
+        return 0;
+    }
+    int r = add(compactor,
+                &(struct move_record){&repair->header, repair->payload, entry->hash, place}, tier);
+    counter_add(&compactor->porter->counters.repairs, r == 0);
+    return r;
+}
+
+static int take_block(struct compactor *compactor, const struct footer_entry *entry,
+                      uint64_t *ret_bytes) {
+    uint64_t place = footer_place(compactor->store, compactor->source->id, entry);
+    uint64_t word = live_word(compactor, entry->hash, place);
+    if (word == 0) {
+        return 0;
+    }
+    uint32_t tier = destination(compactor, word);
+    *ret_bytes = (uint64_t)place_spot(place).length_units * RECORD_UNIT;
+    int r = peek_look(&compactor->peek, place, depth_for(compactor));
+    if (r == 0 && compactor->peek.record->type != RECORD_BLOCK) {
+        r = STORE_CORRUPT;
+    }
+    if (r != 0) {
+        return take_damaged(compactor, entry, place, tier);
+    }
+    const struct record_header *header = compactor->peek.record;
+    return add(compactor,
+               &(struct move_record){header, (const uint8_t *)header + header->header_bytes,
+                                     entry->hash, place},
+               tier);
+}
+
+static bool still_needed(const struct compactor *compactor, const struct footer_entry *entry) {
+    switch (entry->type_flags & 15) {
+    case RECORD_TOMBSTONE:
+    case RECORD_UNPIN:
+        return entry->birth_lsn >= compactor->floor;
+    case RECORD_PIN:
+        return pins_record_live(compactor->store, entry->hash, entry->birth_lsn);
+    default:
+        return true;
+    }
+}
+
+/* What is no block: it goes along or not, and nothing names its place. */
+static int take_other(struct compactor *compactor, const struct footer_entry *entry) {
+    struct upkeep_counters *counters = &compactor->porter->counters;
+    if (!still_needed(compactor, entry)) {
+        counter_add(&counters->tombstones_dropped, 1);
+        return 0;
+    }
+    uint64_t place = footer_place(compactor->store, compactor->source->id, entry);
+    int r = peek_look(&compactor->peek, place, PEEK_CHECKSUM);
+    if (r != 0) {
+        compactor->kept++; /* what it said is not known, so it must not go */
+        return ++compactor->errors > ERRORS_MAX ? MOVE_FULL : 0;
+    }
+    const struct record_header *header = compactor->peek.record;
+    r = add(compactor,
+            &(struct move_record){header, (const uint8_t *)header + header->header_bytes,
+                                  entry->hash, 0},
+            destination(compactor, 0));
+    counter_add(&counters->tombstones_carried, r == 0);
+    return r;
+}
+
+static uint32_t copy_some(struct compactor *compactor) {
+    uint64_t bytes = 0;
+    uint32_t looked = 0;
+    while (compactor->next < compactor->count && bytes < STEP_BYTES && looked < STEP_ENTRIES) {
+        const struct footer_entry *entry = entry_at(compactor, compactor->next);
+        uint64_t taken = 0;
+        bool block = (entry->type_flags & 15) == RECORD_BLOCK;
+        if (block && entry->digest_bytes > HASH_DIGEST_MAX) {
+            compactor->kept++;
+            compactor->next++;
+            continue;
+        }
+        int r = block ? take_block(compactor, entry, &taken) : take_other(compactor, entry);
+        if (r == MOVE_BUSY) {
+            return looked;
+        }
+        if (r != 0) {
+            compactor->failed = true;
+            compactor->next = compactor->count;
+            break;
+        }
+        compactor->next++;
+        looked++;
+        bytes += taken;
+    }
+    if (compactor->next == compactor->count) {
+        compactor->phase = COMPACT_SETTLE;
+    }
+    return looked + 1;
+}
+
+/* --- the end of a source ---------------------------------------------------------------------- */
+
+static void let_go(struct compactor *compactor) {
+    struct store *store = compactor->store;
+    struct segment *source = compactor->source;
+    struct upkeep_counters *counters = &compactor->porter->counters;
+    const struct segment_trailer *trailer = &compactor->trailer;
+    struct gone_range range = {
+        .first_lsn = trailer->first_lsn, .last_lsn = trailer->last_lsn, .log = source->log};
+    if (trailer->first_lsn != 0) {
+        int r = gone_add(&store->gone, &range);
+        r = r == 0 ? gone_write(&store->gone, &store->segments) : r;
+        if (r != 0) { /* the next start would report damage that is none: let it stay for now */
+            counter_add(&counters->move_errors, 1);
+            give_up(compactor);
+            return;
+        }
+    }
+    counter_add(&counters->dropped_bytes,
+                atomic_load_explicit(&source->file_bytes, memory_order_relaxed));
+    counter_add(&counters->segments_freed, 1);
+    counter_add(&counters->compactions, compactor->reason != CHOOSE_DEMOTE);
+    counter_add(&counters->demotions, compactor->reason == CHOOSE_DEMOTE);
+    segment_set_state(source, SEGMENT_DYING);
+    compactor->dying++;
+    source_close(compactor);
+}
+
+static uint32_t settle(struct compactor *compactor) {
+    if (!compactor->flushed) {
+        move_flush(&compactor->mover);
+        compactor->flushed = true;
+        return 1;
+    }
+    if (!move_settled(&compactor->mover)) {
+        return 0;
+    }
+    struct segment *source = compactor->source;
+    /* acquire: with the last account of a block its entry was changed; pairs with order.c */
+    uint64_t live = atomic_load_explicit(&source->live_bytes, memory_order_acquire);
+    bool dropped = move_dropped(&compactor->mover);
+    if (dropped || compactor->failed) {
+        give_up(compactor);
+        return 1;
+    }
+    if (live == 0 && compactor->kept == 0) {
+        let_go(compactor);
+        return 1;
+    }
+    source->stuck_bytes = max_u64(live, 1);
+    source_close(compactor);
+    return 1;
+}
+
+static void reap(struct compactor *compactor) {
+    struct segments *segments = &compactor->store->segments;
+    for (uint32_t id = 1; id < segments->top && compactor->dying > 0; id++) {
+        if (segment_state(&segments->all[id]) == SEGMENT_DYING) {
+            (void)pthread_mutex_lock(&compactor->store->files);
+            int r = segment_free(segments, &segments->all[id]);
+            (void)pthread_mutex_unlock(&compactor->store->files);
+            compactor->dying -= r == 0;
+        }
+    }
+}
+
+/* --- the choice ------------------------------------------------------------------------------- */
+
+static uint32_t candidates_list(struct compactor *compactor) {
+    const struct segments *segments = &compactor->store->segments;
+    uint32_t count = 0;
+    for (uint32_t id = 1; id < segments->top; id++) {
+        const struct segment *segment = &segments->all[id];
+        if (segment_state(segment) != SEGMENT_SEALED) {
+            continue;
+        }
+        compactor->candidates[count++] = (struct choose_segment){
+            .id = id,
+            .generation = segment->generation,
+            .data_bytes =
+                atomic_load_explicit(&segment->data_bytes, memory_order_relaxed) - PAGE_BYTES,
+            .live_bytes = atomic_load_explicit(&segment->live_bytes, memory_order_relaxed),
+            .needed_bytes = segment->tombstones * UINT64_C(2) * RECORD_UNIT,
+            .stuck_bytes = segment->stuck_bytes,
+        };
+    }
+    return count;
+}
+
+static uint32_t fill_of(const struct compactor *compactor) {
+    struct store_usage usage;
+    store_usage(compactor->store, &usage);
+    uint64_t quota = compactor->store->quota_bytes;
+    uint64_t space = quota != 0 ? quota : usage.bytes_on_disk + usage.free_bytes;
+    return space == 0 ? 0 : (uint32_t)min_u64(usage.bytes_on_disk * 1000 / space, 1000);
+}
+
+static uint32_t look_for_work(struct compactor *compactor) {
+    uint64_t now_ns = compactor->porter->now_ns;
+    if (now_ns < compactor->look_ns || now_ns < compactor->rest_ns) {
+        return 0;
+    }
+    if (compactor->store->gone.there == 0 &&
+        gone_write(&compactor->store->gone, &compactor->store->segments) != 0) {
+        compactor->rest_ns = now_ns + REST_NS;
+        return 0;
+    }
+    uint32_t count = candidates_list(compactor);
+    struct choose_rules rules = choose_default;
+    rules.segment_bytes = compactor->store->segments.segment_bytes;
+    struct choose_tier tier = {.present = true, .fill = fill_of(compactor)};
+    struct choice choice = choose(&rules, compactor->candidates, count, &tier, 1);
+    if (choice.reason == CHOOSE_NOTHING) {
+        compactor->look_ns = now_ns + LOOK_NS;
+        return 0;
+    }
+    source_begin(compactor, &choice);
+    return 1;
+}
+
+uint32_t compact_step(struct porter *porter) {
+    struct compactor *compactor = porter->compactor;
+    reap(compactor);
+    uint32_t work = move_step(&compactor->mover);
+    switch (compactor->phase) {
+    case COMPACT_IDLE:
+        return work + look_for_work(compactor);
+    case COMPACT_COPY:
+        work += allowance_open(&compactor->rate, porter->now_ns) ? copy_some(compactor) : 0;
+        return work + move_step(&compactor->mover);
+    case COMPACT_SETTLE:
+        return work + settle(compactor);
+    }
+    never("a compaction in no phase");
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/move.h"
+
+#include "store/compact.h"
+#include "store/repair.h"
+#include "tests/store/rig.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* Moves and compactions, step by step and with power going at every one of them. */
+
+enum { BLOCKS = 40, BYTES = 60000 };
+
+/* Blocks 0 .. BLOCKS-1 in sealed segments, every one but each fifth deleted. */
+static void half_dead(struct rig *rig, uint64_t seed) {
+    rig_start(rig, seed);
+    cr_assert_eq(rig_open(rig), 0);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_put(rig, i, BYTES), 0);
+    }
+    rig_close(rig);
+    cr_assert_eq(rig_open(rig), 0);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (i % 5 != 0) {
+            cr_assert_eq(rig_delete(rig, i, BYTES), 0);
+        }
+    }
+    rig_mark(rig);
+}
+
+static void turn(struct rig *rig) {
+    rig_turn(rig);
+    rig->now_ns += NS_PER_S;
+    (void)store_housekeep(rig->store);
+    (void)store_maintain(rig->store, rig->now_ns);
+}
+
+static uint64_t freed(const struct rig *rig) {
+    return counter_get(&store_upkeep(rig->store)->segments_freed);
+}
+
+static void turns(struct rig *rig, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        turn(rig);
+    }
+}
+
+static void check_all(struct rig *rig) {
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_get(rig, i, BYTES), i % 5 == 0 ? 0 : STORE_ABSENT, "block %u", i);
+    }
+}
+
+static uint64_t used(const struct rig *rig) {
+    struct store_usage usage;
+    store_usage(rig->store, &usage);
+    return usage.bytes_on_disk;
+}
+
+static uint64_t place_of(struct rig *rig, uint32_t i) {
+    struct key key;
+    (void)rig_block(i, BYTES, &key);
+    struct find find = {.key = &key};
+    store_turn(rig->store, 0);
+    store_find(rig->store, 0, &find, 1);
+    store_park(rig->store, 0);
+    uint64_t place = find.place.word;
+    if (find.state == FIND_FRAME) {
+        place = atomic_load(&find.frame->place);
+        frame_give_back(find.frame);
+    }
+    return place;
+}
+
+static void spoil(struct rig *rig, uint64_t place) {
+    char path[SEGMENT_PATH_MAX];
+    uint64_t bytes = 0;
+    uint64_t offset = (uint64_t)place_spot(place).offset_units * RECORD_UNIT + 1000;
+    segment_path(&rig->store->segments, place_spot(place).segment, path);
+    uint8_t byte = sim_disk_bytes(rig->sim, path, &bytes)[offset] ^ 4;
+    sim_disk_spoil(rig->sim, path, offset, &byte, 1);
+}
+
+Test(move, what_lives_moves_and_the_dead_segment_goes) {
+    struct rig rig;
+    half_dead(&rig, 11);
+    uint32_t source = place_spot(place_of(&rig, 5)).segment;
+    turns(&rig, 60);
+    cr_assert_geq(freed(&rig), 1);
+    cr_assert_eq(counter_get(&store_upkeep(rig.store)->moves), BLOCKS / 5);
+    check_all(&rig);
+    cr_assert_eq(segment_state(&rig.store->segments.all[source]), SEGMENT_NONE);
+    cr_assert_gt(counter_get(&store_upkeep(rig.store)->dropped_bytes), 2 * MiB);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.corrupt_ranges, 0, "what went in order is no damage");
+    cr_assert_eq(rig.report.blocks, BLOCKS / 5);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+Test(move, births_are_kept_so_a_tombstone_still_kills) {
+    struct rig rig;
+    half_dead(&rig, 12);
+    turns(&rig, 60);
+    cr_assert_geq(freed(&rig), 1);
+    cr_assert_eq(rig_delete(&rig, 0, BYTES), 0);
+    rig_mark(&rig);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 0, BYTES), STORE_ABSENT);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), 0);
+    turns(&rig, 100);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 0, BYTES), STORE_ABSENT, "also when its tombstone was moved");
+    rig_end(&rig);
+}
+
+Test(move, power_goes_at_every_call_of_a_compaction) {
+    struct rig rig;
+    uint64_t calls = 0;
+    for (uint64_t at = 1; calls == 0 || at <= calls; at++) {
+        half_dead(&rig, 100 + at % 7);
+        uint64_t from = sim_disk_calls(rig.sim);
+        sim_disk_crash_after(rig.sim, at);
+        for (uint32_t i = 0; i < 80 && !sim_disk_dead(rig.sim); i++) {
+            turn(&rig);
+        }
+        bool through = !sim_disk_dead(rig.sim);
+        if (through) {
+            cr_assert_geq(freed(&rig), 1);
+            calls = sim_disk_calls(rig.sim) - from;
+        }
+        sim_disk_crash_after(rig.sim, 0);
+        rig_crash(&rig);
+        cr_assert_eq(rig_open(&rig), 0, "call %lu: %s", at, rig.report.why);
+        cr_assert_eq(rig.report.corrupt_ranges, 0, "call %lu", at);
+        check_all(&rig);
+        turns(&rig, 80);
+        check_all(&rig);
+        rig_end(&rig);
+        if (through) {
+            break;
+        }
+    }
+    cr_assert_gt(calls, 12);
+}
+
+Test(move, a_delete_that_comes_between_wins) {
+    struct rig rig;
+    half_dead(&rig, 13);
+    struct mover *mover = vm_map(sizeof *mover);
+    struct peek peek;
+    cr_assert_eq(mover_open(mover, rig.store->porter), 0);
+    cr_assert_eq(peek_open(&peek, rig.store), 0);
+    uint64_t from = place_of(&rig, 5);
+    struct key key;
+    (void)rig_block(5, BYTES, &key);
+    cr_assert_eq(peek_look(&peek, from, PEEK_MULTIHASH), 0);
+    struct move_record record = {peek.record, peek.payload, store_hash(rig.store, &key), from};
+    cr_assert_eq(move_add(mover, 0, &record), 0);
+    move_flush(mover);
+    cr_assert_gt(move_step(mover), 0, "written; the owner has not been told");
+    struct store_op op = {.kind = STORE_DELETE, .key = key};
+    keeper_begin(store_keeper(rig.store, 0), &op);
+    for (uint32_t i = 0; i < 20; i++) {
+        rig_turn(&rig);
+        (void)move_step(mover);
+    }
+    cr_assert_eq(keeper_done(store_keeper(rig.store, 0)), &op);
+    cr_assert_eq(op.result, 0);
+    cr_assert(move_settled(mover));
+    cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_ABSENT);
+    mover_close(mover);
+    rig_mark(&rig);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_ABSENT, "the copy was born before it was deleted");
+    cr_assert_eq(rig_get(&rig, 10, BYTES), 0);
+    peek_close(&peek);
+    vm_unmap(mover, sizeof *mover);
+    rig_end(&rig);
+}
+
+Test(move, a_delete_that_looked_before_the_move_finds_the_block_after_it) {
+    struct rig rig;
+    half_dead(&rig, 14);
+    struct store_op op = {.kind = STORE_DELETE};
+    (void)rig_block(5, BYTES, &op.key);
+    struct keeper *keeper = store_keeper(rig.store, 0);
+    uint64_t from = place_of(&rig, 5), to = from + 64;
+    keeper_begin(keeper, &op); /* it has its place and waits for the disk */
+    cr_assert(order_relocate(keeper, store_hash(rig.store, &op.key), from, to));
+    cr_assert_not(order_relocate(keeper, store_hash(rig.store, &op.key), from, to), "once");
+    for (uint32_t i = 0; i < 50; i++) {
+        rig_turn(&rig);
+    }
+    cr_assert_eq(keeper_done(keeper), &op);
+    cr_assert_eq(op.result, 0);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_ABSENT);
+    rig_end(&rig);
+}
+
+Test(move, a_read_under_way_holds_the_segment_until_it_is_done) {
+    struct rig rig;
+    half_dead(&rig, 15);
+    struct store_op op = {.kind = STORE_READ, .no_admit = true};
+    const uint8_t *expected = rig_block(5, BYTES, &op.key);
+    struct segment *source = &rig.store->segments.all[place_spot(place_of(&rig, 5)).segment];
+    struct keeper *keeper = store_keeper(rig.store, 0);
+    keeper_begin(keeper, &op);
+    for (uint32_t i = 0; i < 60; i++) { /* the disk does not answer the tile meanwhile */
+        rig.now_ns += NS_PER_S;
+        (void)keeper_poll(keeper, rig.now_ns);
+        (void)store_housekeep(rig.store);
+        (void)store_maintain(rig.store, rig.now_ns);
+    }
+    cr_assert_eq(segment_state(source), SEGMENT_DYING, "all has moved");
+    rig_turn(&rig);
+    cr_assert_eq(keeper_done(keeper), &op);
+    cr_assert_eq(op.result, 0);
+    cr_assert_eq(memcmp(frame_body(op.frame), expected, BYTES), 0);
+    frame_give_back(op.frame);
+    turn(&rig);
+    cr_assert_eq(segment_state(source), SEGMENT_NONE);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), 0, "from where it lies now");
+    rig_end(&rig);
+}
+
+Test(move, a_failed_write_goes_to_another_segment) {
+    struct rig rig;
+    half_dead(&rig, 16);
+    sim_disk_faults(rig.sim, &(struct sim_faults){.sync_eio = 30000});
+    turns(&rig, 40);
+    sim_disk_faults(rig.sim, &(struct sim_faults){.sync_eio = 0});
+    turns(&rig, 80);
+    cr_assert_geq(freed(&rig), 1);
+    check_all(&rig);
+    rig_mark(&rig);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.corrupt_ranges, 0);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+Test(move, without_space_it_waits_and_loses_nothing) {
+    struct rig rig;
+    half_dead(&rig, 17);
+    (void)rig_get(&rig, 0, BYTES);
+    sim_disk_faults(rig.sim, &(struct sim_faults){.space = used(&rig) + 100 * 1024});
+    turns(&rig, 60);
+    cr_assert_eq(freed(&rig), 0);
+    check_all(&rig);
+    sim_disk_faults(rig.sim, &(struct sim_faults){.space = 0});
+    turns(&rig, 60);
+    cr_assert_geq(freed(&rig), 1);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+Test(move, a_damaged_block_stays_damaged_and_holds_its_segment) {
+    struct rig rig;
+    half_dead(&rig, 18);
+    spoil(&rig, place_of(&rig, 5));
+    turns(&rig, 60);
+    cr_assert_eq(counter_get(&store_upkeep(rig.store)->quarantined), 1);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_CORRUPT);
+    cr_assert_eq(rig_get(&rig, 10, BYTES), 0);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_CORRUPT, "never absent");
+    turns(&rig, 60);
+    cr_assert_eq(rig_put(&rig, 5, BYTES), 0);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), 0, "put anew, it is whole again");
+    turns(&rig, 60);
+    cr_assert_geq(freed(&rig), 1, "and nothing holds the segment any more");
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+Test(move, a_damaged_block_that_is_in_memory_is_written_anew) {
+    struct rig rig;
+    half_dead(&rig, 19);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), 0);
+    spoil(&rig, place_of(&rig, 5));
+    turns(&rig, 60);
+    cr_assert_eq(counter_get(&store_upkeep(rig.store)->repairs), 1);
+    cr_assert_geq(freed(&rig), 1);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+Test(move, tombstones_go_once_nothing_older_is_left) {
+    struct rig rig;
+    half_dead(&rig, 20);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    turns(&rig, 200);
+    check_all(&rig);
+    for (uint32_t round = 0; round < 4; round++) { /* tombstones alone are worth a rewrite */
+        rig_close(&rig);
+        cr_assert_eq(rig_open(&rig), 0);
+        turns(&rig, 100);
+    }
+    for (uint32_t i = 0; i < BLOCKS; i += 5) {
+        cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
+    }
+    for (uint32_t round = 0; round < 4; round++) {
+        rig_close(&rig);
+        cr_assert_eq(rig_open(&rig), 0);
+        turns(&rig, 100);
+    }
+    cr_assert_eq(rig.report.blocks, 0);
+    cr_assert_eq(rig.report.tombstones, 0, "%lu are left", rig.report.tombstones);
+    rig_end(&rig);
+}
