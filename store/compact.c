@@ -264,6 +264,20 @@ static int take_block(struct compactor *compactor, const struct footer_entry *en
                tier);
 }
 
+/* A commit is asked for only where a footer of its start is damaged and the batches are scanned. */
+static bool commit_needed(const struct compactor *compactor, uint64_t birth_lsn) {
+    const struct segments *segments = &compactor->store->segments;
+    for (uint32_t id = 1; id < segments->top; id++) {
+        const struct segment *other = &segments->all[id];
+        enum segment_state state = segment_state(other);
+        if (other != compactor->source && state != SEGMENT_NONE && state != SEGMENT_SPARE &&
+            other->log < MOVE_LOG_FIRST && other->epoch == lsn_epoch(birth_lsn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool still_needed(const struct compactor *compactor, const struct footer_entry *entry) {
     switch (entry->type_flags & 15) {
     case RECORD_TOMBSTONE:
@@ -271,6 +285,8 @@ static bool still_needed(const struct compactor *compactor, const struct footer_
         return entry->birth_lsn >= compactor->floor;
     case RECORD_PIN:
         return pins_record_live(compactor->store, entry->hash, entry->birth_lsn);
+    case RECORD_COMMIT:
+        return commit_needed(compactor, entry->birth_lsn);
     default:
         return true;
     }
@@ -285,6 +301,10 @@ static int take_other(struct compactor *compactor, const struct footer_entry *en
     }
     uint64_t place = footer_place(compactor->store, compactor->source->id, entry);
     int r = peek_look(&compactor->peek, place, PEEK_CHECKSUM);
+    if (r == 0 && compactor->scanned && compactor->peek.record->txn != 0 &&
+        compactor->peek.record->type != RECORD_COMMIT) {
+        r = STORE_CORRUPT; /* the footer knew whether it was committed */
+    }
     if (r != 0) {
         compactor->kept++; /* what it said is not known, so it must not go */
         return ++compactor->errors > ERRORS_MAX ? MOVE_FULL : 0;

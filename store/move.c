@@ -102,7 +102,7 @@ int move_add(struct mover *mover, uint32_t tier, const struct move_record *recor
     }
     memset(at + end, 0, span - end);
     header->flags |= RECORD_MOVED_IN;
-    header->txn = 0;
+    header->txn = from->type == RECORD_COMMIT ? from->txn : 0;
     stream->items[stream->item_count++] =
         (struct move_item){.hash = record->hash, .from = record->from, .at = batch->used};
     if (from->type != RECORD_TOMBSTONE) {

@@ -408,8 +408,8 @@ Test(snapshot, another_stores_or_a_renamed_one_is_refused_and_goes) {
     cr_assert_eq(rig.report.snapshots_bad, 1);
     cr_assert_eq(rig.report.snapshot_shards, STORE_SHARDS, "the good ones still serve");
     cr_assert_eq(rig_open(&rig), 0);
-    rig_crash(&rig);
     cr_assert_eq(snapshot_count(&rig), 2, "it is gone");
+    rig_crash(&rig);
     /* another store's: its bytes under the name of ours */
     uint64_t size = 0;
     const uint8_t *theirs = sim_disk_bytes(other.sim, snapshot_file(&other, 0), &size);
