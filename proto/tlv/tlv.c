@@ -26,6 +26,8 @@ static const struct shape shapes[256] = {
     [TLV_STAT] = {COMMON, COMMON},
     [TLV_LIST] = {COMMON + 10, COMMON + 10},
     [TLV_VERIFY] = {COMMON, PAYLOAD_MAX},
+    [TLV_GET_MANY] = {COMMON + 10, COMMON + 10},
+    [TLV_PUT_MANY] = {COMMON + 6, COMMON + 6},
 };
 
 const char *tlv_code_text(enum tlv_code code) {
@@ -139,6 +141,17 @@ static cold_path int hello_read(const uint8_t *payload, struct tlv_request *ret_
     return 0;
 }
 
+/* Items in a body: how many, and how few and many bytes they can have. */
+static int many_check(uint32_t count, uint32_t body_bytes, uint32_t least, uint32_t most) {
+    if (count == 0 || count > TLV_MANY_MAX) {
+        return TLV_CODE_BAD_FIELD;
+    }
+    if (body_bytes > most) {
+        return TLV_CODE_BODY_TOO_LARGE;
+    }
+    return body_bytes < least * count ? TLV_CODE_BAD_FIELD : 0;
+}
+
 /* Limits of what is counted, judged before anything is written. Returns: 0 or the code. */
 static inline int limits_check(uint8_t type, const uint8_t *fields) {
     if (type == TLV_PUT) {
@@ -148,18 +161,18 @@ static inline int limits_check(uint8_t type, const uint8_t *fields) {
         uint32_t count = get_be16(fields + 8);
         return count == 0 || count > TLV_LIST_MAX ? TLV_CODE_BAD_FIELD : 0;
     }
-    if (type != TLV_HAVE) {
+    static_assert(TLV_HAVE_KEYS_MAX == TLV_MANY_MAX, "one check for both");
+    /* The shortest multihash has two bytes: fewer cannot be so many keys. */
+    switch (type) {
+    case TLV_HAVE:
+        return many_check(get_be16(fields), get_be32(fields + 2), 2, TLV_HAVE_BODY_MAX);
+    case TLV_GET_MANY:
+        return many_check(get_be16(fields), get_be32(fields + 6), 2, TLV_HAVE_BODY_MAX);
+    case TLV_PUT_MANY:
+        return many_check(get_be16(fields), get_be32(fields + 2), 10, TLV_PUT_MANY_BODY_MAX);
+    default:
         return 0;
     }
-    uint32_t count = get_be16(fields), body_bytes = get_be32(fields + 2);
-    if (count == 0 || count > TLV_HAVE_KEYS_MAX) {
-        return TLV_CODE_BAD_FIELD;
-    }
-    if (body_bytes > TLV_HAVE_BODY_MAX) {
-        return TLV_CODE_BODY_TOO_LARGE;
-    }
-    /* The shortest multihash has two bytes: fewer cannot be so many keys. */
-    return body_bytes < 2 * count ? TLV_CODE_BAD_FIELD : 0;
 }
 
 /* Written in place: a copy of a struct just written in parts would wait for its own stores. */
@@ -193,8 +206,14 @@ static inline void fields_read(const uint8_t *payload, size_t length, uint8_t ty
         key_of(fields + 8, bytes - 8, request, ret_key);
         break;
     case TLV_HAVE:
+    case TLV_PUT_MANY:
         request->count = get_be16(fields);
         request->body_bytes = get_be32(fields + 2);
+        break;
+    case TLV_GET_MANY:
+        request->count = get_be16(fields);
+        request->length = get_be32(fields + 2);
+        request->body_bytes = get_be32(fields + 6);
         break;
     case TLV_LIST:
         request->cursor = get_be64(fields);
@@ -274,10 +293,15 @@ size_t tlv_request_write(const struct tlv_request *request, const struct key *ke
         put_be32(p, request->codec);
         put_be32(p + 4, request->body_bytes);
         p += 8;
-    } else if (request->type == TLV_HAVE) {
+    } else if (request->type == TLV_HAVE || request->type == TLV_PUT_MANY) {
         put_be16(p, request->count);
         put_be32(p + 2, request->body_bytes);
         p += 6;
+    } else if (request->type == TLV_GET_MANY) {
+        put_be16(p, request->count);
+        put_be32(p + 2, request->length);
+        put_be32(p + 6, request->body_bytes);
+        p += 10;
     } else if (request->type == TLV_LIST) {
         put_be64(p, request->cursor);
         put_be16(p + 8, request->count);

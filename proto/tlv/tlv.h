@@ -21,6 +21,10 @@
  *   STAT       0x25  -                                           STATS (body: JSON)
  *   LIST       0x26  cursor u64, max u16                         ITEMS
  *   VERIFY     0x27  multihash                                   DONE, NOT_FOUND, FAULT corrupt
+ *   GET_MANY   0x28  count u16, most u32, body u32               VALUES
+ *                    (count multihashes; most: bytes of blocks the answer may hold, 0: 1 MiB)
+ *   PUT_MANY   0x29  count u16, body u32                         RESULTS (flag 1: all or nothing)
+ *                    (each item: codec u32, bytes u32, multihash, block)
  *   any                                                          BUSY, RETRY, FAULT
  *
  *   HELLO's payload: id u32, version u16, class u8, flags u8, features u32, body u32
@@ -35,6 +39,9 @@
  *   STATS      0x43  id, body u32
  *   ITEMS      0x44  id, next cursor u64, count u16, body u32
  *                    (each item: codec u32, bytes u32, multihash)
+ *   VALUES     0x45  id, count u16, body u32
+ *                    (each item: result u16, codec u32, bytes u32, block)
+ *   RESULTS    0x46  id, count u16, body u32 (one result u16 each)
  *   NOT_FOUND  0x4d  id
  *   BUSY       0x4e  id, retry_ms u32, credits u32
  *   RETRY      0x4f  id, retry_ms u32
@@ -59,6 +66,17 @@
 #define TLV_LIST_MAX       1024u
 #define TLV_CLASS_DEFAULT  255u
 
+/* Feature bits of WELCOME. */
+#define TLV_FEATURE_MANY 1u /* GET_MANY, PUT_MANY */
+
+#define TLV_MANY_MAX          1024u      /* items of a GET_MANY or a PUT_MANY */
+#define TLV_MANY_MOST         (1u << 20) /* bytes of blocks in a VALUES that asked for no bound */
+#define TLV_PUT_ITEM_MAX      (8u + KEY_MULTIHASH_MAX) /* what stands before a block */
+#define TLV_VALUE_ITEM_HEAD   10u
+#define TLV_PUT_MANY_BODY_MAX (TLV_BLOCK_MAX + TLV_MANY_MAX * TLV_PUT_ITEM_MAX)
+#define TLV_VALUES_BODY_MAX   (TLV_BLOCK_MAX + TLV_MANY_MAX * TLV_VALUE_ITEM_HEAD)
+#define TLV_FLAG_ALL          1u /* PUT_MANY: all or nothing */
+
 enum tlv_type {
     TLV_HELLO = 0x10,
     TLV_WELCOME = 0x11,
@@ -72,11 +90,15 @@ enum tlv_type {
     TLV_STAT = 0x25,
     TLV_LIST = 0x26,
     TLV_VERIFY = 0x27,
+    TLV_GET_MANY = 0x28,
+    TLV_PUT_MANY = 0x29,
     TLV_VALUE = 0x40,
     TLV_DONE = 0x41,
     TLV_HAVES = 0x42,
     TLV_STATS = 0x43,
     TLV_ITEMS = 0x44,
+    TLV_VALUES = 0x45,
+    TLV_RESULTS = 0x46,
     TLV_NOT_FOUND = 0x4d,
     TLV_BUSY = 0x4e,
     TLV_RETRY = 0x4f,
@@ -107,16 +129,26 @@ enum tlv_code {
 };
 const char *tlv_code_text(enum tlv_code code);
 
+/* What became of one item of many: one of these, or the code (100 and above) that a request of its
+ * own would have got in a FAULT. */
+enum tlv_result {
+    TLV_RESULT_DONE = 0,
+    TLV_RESULT_NOT_FOUND = 1,
+    TLV_RESULT_AGAIN =
+        2, /* nothing was done: it found no room in the answer, or no time; ask again */
+    TLV_RESULT_ABORTED = 3, /* all or nothing: another item failed */
+};
+
 struct tlv_request {
     uint8_t type;
     uint8_t class; /* 0..3 or TLV_CLASS_DEFAULT */
     uint8_t flags;
     bool key_refused; /* well-formed frame, a key we never store: answer key_code, stay connected */
     uint16_t deadline_ms;
-    uint16_t count; /* HAVE: keys; LIST: most items */
+    uint16_t count; /* HAVE, GET_MANY, PUT_MANY: items; LIST: most items */
     uint32_t id;
     uint32_t codec;          /* PUT */
-    uint32_t offset, length; /* GET_RANGE */
+    uint32_t offset, length; /* GET_RANGE; GET_MANY: length is the most it wants */
     uint32_t body_bytes;     /* follows the payload */
     uint64_t cursor;         /* LIST */
     uint64_t refused_hash;   /* UNKNOWN_HASH: its multihash code */
@@ -204,6 +236,9 @@ size_t tlv_haves_head(uint8_t *out, uint32_t id, uint16_t count);
 size_t tlv_stats_head(uint8_t *out, uint32_t id, uint32_t body_bytes);
 size_t tlv_items_head(uint8_t *out, uint32_t id, uint64_t cursor, uint16_t count,
                       uint32_t body_bytes);
+/* VALUES, RESULTS. */
+size_t tlv_many_head(uint8_t *out, enum tlv_type type, uint32_t id, uint16_t count,
+                     uint32_t body_bytes);
 size_t tlv_busy(uint8_t *out, uint32_t id, uint32_t retry_ms, uint32_t credits);
 size_t tlv_retry(uint8_t *out, uint32_t id, uint32_t retry_ms);
 size_t tlv_fault(uint8_t *out, uint32_t id, enum tlv_code code,
@@ -213,7 +248,7 @@ size_t tlv_fault(uint8_t *out, uint32_t id, enum tlv_code code,
 struct tlv_reply {
     uint8_t type;
     uint8_t class;    /* WELCOME */
-    uint16_t count;   /* HAVES, ITEMS */
+    uint16_t count;   /* HAVES, ITEMS, VALUES, RESULTS */
     uint16_t code;    /* FAULT */
     uint16_t version; /* WELCOME */
     uint32_t id;
@@ -237,3 +272,27 @@ struct tlv_item {
 must_check int tlv_item_read(const uint8_t *bytes, size_t count, struct tlv_item *ret_item,
                              size_t *ret_used);
 size_t tlv_item_write(const struct tlv_item *item, uint8_t out[TLV_ITEM_MAX]);
+
+/* One item of PUT_MANY's body, or of VALUES'; its block lies behind its head, in `bytes`. */
+struct tlv_put_item {
+    uint32_t codec;
+    uint32_t bytes; /* of the block */
+    struct key key;
+    bool unknown_hash; /* the key is not set: the item alone is refused */
+    const uint8_t *block;
+};
+/* Returns: 0, or TLV_BAD for an item that is cut or whose multihash is none. */
+must_check int tlv_put_item_read(const uint8_t *bytes, size_t count, struct tlv_put_item *ret_item,
+                                 size_t *ret_used);
+/* Writes what stands before the block. */
+size_t tlv_put_item_head(const struct tlv_put_item *item, uint8_t out[TLV_PUT_ITEM_MAX]);
+
+struct tlv_value_item {
+    uint16_t result;
+    uint32_t codec;
+    uint32_t bytes;
+    const uint8_t *block;
+};
+must_check int tlv_value_item_read(const uint8_t *bytes, size_t count,
+                                   struct tlv_value_item *ret_item, size_t *ret_used);
+void tlv_value_item_head(const struct tlv_value_item *item, uint8_t out[TLV_VALUE_ITEM_HEAD]);

@@ -15,13 +15,15 @@
 static const char *const class_names[] = {"critical", "high", "normal", "low"};
 
 static const char *const type_names[256] = {
-    [TLV_HELLO] = "HELLO", [TLV_WELCOME] = "WELCOME", [TLV_PING] = "PING",
-    [TLV_PONG] = "PONG",   [TLV_GET] = "GET",         [TLV_GET_RANGE] = "GET_RANGE",
-    [TLV_HAVE] = "HAVE",   [TLV_PUT] = "PUT",         [TLV_DELETE] = "DELETE",
-    [TLV_STAT] = "STAT",   [TLV_LIST] = "LIST",       [TLV_VERIFY] = "VERIFY",
-    [TLV_VALUE] = "VALUE", [TLV_DONE] = "DONE",       [TLV_HAVES] = "HAVES",
-    [TLV_STATS] = "STATS", [TLV_ITEMS] = "ITEMS",     [TLV_NOT_FOUND] = "NOT_FOUND",
-    [TLV_BUSY] = "BUSY",   [TLV_RETRY] = "RETRY",     [TLV_FAULT] = "FAULT",
+    [TLV_HELLO] = "HELLO",       [TLV_WELCOME] = "WELCOME",   [TLV_PING] = "PING",
+    [TLV_PONG] = "PONG",         [TLV_GET] = "GET",           [TLV_GET_RANGE] = "GET_RANGE",
+    [TLV_HAVE] = "HAVE",         [TLV_PUT] = "PUT",           [TLV_DELETE] = "DELETE",
+    [TLV_STAT] = "STAT",         [TLV_LIST] = "LIST",         [TLV_VERIFY] = "VERIFY",
+    [TLV_VALUE] = "VALUE",       [TLV_DONE] = "DONE",         [TLV_HAVES] = "HAVES",
+    [TLV_STATS] = "STATS",       [TLV_ITEMS] = "ITEMS",       [TLV_NOT_FOUND] = "NOT_FOUND",
+    [TLV_BUSY] = "BUSY",         [TLV_RETRY] = "RETRY",       [TLV_FAULT] = "FAULT",
+    [TLV_GET_MANY] = "GET_MANY", [TLV_PUT_MANY] = "PUT_MANY", [TLV_VALUES] = "VALUES",
+    [TLV_RESULTS] = "RESULTS",
 };
 
 const char *tlv_type_name(uint8_t type) {
@@ -126,7 +128,11 @@ static void say_request(struct line *line, const struct tlv_request *request,
         say_codec(line, request->codec);
         break;
     case TLV_HAVE:
+    case TLV_PUT_MANY:
         say(line, " count=%u", request->count);
+        break;
+    case TLV_GET_MANY:
+        say(line, " count=%u most=%u", request->count, request->length);
         break;
     case TLV_LIST:
         say(line, " cursor=%llu max=%u", (unsigned long long)request->cursor, request->count);
@@ -146,7 +152,58 @@ static void say_request(struct line *line, const struct tlv_request *request,
     }
 }
 
+static void say_puts(struct line *line, const uint8_t *body, size_t count, uint32_t items) {
+    size_t at = 0, used = 0;
+    for (uint32_t i = 0; i < items && i < KEYS_SHOWN; i++) {
+        struct tlv_put_item item;
+        if (tlv_put_item_read(body + at, count - at, &item, &used) != 0) {
+            say(line, " item=?");
+            return;
+        }
+        say_codec(line, item.codec);
+        say(line, " bytes=%u", item.bytes);
+        if (item.unknown_hash) {
+            say(line, " key=unknown hash");
+        } else {
+            say_key(line, &item.key);
+        }
+        at += used;
+    }
+    if (items > KEYS_SHOWN) {
+        say(line, " +%u", items - KEYS_SHOWN);
+    }
+}
+
 /* ---- replies ---- */
+
+static void say_values(struct line *line, const uint8_t *body, size_t count, uint32_t items) {
+    size_t at = 0, used = 0;
+    for (uint32_t i = 0; i < items && i < KEYS_SHOWN; i++) {
+        struct tlv_value_item item;
+        if (tlv_value_item_read(body + at, count - at, &item, &used) != 0) {
+            say(line, " item=?");
+            return;
+        }
+        say(line, " result=%u", item.result);
+        if (item.result == TLV_RESULT_DONE) {
+            say_codec(line, item.codec);
+            say(line, " bytes=%u", item.bytes);
+        }
+        at += used;
+    }
+    if (items > KEYS_SHOWN) {
+        say(line, " +%u", items - KEYS_SHOWN);
+    }
+}
+
+static void say_results(struct line *line, const uint8_t *body, size_t count) {
+    for (size_t i = 0; i < count / 2 && i < KEYS_SHOWN; i++) {
+        say(line, " result=%u", get_be16(body + 2 * i));
+    }
+    if (count / 2 > KEYS_SHOWN) {
+        say(line, " +%zu", count / 2 - KEYS_SHOWN);
+    }
+}
 
 static void say_items(struct line *line, const uint8_t *body, size_t count, uint32_t items) {
     size_t at = 0, used = 0;
@@ -190,6 +247,8 @@ static void say_reply(struct line *line, const struct tlv_reply *reply) {
         say(line, " total=%u offset=%u body=%u", reply->total, reply->offset, reply->body_bytes);
         break;
     case TLV_HAVES:
+    case TLV_VALUES:
+    case TLV_RESULTS:
         say(line, " count=%u body=%u", reply->count, reply->body_bytes);
         break;
     case TLV_STATS:
@@ -223,7 +282,17 @@ static void say_body(struct line *line, uint8_t type, const uint8_t *body, size_
         say_credentials(line, body, count);
         break;
     case TLV_HAVE:
+    case TLV_GET_MANY:
         say_keys(line, body, count, items);
+        break;
+    case TLV_PUT_MANY:
+        say_puts(line, body, count, items);
+        break;
+    case TLV_VALUES:
+        say_values(line, body, count, items);
+        break;
+    case TLV_RESULTS:
+        say_results(line, body, count);
         break;
     case TLV_HAVES:
         say_answers(line, body, count);

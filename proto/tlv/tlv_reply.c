@@ -45,6 +45,14 @@ size_t tlv_items_head(uint8_t *out, uint32_t id, uint64_t cursor, uint16_t count
     return framed(out, TLV_ITEMS, 18);
 }
 
+size_t tlv_many_head(uint8_t *out, enum tlv_type type, uint32_t id, uint16_t count,
+                     uint32_t body_bytes) {
+    put_be32(out + 2, id);
+    put_be16(out + 6, count);
+    put_be32(out + 8, body_bytes);
+    return framed(out, type, 10);
+}
+
 size_t tlv_busy(uint8_t *out, uint32_t id, uint32_t retry_ms, uint32_t credits) {
     put_be32(out + 2, id);
     put_be32(out + 6, retry_ms);
@@ -85,6 +93,52 @@ int tlv_item_read(const uint8_t *bytes, size_t count, struct tlv_item *ret_item,
     return 0;
 }
 
+int tlv_put_item_read(const uint8_t *bytes, size_t count, struct tlv_put_item *ret_item,
+                      size_t *ret_used) {
+    struct key key = {0};
+    size_t used = 0;
+    int r = count < 8 ? KEY_BAD : key_read(bytes + 8, count - 8, &key, &used);
+    if (r != 0 && r != KEY_UNKNOWN_HASH) {
+        return TLV_BAD;
+    }
+    uint32_t block_bytes = get_be32(bytes + 4);
+    if (block_bytes > count - 8 - used) {
+        return TLV_BAD;
+    }
+    *ret_item = (struct tlv_put_item){.codec = get_be32(bytes),
+                                      .bytes = block_bytes,
+                                      .key = key,
+                                      .unknown_hash = r != 0,
+                                      .block = bytes + 8 + used};
+    *ret_used = 8 + used + block_bytes;
+    return 0;
+}
+
+size_t tlv_put_item_head(const struct tlv_put_item *item, uint8_t out[TLV_PUT_ITEM_MAX]) {
+    put_be32(out, item->codec);
+    put_be32(out + 4, item->bytes);
+    return 8 + key_write(&item->key, out + 8);
+}
+
+int tlv_value_item_read(const uint8_t *bytes, size_t count, struct tlv_value_item *ret_item,
+                        size_t *ret_used) {
+    if (count < TLV_VALUE_ITEM_HEAD || get_be32(bytes + 6) > count - TLV_VALUE_ITEM_HEAD) {
+        return TLV_BAD;
+    }
+    *ret_item = (struct tlv_value_item){.result = get_be16(bytes),
+                                        .codec = get_be32(bytes + 2),
+                                        .bytes = get_be32(bytes + 6),
+                                        .block = bytes + TLV_VALUE_ITEM_HEAD};
+    *ret_used = TLV_VALUE_ITEM_HEAD + ret_item->bytes;
+    return 0;
+}
+
+void tlv_value_item_head(const struct tlv_value_item *item, uint8_t out[TLV_VALUE_ITEM_HEAD]) {
+    put_be16(out, item->result);
+    put_be32(out + 2, item->codec);
+    put_be32(out + 6, item->bytes);
+}
+
 struct shape {
     uint8_t shortest;
     uint8_t longest;
@@ -93,7 +147,8 @@ static const struct shape shapes[256] = {
     [TLV_WELCOME] = {20, 20}, [TLV_PONG] = {4, 4},      [TLV_VALUE] = {20, 20},
     [TLV_DONE] = {4, 4},      [TLV_HAVES] = {10, 10},   [TLV_STATS] = {8, 8},
     [TLV_ITEMS] = {18, 18},   [TLV_NOT_FOUND] = {4, 4}, [TLV_BUSY] = {12, 12},
-    [TLV_RETRY] = {8, 8},     [TLV_FAULT] = {6, 255},
+    [TLV_VALUES] = {10, 10},  [TLV_RESULTS] = {10, 10}, [TLV_RETRY] = {8, 8},
+    [TLV_FAULT] = {6, 255},
 };
 
 /* The fields after the id; 0, or the code of what is wrong with them. */
@@ -131,6 +186,19 @@ static int fields_read(const uint8_t *p, size_t count, struct tlv_reply *reply) 
         reply->count = get_be16(p + 8);
         reply->body_bytes = get_be32(p + 10);
         return reply->count > TLV_LIST_MAX || reply->body_bytes > reply->count * TLV_ITEM_MAX
+                   ? TLV_CODE_BAD_FIELD
+                   : 0;
+    case TLV_VALUES:
+        reply->count = get_be16(p);
+        reply->body_bytes = get_be32(p + 2);
+        return reply->count > TLV_MANY_MAX || reply->body_bytes > TLV_VALUES_BODY_MAX ||
+                       reply->body_bytes < reply->count * TLV_VALUE_ITEM_HEAD
+                   ? TLV_CODE_BAD_FIELD
+                   : 0;
+    case TLV_RESULTS:
+        reply->count = get_be16(p);
+        reply->body_bytes = get_be32(p + 2);
+        return reply->count > TLV_MANY_MAX || reply->body_bytes != reply->count * 2u
                    ? TLV_CODE_BAD_FIELD
                    : 0;
     case TLV_BUSY:

@@ -87,16 +87,16 @@ Test(tlv, unknown_types_are_refused_by_their_first_byte) {
         known += r == TLV_SHORT;
         cr_assert(r == TLV_SHORT || code == TLV_CODE_UNKNOWN_TYPE);
     }
-    cr_assert_eq(known, 10, "ten request types; the legacy bids 1 to 3 are not among them");
+    cr_assert_eq(known, 12, "twelve request types; the legacy bids 1 to 3 are not among them");
 }
 
 Test(tlv, wrong_lengths_are_refused_before_the_payload) {
     static const struct {
         uint8_t type, least, most;
-    } shapes[] = {{TLV_HELLO, 16, 16},      {TLV_PING, 8, 8},   {TLV_GET, 8, 126},
-                  {TLV_GET_RANGE, 16, 126}, {TLV_HAVE, 14, 14}, {TLV_PUT, 16, 126},
-                  {TLV_DELETE, 8, 126},     {TLV_STAT, 8, 8},   {TLV_LIST, 18, 18},
-                  {TLV_VERIFY, 8, 126}};
+    } shapes[] = {{TLV_HELLO, 16, 16},      {TLV_PING, 8, 8},       {TLV_GET, 8, 126},
+                  {TLV_GET_RANGE, 16, 126}, {TLV_HAVE, 14, 14},     {TLV_PUT, 16, 126},
+                  {TLV_DELETE, 8, 126},     {TLV_STAT, 8, 8},       {TLV_LIST, 18, 18},
+                  {TLV_VERIFY, 8, 126},     {TLV_GET_MANY, 18, 18}, {TLV_PUT_MANY, 14, 14}};
     for (size_t i = 0; i < array_count(shapes); i++) {
         for (uint32_t length = 0; length < 256; length++) {
             uint8_t bytes[2] = {shapes[i].type, (uint8_t)length};
@@ -122,6 +122,15 @@ Test(tlv, counts_of_zero_or_above_the_limit_are_refused) {
     cr_assert_eq(code_of(&have), TLV_CODE_BAD_FIELD);
     put_be16(have.bytes + 10, 40); /* 40 keys cannot fit in 68 bytes */
     cr_assert_eq(code_of(&have), TLV_CODE_BAD_FIELD);
+    for (uint32_t i = 11; i < 13; i++) { /* GET_MANY, PUT_MANY */
+        struct frame many = frames[i];
+        put_be16(many.bytes + 10, 0);
+        cr_assert_eq(code_of(&many), TLV_CODE_BAD_FIELD);
+        put_be16(many.bytes + 10, TLV_MANY_MAX + 1);
+        cr_assert_eq(code_of(&many), TLV_CODE_BAD_FIELD);
+        put_be16(many.bytes + 10, 40); /* nor forty items in these bodies */
+        cr_assert_eq(code_of(&many), TLV_CODE_BAD_FIELD);
+    }
     put_be16(list.bytes + 18, 0);
     cr_assert_eq(code_of(&list), TLV_CODE_BAD_FIELD);
     put_be16(list.bytes + 18, TLV_LIST_MAX + 1);
@@ -139,6 +148,11 @@ Test(tlv, bodies_above_the_limit_are_refused) {
     cr_assert_eq(code_of(&hello), TLV_CODE_BODY_TOO_LARGE);
     put_be32(have.bytes + 12, TLV_HAVE_BODY_MAX + 1);
     cr_assert_eq(code_of(&have), TLV_CODE_BODY_TOO_LARGE);
+    struct frame get_many = frames[11], put_many = frames[12];
+    put_be32(get_many.bytes + 16, TLV_HAVE_BODY_MAX + 1);
+    cr_assert_eq(code_of(&get_many), TLV_CODE_BODY_TOO_LARGE);
+    put_be32(put_many.bytes + 12, TLV_PUT_MANY_BODY_MAX + 1);
+    cr_assert_eq(code_of(&put_many), TLV_CODE_BODY_TOO_LARGE);
     put_be32(put.bytes + 14, TLV_BLOCK_MAX + 1);
     cr_assert_eq(code_of(&put), TLV_CODE_BODY_TOO_LARGE);
     put_be32(put.bytes + 14, TLV_BLOCK_MAX);
@@ -283,7 +297,7 @@ Test(tlv, every_split_of_a_stream_of_all_types_gives_the_same_events) {
     size_t count = stream_of_all(bytes);
     struct story whole = story_of(bytes, count, NULL, 0);
     cr_assert_eq(whole.requests, REQUEST_FRAMES);
-    cr_assert_eq(whole.bodies, 11 + 68 + 5);
+    cr_assert_eq(whole.bodies, 11 + 68 + 5 + 68 + 94);
     for (size_t first = 0; first <= count; first++) {
         for (size_t second = first; second <= count; second++) {
             size_t cuts[] = {first, second};

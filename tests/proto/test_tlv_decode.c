@@ -29,6 +29,11 @@ Test(tlv_decode, requests_are_readable) {
                       " key=bafkreicin2sgejgrxnh3nahtj56jvwlkr4sozcf6opvi4wtmmuta5hfyu4");
     shows(&frames[6], "> PUT id=10 codec=raw " HELLO_KEY " body=5");
     shows(&frames[9], "> LIST id=13 class=low cursor=0 max=100");
+    shows(&frames[11], "> GET_MANY id=15 count=2 most=65536 body=68 " HELLO_KEY
+                       " key=bafkreicin2sgejgrxnh3nahtj56jvwlkr4sozcf6opvi4wtmmuta5hfyu4");
+    shows(&frames[12], "> PUT_MANY id=16 flags=0x01 count=2 body=94 codec=raw bytes=5 " HELLO_KEY
+                       " codec=raw bytes=5 "
+                       "key=bafkreicin2sgejgrxnh3nahtj56jvwlkr4sozcf6opvi4wtmmuta5hfyu4");
 }
 
 Test(tlv_decode, replies_are_readable) {
@@ -41,6 +46,8 @@ Test(tlv_decode, replies_are_readable) {
     shows(&frames[5], "< STATS id=12 body=12 json=\"{\"blocks\":1}\"");
     shows(&frames[6], "< ITEMS id=13 cursor=0 count=1 body=42 codec=raw bytes=5 " HELLO_KEY);
     shows(&frames[8], "< BUSY id=7 retry=20ms credits=512");
+    shows(&frames[11], "< VALUES id=15 count=2 body=25 result=0 codec=raw bytes=5 result=1");
+    shows(&frames[12], "< RESULTS id=16 count=2 body=4 result=0 result=102");
     shows(&frames[10], "< FAULT id=10 code=102 text=\"the bytes do not match their hash\"");
 }
 

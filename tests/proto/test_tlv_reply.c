@@ -49,6 +49,55 @@ Test(tlv_reply, every_reply_is_read_with_its_fields) {
     reply = read_reply(&frames[10]);
     cr_assert_eq(reply.code, TLV_CODE_MISMATCH);
     cr_assert_str_eq(reply.text, "the bytes do not match their hash");
+    cr_assert_eq(read_reply(&frames[11]).count, 2);
+    cr_assert_eq(read_reply(&frames[12]).body_bytes, 4);
+}
+
+Test(tlv_reply, the_items_of_values_are_read_one_by_one_and_no_cut_one_is_taken) {
+    struct frame frames[REPLY_FRAMES];
+    reply_frames(frames);
+    const uint8_t *body = frames[11].bytes + 12;
+    size_t bytes = frames[11].count - 12, used = 0;
+    struct tlv_value_item item;
+    cr_assert_eq(tlv_value_item_read(body, bytes, &item, &used), 0);
+    cr_assert_eq(item.result, TLV_RESULT_DONE);
+    cr_assert_eq(item.bytes, 5);
+    cr_assert_eq(memcmp(item.block, "hello", 5), 0);
+    for (size_t cut = 0; cut < used; cut++) {
+        size_t taken = 0;
+        cr_assert_eq(tlv_value_item_read(body, cut, &item, &taken), TLV_BAD);
+    }
+    cr_assert_eq(tlv_value_item_read(body + used, bytes - used, &item, &used), 0);
+    cr_assert_eq(item.result, TLV_RESULT_NOT_FOUND);
+}
+
+Test(tlv_reply, the_items_of_put_many_are_read_one_by_one_and_no_cut_one_is_taken) {
+    uint8_t body[TLV_PUT_ITEM_MAX + 5];
+    struct tlv_put_item item;
+    size_t bytes = frame_put_item(body, "hello"), used = 0;
+    struct key key = frame_key("hello");
+    cr_assert_eq(tlv_put_item_read(body, bytes, &item, &used), 0);
+    cr_assert_eq(used, bytes);
+    cr_assert_eq(item.codec, 0x55);
+    cr_assert(key_equal(&item.key, &key) && !item.unknown_hash);
+    cr_assert_eq(memcmp(item.block, "hello", 5), 0);
+    for (size_t cut = 0; cut < bytes; cut++) {
+        cr_assert_eq(tlv_put_item_read(body, cut, &item, &used), TLV_BAD);
+    }
+    body[8] = 0x1e; /* blake3: the item is sound, its hash not known */
+    cr_assert_eq(tlv_put_item_read(body, bytes, &item, &used), 0);
+    cr_assert(item.unknown_hash);
+    cr_assert_eq(used, bytes);
+}
+
+Test(tlv_reply, answers_to_many_whose_body_cannot_be_are_refused) {
+    struct frame frame;
+    frame.count = tlv_many_head(frame.bytes, TLV_RESULTS, 1, 2, 5);
+    cr_assert_eq(code_of(&frame), TLV_CODE_BAD_FIELD);
+    frame.count = tlv_many_head(frame.bytes, TLV_VALUES, 1, 2, 2 * TLV_VALUE_ITEM_HEAD - 1);
+    cr_assert_eq(code_of(&frame), TLV_CODE_BAD_FIELD);
+    frame.count = tlv_many_head(frame.bytes, TLV_VALUES, 1, 1, TLV_VALUES_BODY_MAX + 1);
+    cr_assert_eq(code_of(&frame), TLV_CODE_BAD_FIELD);
 }
 
 Test(tlv_reply, a_reply_is_short_until_its_last_byte) {

@@ -39,7 +39,15 @@ static inline struct frame request_frame(struct tlv_request request, const struc
     return frame;
 }
 
-#define REQUEST_FRAMES 11u
+static inline uint32_t frame_put_item(uint8_t *out, const char *block) {
+    struct tlv_put_item item = {
+        .codec = 0x55, .bytes = (uint32_t)strlen(block), .key = frame_key(block)};
+    size_t head = tlv_put_item_head(&item, out);
+    memcpy(out + head, block, item.bytes);
+    return (uint32_t)head + item.bytes;
+}
+
+#define REQUEST_FRAMES 13u
 static inline void request_frames(struct frame frames[REQUEST_FRAMES]) {
     struct key key = frame_key("hello"), other = frame_key("world");
     uint8_t keys[2 * KEY_MULTIHASH_MAX], hello[TLV_HELLO_BODY_MAX];
@@ -80,10 +88,27 @@ static inline void request_frames(struct frame frames[REQUEST_FRAMES]) {
     frames[i++] = request_frame(r, NULL, NULL);
     r = (struct tlv_request){.type = TLV_VERIFY, .id = 14, .class = 3};
     frames[i++] = request_frame(r, &key, NULL);
+    r = (struct tlv_request){.type = TLV_GET_MANY,
+                             .id = 15,
+                             .class = TLV_CLASS_DEFAULT,
+                             .count = 2,
+                             .length = 65536,
+                             .body_bytes = keys_bytes};
+    frames[i++] = request_frame(r, NULL, keys);
+    uint8_t puts[2 * (TLV_PUT_ITEM_MAX + 5)];
+    uint32_t puts_bytes = frame_put_item(puts, "hello");
+    puts_bytes += frame_put_item(puts + puts_bytes, "world");
+    r = (struct tlv_request){.type = TLV_PUT_MANY,
+                             .id = 16,
+                             .class = TLV_CLASS_DEFAULT,
+                             .flags = TLV_FLAG_ALL,
+                             .count = 2,
+                             .body_bytes = puts_bytes};
+    frames[i++] = request_frame(r, NULL, puts);
     must(i == REQUEST_FRAMES);
 }
 
-#define REPLY_FRAMES 11u
+#define REPLY_FRAMES 13u
 static inline void reply_frames(struct frame frames[REPLY_FRAMES]) {
     struct tlv_item item = {.codec = 0x55, .bytes = 5, .key = frame_key("hello")};
     uint8_t items[TLV_ITEM_MAX];
@@ -111,5 +136,15 @@ static inline void reply_frames(struct frame frames[REPLY_FRAMES]) {
     i++;
     frames[i].count = tlv_fault(frames[i].bytes, 10, TLV_CODE_MISMATCH, NULL);
     i++;
+    struct tlv_value_item value = {.codec = 0x55, .bytes = 5};
+    uint8_t values[2 * TLV_VALUE_ITEM_HEAD + 5];
+    tlv_value_item_head(&value, values);
+    memcpy(values + TLV_VALUE_ITEM_HEAD, "hello", 5);
+    value = (struct tlv_value_item){.result = TLV_RESULT_NOT_FOUND};
+    tlv_value_item_head(&value, values + TLV_VALUE_ITEM_HEAD + 5);
+    frames[i].count = tlv_many_head(frames[i].bytes, TLV_VALUES, 15, 2, sizeof values);
+    frame_body(&frames[i++], values, sizeof values);
+    frames[i].count = tlv_many_head(frames[i].bytes, TLV_RESULTS, 16, 2, 4);
+    frame_body(&frames[i++], "\0\0\0\146", 4);
     must(i == REPLY_FRAMES);
 }
