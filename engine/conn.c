@@ -70,6 +70,9 @@ bool conn_output_full(const struct out_pools *pools, const struct conn *conn, ui
     uint64_t leases =
         pools->leased_bytes_max - min_u64(pools->leased_bytes, pools->leased_bytes_max);
     uint64_t left = min_u64(chunks, leases);
+    if (conn->out_charge == 0) {
+        return chunks == 0; /* it takes what it is given: others' leases are not its doing */
+    }
     return conn->out_charge >= bytes_max || conn->out_charge >= left / 4 ||
            conn->out_nodes >= pools->leased.free_count / 4;
 }

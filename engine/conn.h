@@ -138,8 +138,16 @@ struct out_pools {
 };
 /* What one connection may hold shrinks with what is left for all: at most a quarter of it, so that
  * any number of peers that do not read leave room for those that do. Source: Choudhury & Hahne,
- * "Dynamic queue length thresholds", 1998. */
+ * "Dynamic queue length thresholds", 1998. One that owes nothing is full only where no chunk is
+ * left.
+ */
 bool conn_output_full(const struct out_pools *pools, const struct conn *conn, uint32_t bytes_max);
+
+/* May another piece of this size be leased? A first one always may. */
+static inline bool out_lease_fits(const struct out_pools *pools, uint32_t bytes) {
+    return pools->leased.free_count > 0 &&
+           (pools->leased_bytes == 0 || pools->leased_bytes + bytes <= pools->leased_bytes_max);
+}
 
 size_t out_pools_footprint(uint32_t small, uint32_t large, uint32_t leased);
 void out_pools_init(struct out_pools *pools, void *memory, uint32_t small, uint32_t large,

@@ -79,6 +79,11 @@ static uint32_t cost_of(const struct job *job) {
     case JOB_PUT:
     case JOB_HASH:
         return COST_PUT_NS + (uint32_t)((uint64_t)job->data_bytes * COST_PUT_BYTE_NS_X16 / 16);
+    case JOB_GET_MANY:
+        return COST_READ_NS * job->arg;
+    case JOB_PUT_MANY:
+        return COST_PUT_NS * job->arg +
+               (uint32_t)((uint64_t)job->data_bytes * COST_PUT_BYTE_NS_X16 / 16);
     case JOB_DELETE:
         return COST_DELETE_NS;
     case JOB_VERIFY:
@@ -193,7 +198,8 @@ static bool tile_add(struct dispatch *dispatch, struct dispatch_tile *tile, stru
     }
     last->jobs[last->count++] = job;
     tile->state.jobs++;
-    tile->state.bytes += job->kind == JOB_PUT || job->kind == JOB_STORE ? job->data_bytes : 0;
+    bool carries = job->kind == JOB_PUT || job->kind == JOB_STORE || job->kind == JOB_PUT_MANY;
+    tile->state.bytes += carries ? job->data_bytes : 0;
     tile->state.cost_ns += cost_ns;
     if (job->class < tile->state.class) {
         tile->state.class = (enum job_class)job->class; /* the most urgent one in it sets its age */

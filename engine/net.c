@@ -466,7 +466,8 @@ void net_tick(struct net *net) {
     /* Output memory nearly gone: whoever holds some without moving for a second makes room. */
     bool pressed = net->outs.large.free_count < net->outs.large.slots_max / 4 ||
                    net->outs.small.free_count < net->outs.small.slots_max / 4 ||
-                   net->outs.leased.free_count < net->outs.leased.slots_max / 4;
+                   net->outs.leased.free_count < net->outs.leased.slots_max / 4 ||
+                   net->outs.leased_bytes > net->outs.leased_bytes_max / 4 * 3;
     uint32_t slots = net->conns.slots_max;
     uint32_t share = net->draining ? slots : slots / 8 + 1; /* all of them in 0.8 s */
     for (uint32_t i = 0; i < share; i++) {

@@ -307,7 +307,7 @@ void net_conn_try_free(struct net *net, struct conn *conn) {
     }
     while (conn->deferred.head) {
         struct job *job = job_chain_pop(&conn->deferred);
-        if (job->kind == JOB_HAVE) {
+        if (job->kind == JOB_HAVE || job->kind == JOB_GET_MANY) {
             net_body_free(net, job);
         }
         net_job_give(net, job);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "engine/helper.h"
+#include "engine/many.h"
 #include "engine/swarm/client.h"
 #include "engine/swarm/swarm.h"
 
@@ -106,7 +107,7 @@ static bool write_value(struct net *net, struct conn *conn, struct job *job, str
         frame_give_back(frame);
         return true;
     }
-    if (net->outs.leased.free_count == 0) {
+    if (!out_lease_fits(&net->outs, length)) {
         return false;
     }
     uint8_t *out = conn_room(&net->outs, conn, TLV_VALUE_HEAD);
@@ -216,6 +217,9 @@ static bool write_ok(struct net *net, struct conn *conn, struct job *job) {
     case JOB_LIST:
     case JOB_STAT:
         return write_document(net, conn, job);
+    case JOB_GET_MANY:
+    case JOB_PUT_MANY:
+        return many_write(net, conn, job);
     case JOB_HAVE:
     case JOB_HASH:
     case JOB_STORE:
@@ -233,6 +237,11 @@ static void drop_data(struct net *net, struct job *job) {
         if (job->status == JOB_OK && job->data) {
             frame_give_back(job->data);
         }
+        break;
+    case JOB_GET_MANY:
+    case JOB_PUT_MANY:
+        many_drop(job);
+        net_body_free(net, job);
         break;
     case JOB_PUT:
     case JOB_HAVE:
@@ -289,9 +298,17 @@ bool net_reply(struct net *net, struct job *job, uint32_t work, uint64_t now_ns)
         return true;
     }
     bool got = job->kind == JOB_GET && job->status == JOB_OK;
-    if (unlikely(got && conn->state != CONN_CLOSING && net_output_full(net, conn))) {
+    if (unlikely(
+            got && conn->state != CONN_CLOSING &&
+            (net_output_full(net, conn) || !out_lease_fits(&net->outs, frame_bytes(job->data))))) {
         frame_give_back(job->data); /* a slow peer keeps its place in line, not a frame */
         job->data = NULL;
+        defer(net, conn, job);
+        return true;
+    }
+    if (unlikely(job->kind == JOB_GET_MANY && job->status == JOB_OK &&
+                 conn->state != CONN_CLOSING && net_output_full(net, conn))) {
+        many_drop(job);
         defer(net, conn, job);
         return true;
     }
@@ -391,6 +408,27 @@ static void answer_simple(struct net *net, struct conn *conn, struct job *job) {
     net_finish(net, job, net->core->now_ns);
 }
 
+/* GET_MANY: answered here unless some of it lies on disk. */
+static void answer_many(struct net *net, struct conn *conn, struct job *job) {
+    enum many_way way = many_look_up(net, job);
+    if (way == MANY_READ) {
+        net_push_heavy(net, job);
+        return;
+    }
+    if (way == MANY_BAD) {
+        net_reply_fault(net, conn, job->id, TLV_CODE_BAD_KEY, NULL);
+    } else if (!many_write(net, conn, job)) {
+        counter_add(&net->counters.no_room, 1);
+        many_drop(job);
+        defer(net, conn, job);
+        return;
+    }
+    net_body_free(net, job);
+    net_conn_dirty(net, conn);
+    counter_add(&net->counters.light, 1);
+    net_finish(net, job, net->core->now_ns);
+}
+
 /* A GET whose look-up is done. */
 static void answer_get(struct net *net, struct job *job, struct find *find, uint64_t replied_ns) {
     struct conn *conn = pool_at(&net->conns, job->conn);
@@ -462,7 +500,7 @@ static void answer_gets(struct net *net, struct job *gets[], uint32_t count) {
 static bool still_wanted(struct net *net, struct conn *conn, struct job *job) {
     if (unlikely(conn->state == CONN_CLOSING)) {
         job->status = JOB_CANCELED;
-        if (job->kind == JOB_HAVE) {
+        if (job->kind == JOB_HAVE || job->kind == JOB_GET_MANY) {
             net_body_free(net, job);
         }
         net_finish(net, job, net->core->now_ns);
@@ -499,6 +537,8 @@ void net_answer_light(struct net *net, struct sched_pick picks[], uint32_t count
             }
         } else if (job->kind == JOB_HAVE) {
             answer_simple(net, conn, job);
+        } else if (job->kind == JOB_GET_MANY) {
+            answer_many(net, conn, job);
         } else {
             gets[get_count++] = job;
         }

@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "base/must.h"
+#include "engine/many.h"
 #include "engine/swarm/swarm.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@
 #define COST_DIRECT_NS   150u /* the work alone, until its turn ends */
 #define COST_HAVE_NS     300u
 #define COST_HAVE_KEY_NS 30u
+#define COST_MANY_KEY_NS 150u /* of a GET_MANY, with a small block copied */
 
 #define CONTENDED_NS (10 * NS_PER_MS) /* how long after it classes count as competing */
 
@@ -228,6 +230,9 @@ static uint32_t light_cost_ns(const struct net *net, const struct job *job) {
     if (job->kind == JOB_HAVE) {
         return COST_HAVE_NS + COST_HAVE_KEY_NS * job->arg;
     }
+    if (job->kind == JOB_GET_MANY) {
+        return COST_GET_NS + COST_MANY_KEY_NS * job->arg;
+    }
     return conn->peer ? swarm_cost_ns(conn) : COST_GET_NS;
 }
 
@@ -287,7 +292,8 @@ static void on_hello(struct net *net, struct conn *conn, const struct tlv_reques
     conn->class = asked > conn->ceiling ? asked : conn->ceiling;
     uint8_t *out = conn_room(&net->outs, conn, TLV_REPLY_MAX);
     must(out != NULL); /* net_parse saw room */
-    size_t used = tlv_welcome(out, request->id, conn->class, 0, net->credits, net->block_bytes_max);
+    size_t used = tlv_welcome(out, request->id, conn->class, TLV_FEATURE_MANY, net->credits,
+                              net->block_bytes_max);
     conn->out_tail->used -= TLV_REPLY_MAX - (uint32_t)used;
     conn->out_bytes -= TLV_REPLY_MAX - (uint32_t)used;
     net_conn_dirty(net, conn);
@@ -315,17 +321,23 @@ cold_path static void refuse_key(struct net *net, struct conn *conn,
 /* A request with a body: memory for it, or a refusal and a body that is skipped. */
 static void begin_upload(struct net *net, struct conn *conn, struct job *job,
                          const struct tlv_request *request) {
+    bool many = request->type == TLV_GET_MANY || request->type == TLV_PUT_MANY;
+    uint32_t bytes = many ? many_footprint(request) : request->body_bytes;
     if (request->type == TLV_PUT && request->body_bytes > net->block_bytes_max) {
         net_reply_fault(net, conn, request->id, TLV_CODE_TOO_LARGE, NULL);
     } else if (request->key_refused) {
         refuse_key(net, conn, request);
-    } else if (!body_take(net, job, request_class(conn, request), request->body_bytes)) {
+    } else if (!body_take(net, job, request_class(conn, request), bytes)) {
         counter_add(&net->counters.no_body_memory, 1);
         net_reply_busy(net, conn, request->id, (enum job_class)conn->class);
     } else {
         job_begin(net, job, request_class(conn, request));
-        job->kind = request->type == TLV_PUT ? JOB_PUT : JOB_HAVE;
-        job->arg = request->type == TLV_PUT ? request->codec : request->count;
+        if (many) {
+            many_begin(job, request);
+        } else {
+            job->kind = request->type == TLV_PUT ? JOB_PUT : JOB_HAVE;
+            job->arg = request->type == TLV_PUT ? request->codec : request->count;
+        }
         conn->upload = job;
         conn->upload_bytes = 0;
         return;
@@ -414,7 +426,8 @@ static void on_request(struct net *net, struct conn *conn, struct job *job,
         return;
     }
     fill_job(net, conn, job, request);
-    if (request->type == TLV_PUT || request->type == TLV_HAVE) {
+    if (request->type == TLV_PUT || request->type == TLV_HAVE || request->type == TLV_GET_MANY ||
+        request->type == TLV_PUT_MANY) {
         begin_upload(net, conn, job, request);
     } else {
         begin_request(net, conn, job, request);
@@ -427,8 +440,12 @@ static void upload_done(struct net *net, struct conn *conn) {
     struct job *job = conn->upload;
     conn->upload = NULL;
     job->arrived_ns = net->core->now_ns;
-    if (job->kind == JOB_HAVE) {
+    if (job->kind == JOB_HAVE || job->kind == JOB_GET_MANY) {
         net_push_light(net, job);
+    } else if (job->kind == JOB_PUT_MANY && !many_take_puts(job)) {
+        net_reply_fault(net, conn, job->id, TLV_CODE_BAD_KEY, NULL);
+        net_body_free(net, job);
+        net_finish(net, job, net->core->now_ns);
     } else {
         net_push_heavy(net, job);
     }
@@ -437,8 +454,11 @@ static void upload_done(struct net *net, struct conn *conn) {
 static void on_body(struct net *net, struct conn *conn, const struct tlv_step *step) {
     struct job *job = conn->upload;
     if (job) {
-        must(conn->upload_bytes + step->body_bytes <= job->data_bytes);
-        memcpy((uint8_t *)job->data + conn->upload_bytes, step->body, step->body_bytes);
+        bool many = job->kind == JOB_GET_MANY || job->kind == JOB_PUT_MANY;
+        uint8_t *body = many ? many_body(job) : job->data;
+        must(body + conn->upload_bytes + step->body_bytes <=
+             (uint8_t *)job->data + job->data_bytes);
+        memcpy(body + conn->upload_bytes, step->body, step->body_bytes);
         conn->upload_bytes += step->body_bytes;
         if (conn->reader.body_left == 0) {
             upload_done(net, conn);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
+#include "engine/many.h"
 #include "engine/net.h"
 #include "engine/swarm/arrivals.h"
 #include "engine/swarm/swarm.h"
@@ -50,6 +51,22 @@ static void flush_home(struct work *work) {
             core_tell(work->core, n);
         }
     }
+}
+
+/* A request of many items: its results stand with it. */
+static void bundle_over(struct work *work, struct store_bundle *bundle, uint64_t now_ns) {
+    struct job *job = bundle->user;
+    for (uint32_t i = 0; i < bundle->count; i++) {
+        const struct store_op *op = &bundle->ops[i];
+        if (op->kind == STORE_PUT && op->result == 0) {
+            arrivals_push(work->arrivals, &op->key);
+            work->arrived = true;
+        }
+    }
+    job->status = JOB_OK;
+    send_home(work, job, now_ns);
+    counter_add(&work->served[job->class], 1);
+    counter_add(&work->service_ns[job->class], job->finished_ns - job->started_ns);
 }
 
 /* What the store says, as a job's status. */
@@ -104,6 +121,10 @@ static void tell_arrivals(struct work *work) {
 }
 
 static void take_finished(struct work *work) {
+    struct store_bundle *bundle = keeper_bundle_done(work->keeper);
+    for (; bundle; bundle = keeper_bundle_done(work->keeper)) {
+        bundle_over(work, bundle, clock_ns());
+    }
     struct store_op *op = keeper_done(work->keeper);
     if (!op) {
         return;
@@ -142,6 +163,8 @@ static uint8_t op_kind(const struct job *job) {
     case JOB_STAT:
     case JOB_HASH:
     case JOB_HANDSHAKE:
+    case JOB_GET_MANY:
+    case JOB_PUT_MANY:
     case JOB_KIND_COUNT:
         break;
     }
@@ -178,6 +201,11 @@ static uint64_t begin(struct work *work, struct job *job, uint64_t now_ns) {
     }
     if (job->kind == JOB_HANDSHAKE || job->kind == JOB_HASH) {
         return compute(work, job, now_ns);
+    }
+    if (job->kind == JOB_GET_MANY || job->kind == JOB_PUT_MANY) {
+        counter_add(&work->counters.jobs, 1);
+        keeper_bundle(work->keeper, many_bundle(job));
+        return 1000 + 100 * job->arg; /* the operations are charged where they run */
     }
     struct store_op *op = pool_get(&work->ops);
     must(op != NULL); /* begin_some saw one free */

@@ -32,6 +32,8 @@ enum job_kind {
     JOB_HASH,      /* data: bytes to be hashed, by the key's code and length, into its digest */
     JOB_STORE,     /* a PUT whose bytes have just been hashed to its key */
     JOB_HANDSHAKE, /* data: a struct handshake, one step of it */
+    JOB_GET_MANY,  /* data: keys and what became of them (engine/many.h), count in `arg` */
+    JOB_PUT_MANY,  /* data: blocks and what became of them, count in `arg` */
     JOB_KIND_COUNT,
 };
 

@@ -189,3 +189,7 @@ void store_have(struct store *store, uint32_t reader, const struct key keys[], u
         }
     }
 }
+
+uint32_t find_record_bytes(const struct find *find) {
+    return place_spot(find->place.word).length_units * RECORD_UNIT;
+}

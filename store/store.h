@@ -154,6 +154,9 @@ void store_turn(struct store *store, uint32_t reader);
 /* A reader that parks says so, and is not waited for until its next store_turn. */
 void store_park(struct store *store, uint32_t reader);
 
+/* FIND_DISK: bytes of the record there: more than the block has, unless it is compressed. */
+uint32_t find_record_bytes(const struct find *find);
+
 uint32_t store_keeper_of(const struct store *store, const struct key *key);
 struct keeper *store_keeper(struct store *store, uint32_t index);
 
