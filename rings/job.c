@@ -4,11 +4,11 @@
 const char *const job_class_names[CLASS_COUNT] = {"critical", "high", "normal", "low"};
 
 const char *const job_kind_names[JOB_KIND_COUNT] = {
-    [JOB_GET] = "get",     [JOB_HAVE] = "have",
-    [JOB_PUT] = "put",     [JOB_DELETE] = "delete",
-    [JOB_LIST] = "list",   [JOB_VERIFY] = "verify",
-    [JOB_STAT] = "stat",   [JOB_HASH] = "hash",
-    [JOB_STORE] = "store", [JOB_HANDSHAKE] = "handshake",
+    [JOB_GET] = "get",           [JOB_HAVE] = "have",
+    [JOB_PUT] = "put",           [JOB_DELETE] = "delete",
+    [JOB_LIST] = "list",         [JOB_VERIFY] = "verify",
+    [JOB_STAT] = "stat",         [JOB_HASH] = "hash",
+    [JOB_STORE] = "store",       [JOB_HANDSHAKE] = "handshake",
     [JOB_GET_MANY] = "get_many", [JOB_PUT_MANY] = "put_many",
 };
 
