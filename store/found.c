@@ -86,11 +86,15 @@ static int list_one(void *context, const char *name) {
         (void)say(recovery->report, "cannot open segment ", name);
         return 1;
     }
-    int64_t bytes = disk->calls->file_bytes(disk->backend, segment->fd);
-    atomic_store_explicit(&segment->file_bytes, bytes > 0 ? (uint64_t)bytes : 0,
-                          memory_order_relaxed);
     store->segments.top = max_u32(store->segments.top, id + 1);
     segment_set_state(segment, SEGMENT_CLOSED); /* its file is closed with the others */
+    int64_t bytes = disk->calls->file_bytes(disk->backend, segment->fd);
+    if (bytes < 0) { /* to take it for empty would be to drop it */
+        recovery->result = (int)bytes;
+        (void)say(recovery->report, "cannot read the size of segment ", name);
+        return 1;
+    }
+    atomic_store_explicit(&segment->file_bytes, (uint64_t)bytes, memory_order_relaxed);
     must(recovery->count < recovery->max);
     recovery->found[recovery->count++].segment = segment;
     return 0;

@@ -364,11 +364,13 @@ int store_open(const struct store_config *config, struct store_report *report,
     crc32c_open();
     struct store *store = vm_map(sizeof *store);
     if (!store) {
+        say(report, "cannot open the store: ", err_text(-ENOMEM));
         return err_raise(-ENOMEM);
     }
     (void)pthread_mutex_init(&store->files, NULL);
+    int r = config_take(store, config, report);
     store->page = vm_map(PAGE_BYTES);
-    int r = store->page ? config_take(store, config, report) : err_raise(-ENOMEM);
+    r = r == 0 && !store->page ? err_raise(-ENOMEM) : r;
     r = r == 0 ? open_steps(store, report) : r;
     if (r != 0) {
         say(report, "cannot open the store: ", r < 0 ? err_text(r) : "its format is wrong");

@@ -4,7 +4,9 @@
 #include "base/bits.h"
 #include "base/hash.h"
 #include "base/must.h"
+#include "tests/sim/memory.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +21,8 @@ uint32_t life_pick(struct life *life, uint32_t below) {
 }
 
 _Noreturn void life_fail(const struct life *life, uint32_t key, const char *what) {
-    fprintf(stderr, "seed %" PRIu64 ": key %u: %s (crash %" PRIu64 ", opening %" PRIu64 ")\n",
-            life->seed, key, what, life->crashes, life->opens);
+    fprintf(stderr, "%s %" PRIu64 ": key %u: %s (crash %" PRIu64 ", opening %" PRIu64 ")\n",
+            life->what ? life->what : "seed", life->seed, key, what, life->crashes, life->opens);
     exit(1);
 }
 
@@ -385,4 +387,87 @@ uint64_t life_listing(struct life *life) {
         }
     }
     return sum ^ count;
+}
+
+/* --- starts and ends -------------------------------------------------------------------------- */
+
+/* Why a store may refuse to open. */
+static bool excused(const struct life *life, int r) {
+    const struct sim_faults *faults = &life->faults;
+    return sim_disk_dead(life->sim) || r == -ENOSPC || faults->read_eio > 0 ||
+           faults->sync_eio > 0 || faults->open_eio > 0 || faults->write_eio > 0 ||
+           faults->open_emfile > 0 || life_misread(life) || life->scripted;
+}
+
+bool life_open(struct life *life, struct store_report *report) {
+    static const struct store_memory memories[KEEPERS_MAX] = {
+        {.take = sim_memory_take, .give = sim_memory_give},
+        {.take = sim_memory_take, .give = sim_memory_give},
+        {.take = sim_memory_take, .give = sim_memory_give},
+    };
+    life->keepers = 1 + life_pick(life, KEEPERS_MAX);
+    life->opens++;
+    uint64_t memory_bytes = 200 * KiB + life_pick(life, 1000) * KiB;
+    struct store_config config = {.dir = "/s",
+                                  .keepers = life->keepers,
+                                  .readers = 1,
+                                  .segment_bytes = STORE_SEGMENT_BYTES_MIN,
+                                  .memory_bytes = memory_bytes,
+                                  .policy =
+                                      (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
+                                  .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
+                                  .create = true,
+                                  .memory = life_pick(life, 2) ? memories : NULL,
+                                  .disk = life->disk};
+    int r = store_open(&config, report, &life->store);
+    if (r != 0) {
+        life->store = NULL;
+        if (!excused(life, r) || report->why[0] == 0) {
+            fprintf(stderr, "%d: %s\n", r, report->why);
+            life_fail(life, 0, "I4: the store does not open, or does not say why");
+        }
+        return false;
+    }
+    if (life->verbose) {
+        fprintf(stderr,
+                "open %" PRIu64 ": %u keepers, clean %d, %" PRIu64 " blocks in %u"
+                " segments, torn %" PRIu64 ", corrupt %" PRIu64 "\n",
+                life->opens, life->keepers, report->clean, report->blocks, report->segments,
+                report->torn_batches, report->corrupt_ranges);
+    }
+    if (report->corrupt_ranges != 0 && life->faults.read_eio == 0 && !life->scripted &&
+        !life_misread(life)) {
+        life_fail(life, 0, "damage reported where there is none");
+    }
+    return true;
+}
+
+void life_power_off(struct life *life) {
+    if (!sim_disk_dead(life->sim)) {
+        sim_disk_crash(life->sim);
+    }
+    life->crashes++;
+    if (life->store) {
+        life_drain(life);
+        int r = store_close(life->store);
+        (void)r; /* the disk is dead */
+        life->store = NULL;
+    }
+    sim_disk_restart(life->sim);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        must(life->writes_out[i] == 0);
+    }
+}
+
+/* I5: power lost right after a start, and again: the second start shows what the first did. */
+void life_check_again(struct life *life) {
+    struct store_report report;
+    uint64_t before = life_listing(life);
+    life_power_off(life);
+    if (!life_open(life, &report)) {
+        return;
+    }
+    if (life_listing(life) != before) {
+        life_fail(life, 0, "I5: a second recovery shows something else");
+    }
 }

@@ -19,7 +19,7 @@
 
 /* Behind the ordinary keys come groups that only whole bundles put. */
 enum { ORDINARY = 112, GROUPS = 4, GROUP_KEYS = 6, KEYS = ORDINARY + GROUPS * GROUP_KEYS };
-enum { OPS = 48, PACKS = 6, PACK_OPS = 8, BYTES_MAX = 300 * 1024 };
+enum { OPS = 48, PACKS = 6, PACK_OPS = 8, BYTES_MAX = 300 * 1024, KEEPERS_MAX = 3 };
 
 enum known { KNOWN_ABSENT, KNOWN_PRESENT, KNOWN_EITHER };
 
@@ -39,6 +39,7 @@ struct pack {
 };
 
 struct life {
+    const char *what; /* is done to it, where it is not the seed that says so */
     uint64_t seed, random, now_ns;
     struct sim_disk *sim;
     struct disk disk;
@@ -51,7 +52,8 @@ struct life {
     struct slot slots[OPS];
     struct pack packs[PACKS];
     struct sim_faults faults;
-    bool lied; /* the platter is not what was written */
+    bool lied;     /* the platter is not what was written */
+    bool scripted; /* calls of the disk or for memory fail by number */
     bool own_memory;
     bool verbose;
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
@@ -80,3 +82,10 @@ void life_drain(struct life *life);
 void life_check_all(struct life *life);
 /* A digest of all that is listed. */
 uint64_t life_listing(struct life *life);
+
+/* Opens with one to three keepers. Returns: false: it did not, and there was a reason. */
+bool life_open(struct life *life, struct store_report *report);
+/* Power goes, and is back; the store is not opened. */
+void life_power_off(struct life *life);
+/* I5: power lost right after a start, and again: the second start shows what the first did. */
+void life_check_again(struct life *life);

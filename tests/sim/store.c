@@ -24,77 +24,6 @@
  * opened or closed; then again, some thirty times. After every start all keys are looked up and the
  * invariants of tests/sim/life.h hold. --seed replays one life alone. */
 
-enum { KEEPERS_MAX = 3 };
-
-/* --- starts and ends -------------------------------------------------------------------------- */
-
-/* Why a store may refuse to open. */
-static bool excused(const struct life *life, int r) {
-    const struct sim_faults *faults = &life->faults;
-    return sim_disk_dead(life->sim) || r == -ENOSPC || faults->read_eio > 0 ||
-           faults->sync_eio > 0 || faults->open_eio > 0 || faults->write_eio > 0 ||
-           faults->open_emfile > 0 || life_misread(life);
-}
-
-static bool open_store(struct life *life, struct store_report *report) {
-    static const struct store_memory memories[KEEPERS_MAX] = {
-        {.take = sim_memory_take, .give = sim_memory_give},
-        {.take = sim_memory_take, .give = sim_memory_give},
-        {.take = sim_memory_take, .give = sim_memory_give},
-    };
-    life->keepers = 1 + life_pick(life, KEEPERS_MAX);
-    life->opens++;
-    uint64_t memory_bytes = 200 * KiB + life_pick(life, 1000) * KiB;
-    struct store_config config = {.dir = "/s",
-                                  .keepers = life->keepers,
-                                  .readers = 1,
-                                  .segment_bytes = STORE_SEGMENT_BYTES_MIN,
-                                  .memory_bytes = memory_bytes,
-                                  .policy =
-                                      (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
-                                  .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
-                                  .create = true,
-                                  .memory = life_pick(life, 2) ? memories : NULL,
-                                  .disk = life->disk};
-    int r = store_open(&config, report, &life->store);
-    if (r != 0) {
-        life->store = NULL;
-        if (!excused(life, r) || report->why[0] == 0) {
-            fprintf(stderr, "%d: %s\n", r, report->why);
-            life_fail(life, 0, "I4: the store does not open, or does not say why");
-        }
-        return false;
-    }
-    if (life->verbose) {
-        fprintf(stderr,
-                "open %" PRIu64 ": %u keepers, clean %d, %" PRIu64 " blocks in %u"
-                " segments, torn %" PRIu64 ", corrupt %" PRIu64 "\n",
-                life->opens, life->keepers, report->clean, report->blocks, report->segments,
-                report->torn_batches, report->corrupt_ranges);
-    }
-    if (report->corrupt_ranges != 0 && life->faults.read_eio == 0 && !life_misread(life)) {
-        life_fail(life, 0, "damage reported where there is none");
-    }
-    return true;
-}
-
-static void power_off(struct life *life) {
-    if (!sim_disk_dead(life->sim)) {
-        sim_disk_crash(life->sim);
-    }
-    life->crashes++;
-    if (life->store) {
-        life_drain(life);
-        int r = store_close(life->store);
-        (void)r; /* the disk is dead */
-        life->store = NULL;
-    }
-    sim_disk_restart(life->sim);
-    for (uint32_t i = 0; i < KEYS; i++) {
-        must(life->writes_out[i] == 0);
-    }
-}
-
 static void work(struct life *life, uint32_t turns) {
     for (uint32_t i = 0; i < turns && !sim_disk_dead(life->sim); i++) {
         for (uint32_t n = life_pick(life, 4); n > 0; n--) {
@@ -121,19 +50,6 @@ static void work(struct life *life, uint32_t turns) {
         if (life_pick(life, 6) == 0) {
             (void)store_maintain(life->store, life->now_ns);
         }
-    }
-}
-
-/* I5: power lost right after a start, and again: the second start shows what the first did. */
-static void check_again(struct life *life) {
-    struct store_report report;
-    uint64_t before = life_listing(life);
-    power_off(life);
-    if (!open_store(life, &report)) {
-        return;
-    }
-    if (life_listing(life) != before) {
-        life_fail(life, 0, "I5: a second recovery shows something else");
     }
 }
 
@@ -205,24 +121,24 @@ static void crash_round(struct life *life) {
     /* Some starts are themselves cut short, several in a row. */
     for (uint32_t i = 0; i < 3 && life_pick(life, 2) == 0; i++) {
         sim_disk_crash_after(life->sim, 1 + life_pick(life, 60));
-        if (!open_store(life, &report)) {
+        if (!life_open(life, &report)) {
             if (sim_disk_dead(life->sim)) {
-                power_off(life);
+                life_power_off(life);
             }
             continue;
         }
-        power_off(life);
+        life_power_off(life);
     }
     sim_disk_crash_after(life->sim, 0);
     start_faults(life,
                  &(struct sim_faults){.space = faults.space, .space_hidden = faults.space_hidden});
-    if (!open_store(life, &report)) {
+    if (!life_open(life, &report)) {
         life->faults = faults;
         return; /* no space: nothing else can be wrong now */
     }
     life_check_all(life);
     if (life_pick(life, 4) == 0) {
-        check_again(life);
+        life_check_again(life);
     }
     life->faults = faults;
     sim_disk_faults(life->sim, &faults);
@@ -242,7 +158,7 @@ static void crash_round(struct life *life) {
             }
         }
     }
-    power_off(life);
+    life_power_off(life);
     choose_faults(life);
 }
 
@@ -260,7 +176,7 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
         crash_round(life);
     }
     if (life->store) {
-        power_off(life);
+        life_power_off(life);
     }
     totals->crashes += life->crashes;
     totals->opens += life->opens;
