@@ -17,6 +17,7 @@
 #include "engine/listen.h"
 #include "engine/net.h"
 #include "engine/park.h"
+#include "engine/store_links.h"
 #include "engine/swarm/client.h"
 #include "engine/swarm/desk.h"
 #include "engine/swarm/identity.h"
@@ -182,6 +183,10 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .snapshot_interval_ns = settings->store_snapshot_interval_ns,
         .block_bytes_max = (uint32_t)settings->store_block_bytes_max,
         .policy = (enum store_policy)settings->store_policy,
+        .links = store_links,
+        .gc_grace_ns = settings->gc_grace_ns,
+        .gc_memory_bytes = settings->gc_memory_bytes,
+        .gc_watermark_percent = (uint32_t)settings->gc_watermark,
         .create = true,
         .memory = engine->memories,
         .disk = {.calls = &disk_sync_calls},

@@ -76,6 +76,16 @@ const struct option settings_table[] = {
            "Which blocks leave memory first: s3fifo keeps what is used again and resists scans, "
            "lru is plain least recently used, lrfu counts frequency that fades too."),
 
+    DURATION("gc.grace", gc_grace_ns, "1h", 0, FOREVER_NS, false, "time",
+             "Blocks younger than this are not collected, so that an upload has time to be pinned; "
+             "blocks of before the last start count as no older than the start."),
+    COUNT("gc.watermark", gc_watermark, "0", 0, 99, false, "percent",
+          "Collect garbage when more than this part of store.quota (or of the disk) is used, at "
+          "most every ten minutes; 0: only when asked."),
+    SIZE("gc.memory", gc_memory_bytes, "128MiB", MiB, 64 * GiB, false, "bytes",
+         "Most memory for the set of blocks that pins reach, while a collection or a pin is under "
+         "way; about 11 to 22 bytes a block."),
+
     TEXT("tlv.listen", tlv_listen, "127.0.0.1:7411", false, "addresses",
          "Where the binary protocol listens: ADDR:PORT[,ceiling=CLASS], several separated by "
          "spaces or given as a list; a ceiling is critical, high, normal or low (loopback: "

@@ -27,6 +27,10 @@ struct settings {
     uint64_t store_block_bytes_max;
     uint32_t store_policy; /* enum store_policy */
 
+    uint64_t gc_grace_ns;
+    uint64_t gc_watermark; /* percent, 0: never by itself */
+    uint64_t gc_memory_bytes;
+
     char tlv_listen[1024]; /* "ADDR:PORT[,ceiling=CLASS]" separated by spaces */
 
     char bitswap_listen[1024];       /* as tlv_listen; empty: nobody may connect */

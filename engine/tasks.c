@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/tasks.h"
 
+#include "base/cid.h"
+#include "base/clock.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "engine/engine_private.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PINS_PAGE 1024u
+#define PINS_NS   (2 * NS_PER_S) /* what the store has to answer with a page of pins */
 
 /* One command that begins a task. */
 struct row {
@@ -20,8 +27,15 @@ struct row {
     void (*show)(const struct store_task *task, json_t *answer);
 };
 
+static json_t *read_pin(struct engine *engine, const json_t *request, struct store_task *task);
+static json_t *read_unpin(struct engine *engine, const json_t *request, struct store_task *task);
+static json_t *read_gc(struct engine *engine, const json_t *request, struct store_task *task);
+static void show_gc(const struct store_task *task, json_t *answer);
+
 static const struct row rows[] = {
-    {NULL, STORE_TASK_NONE, NULL, NULL},
+    {"pin", STORE_TASK_PIN, read_pin, NULL},
+    {"unpin", STORE_TASK_UNPIN, read_unpin, NULL},
+    {"gc", STORE_TASK_GC, read_gc, show_gc},
 };
 
 struct slot {
@@ -33,6 +47,10 @@ struct slot {
 struct tasks {
     struct slot slots[TASKS_MAX];
     uint32_t last; /* number given out */
+    /* the list of pins: one page at a time, control waits for it */
+    struct store_task list;
+    bool listed;
+    struct store_pin page[PINS_PAGE];
 };
 
 int tasks_open(struct engine *engine, struct tasks **ret_tasks) {
@@ -58,6 +76,72 @@ static json_t *error_json(const char *format, ...) {
     va_end(arguments);
     return json_pack("{s:s}", "error", text);
 }
+
+/* What somebody sent, as it may stand in a sentence. */
+struct shown {
+    char text[256];
+};
+static const char *show(const char *text, struct shown *shown) {
+    (void)log_escape(shown->text, sizeof shown->text, text, strlen(text));
+    return shown->text;
+}
+
+/* ---- what is asked -------------------------------------------------------------------------- */
+
+static json_t *read_unpin(struct engine *engine, const json_t *request, struct store_task *task) {
+    (void)engine;
+    const char *text = json_string_value(json_object_get(request, "cid"));
+    struct cid cid;
+    struct shown shown;
+    char why[256];
+    if (cid_parse(text ? text : "", &cid, why, sizeof why) != 0) {
+        return error_json("'%s': %s", show(text ? text : "", &shown), why);
+    }
+    int r = cid_key(&cid, &task->ask.pin.key);
+    if (r != 0) {
+        return error_json("'%s': %s", show(text, &shown),
+                          r == CID_IDENTITY ? "an identity CID is its own block: there is nothing "
+                                              "to pin"
+                                            : "no block of such a hash is stored here");
+    }
+    if (cid.codec > UINT32_MAX) {
+        return error_json("'%s': its codec is not known here", show(text, &shown));
+    }
+    task->ask.pin.codec = (uint32_t)cid.codec;
+    return NULL;
+}
+
+static json_t *read_pin(struct engine *engine, const json_t *request, struct store_task *task) {
+    const json_t *name = json_object_get(request, "name");
+    size_t bytes = json_string_length(name);
+    if (bytes > STORE_PIN_NAME_MAX) {
+        return error_json("the name of a pin has at most %u bytes", STORE_PIN_NAME_MAX);
+    }
+    memcpy(task->ask.pin.name, bytes ? json_string_value(name) : "", bytes);
+    task->ask.pin.name_bytes = (uint8_t)bytes;
+    task->ask.pin.mode =
+        json_is_true(json_object_get(request, "direct")) ? STORE_PIN_DIRECT : STORE_PIN_RECURSIVE;
+    return read_unpin(engine, request, task);
+}
+
+static json_t *read_gc(struct engine *engine, const json_t *request, struct store_task *task) {
+    (void)engine;
+    const json_t *grace = json_object_get(request, "grace_ns");
+    if (grace && (!json_is_integer(grace) || json_integer_value(grace) < 0)) {
+        return error_json("grace_ns is a time in nanoseconds, from 0 up");
+    }
+    task->ask.gc.grace_ns = grace ? (uint64_t)json_integer_value(grace) : UINT64_MAX;
+    task->ask.gc.dry_run = json_is_true(json_object_get(request, "dry_run"));
+    return NULL;
+}
+
+static void show_gc(const struct store_task *task, json_t *answer) {
+    json_object_set_new(answer, "dry_run", json_boolean(task->ask.gc.dry_run));
+    json_object_set_new(answer, "phase",
+                        json_string(counter_get(&task->phase) < 4 ? "mark" : "sweep"));
+}
+
+/* ---- the table ------------------------------------------------------------------------------ */
 
 static bool is_over(const struct slot *slot) {
     /* acquire: pairs with porter_finish; result and why are there */
@@ -198,6 +282,62 @@ static json_t *answer_tasks(struct engine *engine) {
     return json_pack("{s:o}", "tasks", list);
 }
 
+/* ---- the list of pins ----------------------------------------------------------------------- */
+
+static json_t *pin_json(const struct store_pin *pin) {
+    struct cid cid;
+    char text[CID_TEXT_MAX];
+    cid_of_key(&pin->key, pin->codec, &cid);
+    cid_format(&cid, text);
+    json_t *line = json_pack("{s:s,s:s}", "cid", text, "mode",
+                             pin->mode == STORE_PIN_RECURSIVE ? "recursive" : "direct");
+    /* The wire's names are any bytes, JSON's are text. */
+    json_t *name = json_stringn(pin->name, pin->name_bytes);
+    struct shown shown;
+    json_object_set_new(line, "name", name ? name : json_string(show(pin->name, &shown)));
+    return line;
+}
+
+static bool list_over(const struct tasks *tasks) {
+    return !tasks->listed ||
+           atomic_load_explicit(&tasks->list.state, memory_order_acquire) == STORE_TASK_DONE;
+}
+
+static json_t *answer_pins(struct engine *engine, const json_t *request) {
+    struct tasks *tasks = engine->tasks;
+    if (!list_over(tasks)) {
+        return error_json("the store has not answered yet; try again");
+    }
+    const json_t *cursor = json_object_get(request, "cursor");
+    tasks->list = (struct store_task){.kind = STORE_TASK_PINS};
+    tasks->list.ask.pins = (struct store_pins){
+        .cursor = (uint64_t)json_integer_value(cursor), .pins = tasks->page, .max = PINS_PAGE};
+    if (store_task_begin(engine->store, &tasks->list) != 0) {
+        return error_json("the store takes no such request now; try again");
+    }
+    tasks->listed = true;
+    uint64_t give_up_ns = clock_ns() + PINS_NS;
+    while (!list_over(tasks)) {
+        if (clock_ns() > give_up_ns) {
+            return error_json("the store does not answer; try again");
+        }
+        (void)poll(NULL, 0, 1);
+    }
+    if (tasks->list.result != 0) {
+        return error_json("%s", tasks->list.why[0] ? tasks->list.why : "it failed");
+    }
+    const struct store_pins *list = &tasks->list.ask.pins;
+    json_t *pins = json_array();
+    for (uint32_t i = 0; i < list->count; i++) {
+        json_array_append_new(pins, pin_json(&list->pins[i]));
+    }
+    json_t *answer = json_pack("{s:o}", "pins", pins);
+    if (list->cursor != UINT64_MAX) {
+        json_object_set_new(answer, "cursor", json_integer((json_int_t)list->cursor));
+    }
+    return answer;
+}
+
 json_t *tasks_answer(struct engine *engine, const char *command, const json_t *request) {
     if (strcmp(command, "tasks") == 0) {
         return answer_tasks(engine);
@@ -208,8 +348,11 @@ json_t *tasks_answer(struct engine *engine, const char *command, const json_t *r
     if (strcmp(command, "cancel") == 0) {
         return answer_cancel(engine, request);
     }
+    if (strcmp(command, "pins") == 0) {
+        return answer_pins(engine, request);
+    }
     for (size_t i = 0; i < array_count(rows); i++) {
-        if (rows[i].command && strcmp(command, rows[i].command) == 0) {
+        if (strcmp(command, rows[i].command) == 0) {
             return answer_begin(engine, &rows[i], request);
         }
     }

@@ -3,7 +3,11 @@
 
 /* tasks — long requests of people to the store, begun by the admin socket and polled by number.
  *
- *   {"command":KIND, ...}            -> {"task":N}         KIND: a row of the table in tasks.c
+ *   {"command":"pin","cid":CID,"name":TEXT,"direct":BOOL}        -> {"task":N}
+ *   {"command":"unpin","cid":CID}                                -> {"task":N}
+ *   {"command":"gc","dry_run":BOOL,"grace_ns":N}                 -> {"task":N}
+ *   {"command":"pins","cursor":N}    -> {"pins":[{"cid","mode","name"}...],"cursor":N where there
+ *                                        are more}         (control waits, 2 s at most)
  *   {"command":"task","task":N}      -> {"task","command","state":"waiting|running|done|failed",
  *                                        "outcome","why","seen","total","blocks","bytes", ...}
  *   {"command":"cancel","task":N}    -> {"canceled":true}  the task ends soon after

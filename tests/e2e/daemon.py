@@ -207,7 +207,7 @@ class Daemon:
         """A CLI command against this daemon."""
         where = (
             ["--admin", self.admin_path]
-            if command in ("id", "stat", "topo", "top", "why")
+            if command in ("id", "stat", "topo", "top", "why", "pin", "unpin", "pins", "gc")
             else ["--to", self.to]
         )
         return run(command, *where, *arguments, **more)

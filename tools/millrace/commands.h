@@ -12,6 +12,7 @@ extern const struct cli_command command_put, command_get, command_has, command_r
 extern const struct cli_command command_add, command_cat;
 extern const struct cli_command command_ls, command_import, command_export, command_verify;
 extern const struct cli_command command_stat, command_topo, command_why, command_top;
+extern const struct cli_command command_pin, command_unpin, command_pins, command_gc;
 extern const struct cli_command command_id;
 extern const struct cli_command command_peers, command_connect, command_ping, command_fetch;
 extern const struct cli_command command_segdump;

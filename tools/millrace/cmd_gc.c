@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_gc — gc: deletes blocks that no pin reaches. */
+
+#include "tools/millrace/commands.h"
+
+#include "base/option.h"
+#include "tools/millrace/human.h"
+#include "tools/millrace/task.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void note_gc(const json_t *answer, char text[TASK_NOTE_MAX]) {
+    char seen[HUMAN_MAX], blocks[HUMAN_MAX], bytes[HUMAN_MAX];
+    human_count((uint64_t)admin_number(answer, "seen"), seen);
+    if (strcmp(admin_text(answer, "phase"), "mark") == 0) {
+        (void)snprintf(text, TASK_NOTE_MAX, "%s blocks are pinned so far", seen);
+        return;
+    }
+    (void)snprintf(text, TASK_NOTE_MAX, "%s blocks looked at, %s (%s) %s", seen,
+                   human_count((uint64_t)admin_number(answer, "blocks"), blocks),
+                   human_bytes((uint64_t)admin_number(answer, "bytes"), bytes),
+                   json_is_true(admin_at(answer, "dry_run")) ? "would go" : "deleted");
+}
+
+static void print_result(const struct cli *cli, const json_t *answer) {
+    char count[HUMAN_MAX], bytes[HUMAN_MAX];
+    uint64_t blocks = (uint64_t)admin_number(answer, "blocks");
+    bool dry = cli_has(cli, "dry-run");
+    if (cli_has(cli, "json")) {
+        json_dumpf(answer, stdout, JSON_INDENT(2));
+        printf("\n");
+        return;
+    }
+    if (blocks == 0) {
+        printf("nothing to collect: every block is pinned, or younger than the grace\n");
+        return;
+    }
+    printf("%s %s block%s, %s\n", dry ? "would collect" : "collected", human_count(blocks, count),
+           blocks == 1 ? "" : "s", human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
+}
+
+static int cmd_gc(struct cli *cli) {
+    json_t *request = json_pack("{s:s, s:b}", "command", "gc", "dry_run", cli_has(cli, "dry-run"));
+    if (cli_has(cli, "grace")) {
+        const char *text = cli_value(cli, "grace", "");
+        uint64_t grace_ns = 0;
+        if (option_duration(text, &grace_ns) != 0 || grace_ns > INT64_MAX) {
+            json_decref(request);
+            return cli_misuse(cli, "--grace %s: it takes a time, as 0, 30m or 2h", text);
+        }
+        json_object_set_new(request, "grace_ns", json_integer((json_int_t)grace_ns));
+    }
+    struct task_view view = {
+        .what = "gc", .note = note_gc, .quiet = cli_has(cli, "quiet") || cli_has(cli, "json")};
+    json_t *answer = NULL;
+    int status = task_follow(cli, request, &view, &answer);
+    if (status == CLI_DONE) {
+        if (!cli_has(cli, "quiet")) {
+            print_result(cli, answer);
+        }
+        json_decref(answer);
+    }
+    return status;
+}
+
+static const struct cli_flag flags[] = {
+    {"dry-run", 'n', NULL, "only say what would go"},
+    {"grace", 'g', "TIME", "spare what is younger, as 0, 30m or 2h (default: gc.grace)"},
+    CLI_FLAG_ADMIN,
+    CLI_FLAG_JSON,
+    {"quiet", 'q', NULL, "say nothing but errors"},
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_gc = {
+    .name = "gc",
+    .args = "",
+    .summary = "delete blocks that no pin reaches",
+    .flags = flags,
+    .args_max = 0,
+    .more =
+        "Puts and reads go on meanwhile. Blocks younger than the grace stay, and one that was put\n"
+        "again since the last collection stays until the next. Blocks of before the daemon's "
+        "start\n"
+        "count as no older than the start. A block that is missing or damaged in a pinned DAG\n"
+        "stops it before anything is deleted, and is named (exit status 3 or 4). Space on disk\n"
+        "comes back as segments are compacted. An interrupted collection keeps what it did.",
+    .examples = "  millrace gc --dry-run\n  millrace gc --grace 0\n",
+    .run = cmd_gc,
+};

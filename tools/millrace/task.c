@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/millrace/task.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* Between two questions: short at first, for what is over at once. */
+#define POLL_FIRST_MS 2u
+#define POLL_MOST_MS  200u
+
+static _Atomic bool interrupted; /* lock-free: a handler may set it */
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = true;
+}
+
+/* Ctrl-C asks once; a second one ends this command as ever. */
+static void mind_interrupt(void) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+static json_t *ask(const struct cli *cli, const char *command, json_int_t task, int *status) {
+    return admin_request(cli, json_pack("{s:s, s:I}", "command", command, "task", task), status);
+}
+
+static void show(struct progress *progress, const struct task_view *view, const json_t *answer) {
+    char note[TASK_NOTE_MAX] = "";
+    if (view->note) {
+        view->note(answer, note);
+        progress->note = note;
+        progress->waiting = true;
+    }
+    uint64_t seen = (uint64_t)admin_number(answer, "seen");
+    progress->total = (uint64_t)admin_number(answer, "total");
+    progress_show(progress, seen, seen);
+    progress->note = NULL;
+}
+
+static int conclude(const struct cli *cli, const json_t *answer) {
+    if (strcmp(admin_text(answer, "state"), "done") == 0) {
+        return CLI_DONE;
+    }
+    const char *outcome = admin_text(answer, "outcome");
+    int status = strcmp(outcome, "absent") == 0    ? CLI_ABSENT
+                 : strcmp(outcome, "corrupt") == 0 ? CLI_DAMAGED
+                                                   : CLI_FAILED;
+    const char *why = admin_text(answer, "why");
+    return cli_fail(cli, status, "%s", why[0] ? why : "it ended without a word");
+}
+
+int task_follow(const struct cli *cli, json_t *request, const struct task_view *view,
+                json_t **ret_answer) {
+    struct progress progress;
+    int status = CLI_DONE;
+    bool canceled = false;
+    json_t *answer = admin_request(cli, request, &status);
+    if (answer == NULL) {
+        return status;
+    }
+    json_int_t task = json_integer_value(json_object_get(answer, "task"));
+    json_decref(answer);
+    mind_interrupt();
+    progress_begin(&progress, view->what, 0, false);
+    for (uint32_t wait_ms = POLL_FIRST_MS;; wait_ms = min_u32(2 * wait_ms, POLL_MOST_MS)) {
+        answer = ask(cli, "task", task, &status);
+        if (answer == NULL) {
+            progress_clear(&progress);
+            return status;
+        }
+        const char *state = admin_text(answer, "state");
+        if (strcmp(state, "waiting") != 0 && strcmp(state, "running") != 0) {
+            break;
+        }
+        if (!view->quiet) {
+            show(&progress, view, answer);
+        }
+        json_decref(answer);
+        if (interrupted && !canceled) {
+            canceled = true;
+            json_decref(ask(cli, "cancel", task, &status));
+        }
+        poll(NULL, 0, (int)wait_ms);
+    }
+    progress_clear(&progress);
+    status = conclude(cli, answer);
+    if (status == CLI_DONE) {
+        *ret_answer = answer;
+    } else {
+        json_decref(answer);
+    }
+    return status;
+}

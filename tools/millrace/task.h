@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* task — a long request to the daemon's store, from its beginning to its end: asks, shows how far
+ * it is, and cancels it when the command is interrupted. Thread: main. */
+
+#include "tools/millrace/admin.h"
+#include "tools/millrace/progress.h"
+
+#define TASK_NOTE_MAX 160
+
+struct task_view {
+    const char *what; /* in front of the progress: "gc" */
+    /* What it is at, for the progress line; NULL: its numbers alone. */
+    void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]);
+    bool quiet; /* no progress */
+};
+
+/* task_follow sends `request`, which it takes over, and waits until what that began is over.
+ * Returns: CLI_DONE with the last answer in *ret_answer (the caller's to release) where it went
+ * well; else the exit status, after saying why: CLI_ABSENT, CLI_DAMAGED, CLI_FAILED. */
+must_check int task_follow(const struct cli *cli, json_t *request, const struct task_view *view,
+                           json_t **ret_answer);
