@@ -86,6 +86,7 @@ def notes(row):
                        ("find_ns", "find {:.0f} ns a key"), ("have_ns", "have {:.0f} ns a key"),
                        ("touched_bytes", "touched as they came {:.0f} bytes"),
                        ("with_boot_bytes", "beyond a daemon of 64 connections {:.0f} bytes"),
+                       ("cpu", "{:.2f} ns of CPU a byte"),
                        ("capacity", "capacity {:,.0f}/s"), ("offered", "Low offered {:,.0f}/s"),
                        ("low_done", "of which {:,.0f}/s were answered")):
         if row.get(name) is not None:
@@ -158,8 +159,8 @@ def summary(path, rows, machine, command, date=None):
         raise SystemExit(f"{path} has no part marked '{BEGIN} ... -->' and '{END}'")
     body = text.index("\n", begin) + 1
     kept = {}
-    for block in re.split(r"(?m)^(?=### G)", text[body:end]):
-        name = re.match(r"### (G\d+)", block)
+    for block in re.split(r"(?m)^(?=### [A-Z]+)", text[body:end]):
+        name = re.match(r"### ([A-Z]+\d*)", block)
         if name:
             kept[name.group(1)] = block.rstrip() + "\n"
     for name in dict.fromkeys(r["row"] for r in rows):
@@ -170,7 +171,7 @@ def summary(path, rows, machine, command, date=None):
                   f"{machine['memory_gib']} GiB, Linux {machine['kernel']}, "
                   f"{machine['congestion_control']}; {machine['redis']}; {machine['memcached']}."]
         kept[name] = "\n".join(lines) + "\n"
-    order = sorted(kept, key=lambda n: int(n[1:]))
+    order = sorted(kept, key=lambda n: (int(n[1:]) if n[1:].isdigit() else 1000, n))
     text = text[:body] + "\n" + "\n".join(kept[n] for n in order) + "\n" + text[end:]
     with open(path + ".new", "w") as f:
         f.write(text)

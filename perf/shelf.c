@@ -27,8 +27,9 @@ struct shelf {
     uint8_t *bodies; /* OPS x bytes */
     uint32_t free_ops[OPS];
     uint32_t free_count;
-    pthread_t helper;
+    pthread_t helper, porter;
     _Atomic uint32_t stop;
+    _Atomic uint64_t maintained;
     double fill_seconds;
 };
 
@@ -38,6 +39,19 @@ static void *help(void *argument) {
         if (store_housekeep(shelf->store) == 0) {
             struct timespec pause = {.tv_nsec = (long)NS_PER_MS};
             nanosleep(&pause, NULL);
+        }
+    }
+    return NULL;
+}
+
+static void *maintain(void *argument) {
+    struct shelf *shelf = argument;
+    while (!atomic_load_explicit(&shelf->stop, memory_order_relaxed)) { /* late is harmless */
+        if (store_maintain(shelf->store, clock_ns()) == 0) {
+            struct timespec pause = {.tv_nsec = (long)NS_PER_MS};
+            nanosleep(&pause, NULL);
+        } else {
+            atomic_fetch_add_explicit(&shelf->maintained, 1, memory_order_relaxed);
         }
     }
     return NULL;
@@ -78,28 +92,48 @@ static void drain(struct shelf *shelf) {
     }
 }
 
-static void fill(struct shelf *shelf) {
+static void put(struct shelf *shelf, uint64_t index, uint64_t number) {
     const struct shelf_config *config = &shelf->config;
+    struct store_op *op = op_take(shelf);
+    uint8_t *body = shelf->bodies + (size_t)(op - shelf->ops) * config->bytes;
+    memset(body, (int)number, config->bytes);
+    memcpy(body, &number, sizeof number);
+    struct key *key = &shelf->keys[index];
+    *key = (struct key){.code = HASH_SHA2_256, .digest_bytes = 32};
+    if (hash_compute(HASH_SHA2_256, body, config->bytes, key->digest, 32) != 0) {
+        kit_fail("sha2-256");
+    }
+    *op = (struct store_op){
+        .kind = STORE_PUT, .key = *key, .data = body, .bytes = config->bytes, .codec = 0x55};
+    keeper_begin(store_keeper(shelf->store, 0), op);
+    if ((number & 255) == 255) {
+        (void)turn(shelf);
+    }
+}
+
+static void fill(struct shelf *shelf) {
     uint64_t start = clock_ns();
-    for (uint64_t i = 0; i < config->blocks; i++) {
-        struct store_op *op = op_take(shelf);
-        uint8_t *body = shelf->bodies + (size_t)(op - shelf->ops) * config->bytes;
-        memset(body, (int)i, config->bytes);
-        memcpy(body, &i, sizeof i);
-        struct key *key = &shelf->keys[i];
-        *key = (struct key){.code = HASH_SHA2_256, .digest_bytes = 32};
-        if (hash_compute(HASH_SHA2_256, body, config->bytes, key->digest, 32) != 0) {
-            kit_fail("sha2-256");
-        }
-        *op = (struct store_op){
-            .kind = STORE_PUT, .key = *key, .data = body, .bytes = config->bytes, .codec = 0x55};
-        keeper_begin(store_keeper(shelf->store, 0), op);
-        if ((i & 255) == 255) {
-            (void)turn(shelf);
-        }
+    for (uint64_t i = 0; i < shelf->config.blocks; i++) {
+        put(shelf, i, i);
     }
     drain(shelf);
     shelf->fill_seconds = (double)(clock_ns() - start) / 1e9;
+}
+
+void shelf_replace(struct shelf *shelf, uint64_t index, uint64_t number) {
+    struct store_op *op = op_take(shelf);
+    *op = (struct store_op){.kind = STORE_DELETE, .key = shelf->keys[index]};
+    keeper_begin(store_keeper(shelf->store, 0), op);
+    put(shelf, index, number);
+}
+
+void shelf_drain(struct shelf *shelf) {
+    (void)turn(shelf); /* also where nothing is out: notes of the porter want answers */
+    drain(shelf);
+}
+
+uint64_t shelf_maintained(const struct shelf *shelf) {
+    return atomic_load_explicit(&shelf->maintained, memory_order_relaxed);
 }
 
 static void make_dir(struct shelf *shelf) {
@@ -140,6 +174,9 @@ struct shelf *shelf_open(const struct shelf_config *config) {
     if (pthread_create(&shelf->helper, NULL, help, shelf) != 0) {
         kit_fail("thread");
     }
+    if (config->porter && pthread_create(&shelf->porter, NULL, maintain, shelf) != 0) {
+        kit_fail("thread");
+    }
     fill(shelf);
     return shelf;
 }
@@ -150,6 +187,10 @@ struct store *shelf_store(struct shelf *shelf) {
 
 const struct key *shelf_keys(const struct shelf *shelf) {
     return shelf->keys;
+}
+
+const char *shelf_dir(const struct shelf *shelf) {
+    return shelf->dir;
 }
 
 double shelf_fill_seconds(const struct shelf *shelf) {
@@ -195,9 +236,14 @@ void shelf_close(struct shelf *shelf) {
     drain(shelf);
     atomic_store(&shelf->stop, 1);
     pthread_join(shelf->helper, NULL);
+    if (shelf->config.porter) {
+        pthread_join(shelf->porter, NULL);
+    }
     if (store_close(shelf->store) != 0) {
         fprintf(stderr, "the store in %s did not close clean\n", shelf->dir);
     }
     disk_sync_close(shelf->sync);
-    (void)nftw(shelf->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (!shelf->config.keep) {
+        (void)nftw(shelf->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    }
 }
