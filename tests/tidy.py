@@ -103,7 +103,8 @@ ALLOW = {
 # An absolute path names somebody's machine unless every Linux host has it, or it is one of the
 # examples, a path of IPFS, a name of libp2p's, or anchored at the root of the tree (.gitignore).
 ANYWHERE = "proc dev sys etc usr var run srv bin tmp ipfs s ssd nonexistent nowhere perf".split()
-ANYWHERE += "api repo ip4 ip6 ip6zone dns dns4 dns6 dnsaddr tcp unix p2p multistream tls yamux".split()
+ANYWHERE += "api repo".split()
+ANYWHERE += "ip4 ip6 ip6zone dns dns4 dns6 dnsaddr tcp unix p2p multistream tls yamux".split()
 MACHINE = re.compile(
     r"(?:^|(?<=[\s\"'(=`]))/(?!(?:%s)/)[a-z0-9_]+/" % "|".join(ANYWHERE), re.MULTILINE
 )
