@@ -26,7 +26,8 @@ static void report(struct checking *checking, uint64_t offset, const struct key 
                    const char *what) {
     struct store_damage damage = {.offset = offset, .what = what, .key_known = key != NULL};
     struct text text = {damage.segment, sizeof damage.segment, 0};
-    text_add(&text, "ssd/");
+    text_add(&text, tier_of(checking->store, checking->segment)->given);
+    text_add(&text, "/");
     text_add_hex(&text, checking->segment->id, 5);
     text_add(&text, ".seg");
     if (key) {
@@ -44,7 +45,9 @@ static bool is_live(struct checking *checking, const struct footer_entry *entry,
                         .offset_units = entry->offset_units,
                         .length_units = span / RECORD_UNIT};
     turn_begin(&store->turns, store->helper);
-    bool live = store_entry(store, entry->hash, place_pack(&spot) | PLACE_SSD).bucket != NULL;
+    bool live = store_entry(store, entry->hash,
+                            place_pack(&spot) | place_of_segment(store, checking->segment))
+                    .bucket != NULL;
     turn_park(&store->turns, store->helper);
     return live;
 }

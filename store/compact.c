@@ -121,6 +121,9 @@ static bool may_hold(const struct segment *source, const struct segment *other) 
 static uint64_t birth_floor(const struct compactor *compactor) {
     const struct segments *segments = &compactor->store->segments;
     uint64_t floor = mover_min_birth(&compactor->mover);
+    if (tiers_unknown(&compactor->store->tiers)) {
+        return 0; /* a tier that is away may hold the oldest copy there is */
+    }
     for (uint32_t id = 1; id < segments->top; id++) {
         const struct segment *other = &segments->all[id];
         enum segment_state state = segment_state(other);
@@ -196,9 +199,8 @@ static uint64_t live_word(struct compactor *compactor, uint64_t hash, uint64_t p
 
 /* Where a live record goes. */
 static uint32_t destination(const struct compactor *compactor, uint64_t word) {
-    (void)compactor;
     (void)word;
-    return 0;
+    return compactor->source->tier;
 }
 
 static enum peek_depth depth_for(const struct compactor *compactor) {
@@ -422,7 +424,8 @@ static uint32_t candidates_list(struct compactor *compactor) {
     uint32_t count = 0;
     for (uint32_t id = 1; id < segments->top; id++) {
         const struct segment *segment = &segments->all[id];
-        if (segment_state(segment) != SEGMENT_SEALED) {
+        bool writable = tier_state(tier_of(compactor->store, segment)) < TIER_READONLY;
+        if (segment_state(segment) != SEGMENT_SEALED || !writable) {
             continue;
         }
         compactor->candidates[count++] = (struct choose_segment){
@@ -441,7 +444,7 @@ static uint32_t candidates_list(struct compactor *compactor) {
 static uint32_t fill_of(const struct compactor *compactor) {
     struct store_usage usage;
     store_usage(compactor->store, &usage);
-    uint64_t quota = compactor->store->quota_bytes;
+    uint64_t quota = tiers_limit(&compactor->store->tiers);
     uint64_t space = quota != 0 ? quota : usage.bytes_on_disk + usage.free_bytes;
     return space == 0 ? 0 : (uint32_t)min_u64(usage.bytes_on_disk * 1000 / space, 1000);
 }

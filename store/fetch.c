@@ -192,9 +192,12 @@ static void fetch_done(struct disk_op *disk) {
     struct fetch *fetch = container_of(disk, struct fetch, disk);
     struct keeper *keeper = fetch->keeper;
     struct store_counters *counters = &keeper->counters;
+    struct tier *tier = tier_of(keeper->store, segment_of(keeper, fetch->place));
     if (disk->result < 0) {
         counter_add(&counters->io_errors, 1);
+        tier_error(tier, disk->result);
     } else {
+        atomic_fetch_add_explicit(&tier->hits, 1, memory_order_relaxed);
         counter_add(&counters->reads, 1);
         counter_add(&counters->read_bytes, (uint64_t)disk->result);
     }
@@ -221,7 +224,7 @@ static void fetch_submit(struct fetch *fetch) {
     fetch->disk = (struct disk_op){.buffer = fetch->buffer,
                                    .offset = extent.offset,
                                    .bytes = extent.bytes,
-                                   .fd = segment_of(keeper, fetch->place)->fd,
+                                   .fd = segment_fd(segment_of(keeper, fetch->place)),
                                    .kind = DISK_READ,
                                    .done = fetch_done};
     keeper->disk.calls->submit(keeper->disk.backend, &fetch->disk);

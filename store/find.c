@@ -161,20 +161,25 @@ static void find_group(struct store *store, struct find finds[], uint32_t count)
 
 void store_find(struct store *store, uint32_t reader, struct find finds[], uint32_t count) {
     must(reader < store->turns.readers_max);
+    bool unknown = tiers_unknown(&store->tiers); /* before the look-ups */
     for (uint32_t at = 0; at < count; at += GROUP) {
         find_group(store, finds + at, count - at < GROUP ? count - at : GROUP);
     }
+    for (uint32_t i = 0; unlikely(unknown) && i < count; i++) {
+        finds[i].state = finds[i].state == FIND_ABSENT ? FIND_RETRY : finds[i].state;
+    }
 }
 
-static uint8_t have_slowly(const struct store *store, uint64_t hash) {
+static uint8_t have_slowly(const struct store *store, uint64_t hash, bool unknown) {
     uint64_t places[CATALOG_MATCHES_MAX];
     uint32_t count = catalog_find(&store->catalog, hash, places);
-    return count == UINT32_MAX ? 2 : count > 0;
+    return count == UINT32_MAX || (count == 0 && unknown) ? 2 : count > 0;
 }
 
 void store_have(struct store *store, uint32_t reader, const struct key keys[], uint8_t present[],
                 uint32_t count) {
     must(reader < store->turns.readers_max);
+    bool unknown = tiers_unknown(&store->tiers); /* before the look-ups */
     for (uint32_t at = 0; at < count; at += GROUP) {
         uint32_t group = count - at < GROUP ? count - at : GROUP;
         uint64_t hashes[GROUP];
@@ -185,7 +190,7 @@ void store_have(struct store *store, uint32_t reader, const struct key keys[], u
             __builtin_prefetch(pair.second);
         }
         for (uint32_t i = 0; i < group; i++) {
-            present[at + i] = have_slowly(store, hashes[i]);
+            present[at + i] = have_slowly(store, hashes[i], unknown);
         }
     }
 }

@@ -7,7 +7,9 @@
  *   DIR/SUPER           two slots of 4 KiB, written in turn; the valid one with the larger sequence
  *                       counts
  *   DIR/index/G.snap    snapshots of the catalog (store/image.h): hints
- *   DIR/ssd/IIIII.seg   segments: I = id in hex, 1 .. 2^20-1, unique in the store
+ *   DIR/ssd/IIIII.seg   segments: I = id in hex, 1 .. 2^20-1, unique in the store. Other
+ *                       directories may take them too: the tiers (store/tier.h)
+ *   DIR/ssd/TIER        one page that says which tier this is
  *
  *   segment:  | header 4 KiB | batch | batch | ... | footer | trailer 4 KiB |
  *   batch:    | batch record 128 B | record | record | ... | zeroes to a multiple of 4 KiB |
@@ -29,7 +31,7 @@
 #include "base/key.h"
 
 #define FORMAT_MAJOR 1u
-#define FORMAT_MINOR 0u
+#define FORMAT_MINOR 1u /* 1: SUPER lists the tiers behind its slot */
 
 #define SUPER_MAGIC   0x5255534du /* "MSUR" */
 #define SEGMENT_MAGIC 0x4745534du /* "MSEG" */
@@ -240,6 +242,40 @@ static_assert(offsetof(struct super_slot, sequence) == 64, "format");
 static_assert(offsetof(struct super_slot, epoch) == 80, "format");
 static_assert(offsetof(struct super_slot, clean) == 84, "format");
 static_assert(offsetof(struct super_slot, shards) == 88, "format");
+
+/* The tiers that a store knows: behind the slot in the same page, under the same CRC. A version 1.0
+ * writer leaves zeroes there, hence the magic of its own. */
+#define SUPER_TIERS_MAGIC  0x5352544du /* "MTRS" */
+#define SUPER_TIERS_MAX    16u
+#define SUPER_TIER_PATH    215u
+#define SUPER_TIERS_OFFSET 96u
+
+struct super_tier {
+    uint8_t uuid[16];
+    uint64_t bytes; /* path, kind and size: as configured last; who names no tiers gets these */
+    uint8_t kind;
+    char path[SUPER_TIER_PATH]; /* "" = too long to be kept */
+};
+static_assert(sizeof(struct super_tier) == 240, "format");
+static_assert(offsetof(struct super_tier, bytes) == 16, "format");
+static_assert(offsetof(struct super_tier, kind) == 24, "format");
+static_assert(offsetof(struct super_tier, path) == 25, "format");
+
+struct super_tiers {
+    uint32_t magic;
+    uint32_t count;
+    uint32_t ids_top; /* no segment has an id of this or above */
+    uint32_t zero;
+    struct super_tier tiers[SUPER_TIERS_MAX];
+};
+static_assert(sizeof(struct super_tiers) == 3856, "format");
+static_assert(offsetof(struct super_tiers, ids_top) == 8, "format");
+static_assert(offsetof(struct super_tiers, tiers) == 16, "format");
+static_assert(SUPER_TIERS_OFFSET + sizeof(struct super_tiers) <= PAGE_CRC_OFFSET, "one page");
+
+/* In super_slot.incompat: segments lie on other tiers than DIR/ssd, so a reader that does not know
+ * tiers would call blocks absent that are there. */
+#define SUPER_INCOMPAT_TIERS UINT64_C(1)
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "the files are read in place: a big-endian host must refuse them");

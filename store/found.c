@@ -67,6 +67,45 @@ static bool header_read(struct recovery *recovery, struct segment *segment) {
     return true;
 }
 
+/* Opens a file for writing, or, on a tier that cannot be written, for reading. */
+static int open_segment(struct recovery *recovery, const char *path) {
+    struct store *store = recovery->store;
+    const struct disk *disk = store->segments.disk;
+    int fd = -EROFS;
+    if (!store->config.read_only) {
+        fd = disk->calls->open_file(disk->backend, path, O_RDWR | O_DIRECT, 0);
+    }
+    if (fd == -EROFS || fd == -EACCES || fd == -EPERM) {
+        fd = disk->calls->open_file(disk->backend, path, O_RDONLY | O_DIRECT, 0);
+        if (fd >= 0 && !store->config.read_only) {
+            tier_set_state(recovery->tier, TIER_READONLY);
+        }
+    }
+    return fd;
+}
+
+/* A file under an id that another tier's has: a copy, or one that was brought here by hand. It gets
+ * an id of its own; then its batches are weighed against the others' like any, and where it holds
+ * nothing that the first does not, it goes. Returns: the id; 0: left alone. */
+static uint32_t id_anew(struct recovery *recovery, char path[SEGMENT_PATH_MAX]) {
+    struct segments *segments = &recovery->store->segments;
+    const struct disk *disk = segments->disk;
+    char to[SEGMENT_PATH_MAX];
+    uint32_t other = max_u32(segments->super->tiers.ids_top, segments->top);
+    if (other >= SEGMENT_IDS) {
+        return 0;
+    }
+    segment_path_at(segments, &(struct segment_at){recovery->tier->index, other}, to);
+    if (!recovery->store->config.read_only) {
+        if (disk->calls->rename_file(disk->backend, path, to) != 0) {
+            return 0;
+        }
+        memcpy(path, to, sizeof to);
+    }
+    recovery->report->segments_twice++;
+    return other;
+}
+
 static int list_one(void *context, const char *name) {
     struct recovery *recovery = context;
     struct store *store = recovery->store;
@@ -74,24 +113,31 @@ static int list_one(void *context, const char *name) {
     if (id == 0) {
         return 0; /* not ours: left alone */
     }
-    struct segment *segment = &store->segments.all[id];
-    *segment = (struct segment){.id = id};
     char path[SEGMENT_PATH_MAX];
-    segment_path(&store->segments, id, path);
+    segment_path_at(&store->segments, &(struct segment_at){recovery->tier->index, id}, path);
+    if (segment_state(&store->segments.all[id]) != SEGMENT_NONE) {
+        id = id_anew(recovery, path);
+        if (id == 0) {
+            return 0;
+        }
+    }
+    struct segment *segment = &store->segments.all[id];
+    segment_clear(segment, id);
+    segment->tier = recovery->tier->index;
     const struct disk *disk = store->segments.disk;
-    int flags = (store->config.read_only ? O_RDONLY : O_RDWR) | O_DIRECT;
-    segment->fd = disk->calls->open_file(disk->backend, path, flags, 0);
-    if (segment->fd < 0) {
-        recovery->result = segment->fd;
-        (void)say(recovery->report, "cannot open segment ", name);
+    int fd = open_segment(recovery, path);
+    if (fd < 0) {
+        recovery->result = fd;
+        (void)say(recovery->report, "cannot open segment ", path);
         return 1;
     }
+    atomic_store_explicit(&segment->fd, fd, memory_order_relaxed);
     store->segments.top = max_u32(store->segments.top, id + 1);
     segment_set_state(segment, SEGMENT_CLOSED); /* its file is closed with the others */
-    int64_t bytes = disk->calls->file_bytes(disk->backend, segment->fd);
+    int64_t bytes = disk->calls->file_bytes(disk->backend, fd);
     if (bytes < 0) { /* to take it for empty would be to drop it */
         recovery->result = (int)bytes;
-        (void)say(recovery->report, "cannot read the size of segment ", name);
+        (void)say(recovery->report, "cannot read the size of segment ", path);
         return 1;
     }
     atomic_store_explicit(&segment->file_bytes, (uint64_t)bytes, memory_order_relaxed);
@@ -100,16 +146,32 @@ static int list_one(void *context, const char *name) {
     return 0;
 }
 
-int found_list(struct recovery *recovery) {
+static int list_tier(struct recovery *recovery) {
     const struct store *store = recovery->store;
     const struct disk *disk = &store->config.disk;
-    char dir[SEGMENT_PATH_MAX];
-    struct text text = {dir, sizeof dir, 0};
-    text_add(&text, store->dir);
-    text_add(&text, "/ssd");
-    int r = disk->calls->list_dir(disk->backend, dir, list_one, recovery);
+    const struct tier *tier = recovery->tier;
+    if (tier_state(tier) == TIER_MISSING) {
+        return 0;
+    }
+    int r = disk->calls->list_dir(disk->backend, tier->dir, list_one, recovery);
     r = recovery->result ? recovery->result : r;
-    return r == -ENOENT ? say(recovery->report, "the store's tier is missing: ", dir) : r;
+    if (r == -ENOENT && store->config.read_only) {
+        return 0;
+    }
+    if (r != 0 && recovery->result == 0) {
+        (void)say(recovery->report, "cannot list the tier at ", tier->dir);
+    }
+    return r;
+}
+
+int found_list(struct recovery *recovery) {
+    struct store *store = recovery->store;
+    int r = 0;
+    for (uint32_t i = 0; i < store->tiers.count && r == 0; i++) {
+        recovery->tier = &store->tiers.all[i];
+        r = list_tier(recovery);
+    }
+    return r;
 }
 
 /* --- read ------------------------------------------------------------------------------------- */

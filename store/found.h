@@ -27,6 +27,7 @@ struct found {
 struct recovery {
     struct store *store;
     struct store_report *report;
+    struct tier *tier; /* being listed */
     struct found *found;
     uint64_t count, max;
     struct judge_item *items;

@@ -564,8 +564,8 @@ static void own_ended(struct store_task *task) {
 static bool over_watermark(const struct store *store) {
     struct store_usage usage;
     store_usage(store, &usage);
-    uint64_t room =
-        store->quota_bytes ? store->quota_bytes : usage.bytes_on_disk + usage.free_bytes;
+    uint64_t limit = tiers_limit(&store->tiers);
+    uint64_t room = limit ? limit : usage.bytes_on_disk + usage.free_bytes;
     return usage.bytes_on_disk >= room / 100 * store->config.gc_watermark_percent;
 }
 

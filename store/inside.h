@@ -25,6 +25,7 @@
 #include "store/segment.h"
 #include "store/store.h"
 #include "store/super.h"
+#include "store/tier.h"
 
 #include <pthread.h>
 
@@ -34,7 +35,7 @@
 #define LOG_CLOSE_NS    (200 * NS_PER_US)
 #define LOG_MARK_NS     (500 * NS_PER_MS) /* idle this long after an ack: say what is durable */
 #define LOG_STALL_NS    (1 * NS_PER_MS)
-#define LOG_SPARES      2u /* [0] for anyone, [1] kept back for tombstones once space is short */
+#define LOG_SPARES      2u /* the last is kept back for tombstones, the others are for anyone */
 #define PENDING_BUCKETS 1024u
 #define FETCH_CLASSES   3u
 #define FETCH_SLOTS     84u
@@ -192,6 +193,7 @@ struct keeper {
 struct store {
     struct store_config config;
     struct super super;
+    struct tiers tiers;
     struct segments segments;
     struct turns turns;
     struct catalog catalog;
@@ -204,7 +206,6 @@ struct store {
     pthread_mutex_t files; /* helper and porter: who makes and drops segments. No tile takes it */
     struct gone gone;      /* boot, then the porter */
     uint64_t hash_seed;
-    uint64_t quota_bytes;
     uint32_t helper; /* reader of the helper thread; the porter's is the next */
     uint32_t record_bytes_max;
     int lock_fd;
@@ -234,10 +235,22 @@ static inline struct frame *store_frame(const struct store *store, uint64_t plac
     return &store->homes[name >> FRAME_NUMBER_BITS]->frames[name & FRAMES_MAX];
 }
 
+static inline struct tier *tier_of(struct store *store, const struct segment *segment) {
+    return &store->tiers.all[segment->tier];
+}
+/* The state bits of a place in this segment. */
+static inline uint64_t place_of_segment(const struct store *store, const struct segment *segment) {
+    return store->tiers.all[segment->tier].kind == TIER_HDD ? PLACE_HDD : PLACE_SSD;
+}
+
+/* Can what lies at this place on disk be read now? */
+static inline bool place_here(struct store *store, uint64_t place) {
+    return tier_here(tier_of(store, &store->segments.all[place_spot(place).segment]));
+}
+
 /* A place as the catalog names it. */
 static inline uint64_t store_place(const struct store *store, const struct spot *spot) {
-    (void)store;
-    return place_pack(spot) | PLACE_SSD;
+    return place_pack(spot) | place_of_segment(store, &store->segments.all[spot->segment]);
 }
 static inline uint32_t move_log(uint32_t tier) {
     return MOVE_LOG - tier;
@@ -318,6 +331,9 @@ void read_again(struct keeper *keeper, struct store_op *op);
 void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct record_header *record,
                   int32_t result);
 
+/* The segment it was sent to is gone: looks the block up again. */
+void read_gone(struct keeper *keeper, struct store_op *op);
+
 /* --- admit.c: memory --- */
 /* Copies a sound record into a frame with `leases` leases, admitted where allowed. NULL: no memory.
  */
@@ -339,6 +355,12 @@ uint32_t admit_room(struct keeper *keeper, uint64_t bytes);
 must_check int recover(struct store *store, struct store_report *report);
 
 /* --- spare.c: segments ahead of the logs --- */
+/* Is there room for one more segment on this tier? A log leaves room for one that is moved, so that
+ * a full tier can still be compacted. Thread: boot, or under store->files. */
+enum room_use { ROOM_LOG, ROOM_MOVE };
+bool tier_room(const struct store *store, const struct tier *tier, enum room_use use);
+/* Making a segment on it gave this: keeps its state. */
+void tier_made(struct tier *tier, int result);
 /* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. */
 must_check int spare_refill(struct store *store);
 /* Drops spares that were not used. Thread: boot. */

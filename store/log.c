@@ -87,7 +87,7 @@ static uint64_t op_place(const struct log_batch *batch, struct store_op *op) {
                         .offset_units =
                             (uint32_t)((batch->offset + op_state(op)->record_offset) / RECORD_UNIT),
                         .length_units = batch_record_bytes(op) / RECORD_UNIT};
-    return place_pack(&spot) | PLACE_SSD;
+    return place_pack(&spot) | place_of_segment(batch->keeper->store, batch->segment);
 }
 
 static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
@@ -152,6 +152,7 @@ static void log_give_up(struct keeper *keeper) {
 
 static void segment_leave(struct log *log, bool suspect) {
     log->open->suspect = suspect;
+    segment_unpin(log->open); /* no write of it is out */
     log->previous_generation = log->open->generation;
     segment_set_state(log->open, SEGMENT_CLOSED); /* pairs with housekeeping, which seals it */
     log->open = NULL;
@@ -188,6 +189,7 @@ static void log_written(struct disk_op *disk) {
         batch->phase = BATCH_FAILED;
         log->failed = true;
         counter_add(&keeper->counters.io_errors, 1);
+        tier_error(tier_of(keeper->store, batch->segment), disk->result);
     }
     log_acknowledge(keeper);
     if (log->failed && log->writing == 0) {
@@ -208,20 +210,16 @@ static bool segment_has_room(const struct log *log, const struct log_batch *batc
     return log->write_at + round_up(batch->used, PAGE_BYTES) + footer + PAGE_BYTES <= segment_bytes;
 }
 
-static struct segment *spare_take(struct keeper *keeper, bool tombstones_only) {
-    /* relaxed: a hint; a spare is told by its slot */
-    bool trouble = atomic_load_explicit(&keeper->store->trouble, memory_order_relaxed) != 0;
-    for (uint32_t i = 0; i < LOG_SPARES; i++) {
-        if (i > 0 && trouble && !tombstones_only) {
-            break;
-        }
-        struct segment *segment =
-            atomic_exchange_explicit(&keeper->spares[i], NULL, memory_order_acq_rel);
-        if (segment) {
-            return segment;
-        }
+/* The last spare is for tombstones, also while space seems to be had (whether there is any,
+ * housekeeping finds out only when it makes the next), and for what has its LSNs already. */
+static struct segment *spare_take(struct keeper *keeper, const struct log_batch *batch) {
+    bool any = batch->puts == 0 || batch->first_lsn != 0;
+    uint32_t count = any ? LOG_SPARES : LOG_SPARES - 1;
+    struct segment *segment = NULL;
+    for (uint32_t i = 0; i < count && !segment; i++) {
+        segment = atomic_exchange_explicit(&keeper->spares[i], NULL, memory_order_acq_rel);
     }
-    return NULL;
+    return segment;
 }
 
 /* The batch cannot be written for want of space. Its puts are refused and its tombstones may still
@@ -281,7 +279,7 @@ static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     if (log->writing > 0) {
         return false;
     }
-    struct segment *spare = spare_take(keeper, batch->puts == 0);
+    struct segment *spare = spare_take(keeper, batch);
     if (!spare) {
         batch_stall(keeper, batch);
         return false;
@@ -296,6 +294,7 @@ static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     /* what comes into it was not acknowledged before */
     atomic_store_explicit(&spare->min_birth_lsn, log->durable_lsn + 1, memory_order_relaxed);
     segment_set_state(spare, SEGMENT_OPEN);
+    must(segment_pin(spare)); /* till segment_leave: its file is not opened anew under a write */
     return true;
 }
 
@@ -323,7 +322,7 @@ static bool batch_issue(struct keeper *keeper, struct log_batch *batch) {
     batch->disk = (struct disk_op){.buffer = batch->buffer,
                                    .offset = batch->offset,
                                    .bytes = (uint32_t)bytes,
-                                   .fd = log->open->fd,
+                                   .fd = segment_fd(log->open),
                                    .kind = DISK_WRITE,
                                    .dsync = true,
                                    .done = log_written};

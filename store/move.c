@@ -125,11 +125,15 @@ static bool has_room(const struct mover *mover, const struct move_stream *stream
 static int segment_for(struct mover *mover, const struct move_stream *stream,
                        struct segment **ret_segment) {
     struct store *store = mover->store;
-    struct segment_order order = {.log = move_log(stream->tier),
+    struct tier *tier = &store->tiers.all[stream->tier];
+    struct segment_order order = {.tier = stream->tier,
+                                  .log = move_log(stream->tier),
                                   .create_lsn = lsn_make(store->segments.epoch, 0),
                                   .page = mover->page};
     (void)pthread_mutex_lock(&store->files);
-    int r = segment_make(&store->segments, &order, ret_segment);
+    int r = tier_room(store, tier, ROOM_MOVE) ? segment_make(&store->segments, &order, ret_segment)
+                                              : -ENOSPC;
+    tier_error(tier, r);
     (void)pthread_mutex_unlock(&store->files);
     return r;
 }

@@ -137,11 +137,16 @@ static void order_append(struct keeper *keeper, struct store_op *op) {
 static void order_resolve(struct keeper *keeper, struct store_op *op) {
     struct op_state *state = op_state(op);
     uint64_t places[CATALOG_MATCHES_MAX];
+    bool unknown = tiers_unknown(&keeper->store->tiers); /* before the look-up */
     uint32_t count = catalog_find(&keeper->store->catalog, state->hash, places);
     must(count <= CATALOG_MATCHES_MAX); /* nobody but us moves entries of our shards */
     for (uint32_t i = state->match; i < count; i++) {
         if (!place_resident(places[i])) {
             state->place = places[i] & (PLACE_MASK | PLACE_STATE_MASK);
+            if (!place_here(keeper->store, places[i])) {
+                order_append(keeper, op); /* as for a copy that cannot be read */
+                return;
+            }
             if (!fetch_begin(keeper, op, op->kind == STORE_DELETE)) {
                 order_again(keeper, op);
             }
@@ -164,7 +169,7 @@ static void order_resolve(struct keeper *keeper, struct store_op *op) {
     if (op->kind == STORE_DELETE) {
         /* relaxed: it is set before the failure that it explains is told */
         bool in_doubt = atomic_load_explicit(&keeper->store->in_doubt, memory_order_relaxed);
-        order_end(keeper, op, in_doubt ? STORE_READONLY : STORE_ABSENT);
+        order_end(keeper, op, in_doubt ? STORE_READONLY : unknown ? STORE_RETRY : STORE_ABSENT);
         return;
     }
     order_append(keeper, op);
@@ -237,10 +242,12 @@ void order_account(struct keeper *keeper, uint64_t place, int sign) {
     struct store_counters *counters = &keeper->counters;
     if (sign > 0) {
         atomic_fetch_add_explicit(&segment->live_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&segment->live_blocks, 1, memory_order_relaxed);
         counter_add(&counters->blocks, 1);
         counter_add(&counters->bytes, bytes);
     } else {
         atomic_fetch_sub_explicit(&segment->live_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&segment->live_blocks, 1, memory_order_relaxed);
         counter_set(&counters->blocks, counter_get(&counters->blocks) - 1);
         counter_set(&counters->bytes, counter_get(&counters->bytes) - bytes);
     }

@@ -55,7 +55,7 @@ static void walk_take(struct walk *walk, const struct store_item *item, uint32_t
                         .offset_units = offset_units,
                         .length_units = span / RECORD_UNIT};
     uint64_t hash = store_hash(store, &item->key);
-    uint64_t place = place_pack(&spot) | PLACE_SSD;
+    uint64_t place = place_pack(&spot) | place_of_segment(store, walk->segment);
     turn_begin(&store->turns, walk->reader);
     struct entry entry = store_entry(store, hash, place);
     turn_park(&store->turns, walk->reader);

@@ -41,6 +41,7 @@ static enum look look_frame(struct keeper *keeper, struct store_op *op, uint64_t
 static enum look look_up(struct keeper *keeper, struct store_op *op) {
     struct op_state *state = op_state(op);
     uint64_t places[CATALOG_MATCHES_MAX];
+    bool unknown = tiers_unknown(&keeper->store->tiers); /* before the look-up */
     uint32_t count = catalog_find(&keeper->store->catalog, state->hash, places);
     if (count == UINT32_MAX) {
         return LOOK_AGAIN;
@@ -49,6 +50,10 @@ static enum look look_up(struct keeper *keeper, struct store_op *op) {
         uint64_t place = places[state->match];
         if (!place_resident(place)) {
             state->place = place & (PLACE_MASK | PLACE_STATE_MASK);
+            if (!place_here(keeper->store, place)) {
+                read_end(keeper, op, STORE_RETRY);
+                return LOOK_TAKEN;
+            }
             return fetch_begin(keeper, op, false) ? LOOK_TAKEN : LOOK_AGAIN;
         }
         enum look look = look_frame(keeper, op, place);
@@ -57,7 +62,7 @@ static enum look look_up(struct keeper *keeper, struct store_op *op) {
         }
         state->match++;
     }
-    read_end(keeper, op, STORE_ABSENT);
+    read_end(keeper, op, unknown ? STORE_RETRY : STORE_ABSENT);
     return LOOK_TAKEN;
 }
 
@@ -149,6 +154,9 @@ void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct recor
         result = STORE_CORRUPT;
     }
     bool there = record || still_there(keeper, fetch);
+    if (!record && !place_here(keeper->store, fetch->place)) {
+        result = STORE_RETRY; /* the tier went away under it: nothing is said of the block */
+    }
     struct share share = {.admit = false};
     for (struct store_op *op = op_list_pop(&waiters); op; op = op_list_pop(&waiters)) {
         bool order = op->kind == STORE_PUT || op->kind == STORE_DELETE;

@@ -194,6 +194,16 @@ static void account(const struct recall *recall, uint64_t place, bool in) {
     /* relaxed, and in two steps: nobody else is here yet */
     atomic_store_explicit(&segment->live_bytes, in ? live + bytes : live - bytes,
                           memory_order_relaxed);
+    uint64_t blocks = atomic_load_explicit(&segment->live_blocks, memory_order_relaxed);
+    atomic_store_explicit(&segment->live_blocks, in ? blocks + 1 : blocks - 1,
+                          memory_order_relaxed);
+}
+
+/* A place as it is now: its segment may lie on a tier of another kind than then. */
+static uint64_t place_now(const struct recall *recall, uint64_t place) {
+    const struct store *store = recall->recovery->store;
+    return (place & ~PLACE_STATE_MASK) |
+           place_of_segment(store, &store->segments.all[place_spot(place).segment]);
 }
 
 static bool wanted(const uint64_t *covered, uint64_t place) {
@@ -219,6 +229,7 @@ static void sift_raw(const struct recall *recall, const uint64_t *covered, uint6
                 words[i] = words[BUCKET_ENTRIES + i] = 0;
                 continue;
             }
+            words[BUCKET_ENTRIES + i] = place_now(recall, place);
             account(recall, place, true);
             tally->blocks++;
             tally->bytes += (uint64_t)place_spot(place).length_units * RECORD_UNIT;
@@ -233,7 +244,7 @@ static uint32_t sift_list(const struct recall *recall, const uint64_t *covered, 
         uint64_t place = words[2 * i + 1];
         if (wanted(covered, place)) {
             words[2 * kept] = words[2 * i];
-            words[2 * kept + 1] = place;
+            words[2 * kept + 1] = place_now(recall, place);
             kept++;
             account(recall, place, true);
             tally->blocks++;

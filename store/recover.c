@@ -76,7 +76,9 @@ static void judge_all(struct recovery *recovery) {
     for (uint64_t i = 0; i < recovery->item_count; i++) {
         accept_batch(recovery, &recovery->items[i]);
     }
-    for (uint32_t i = 0; i < min_u32(verdict.gap_count, verdict.gaps_max); i++) {
+    /* What a tier holds that is away is not lost: such a gap says nothing. */
+    uint32_t gap_count = tiers_unknown(&recovery->store->tiers) ? 0 : verdict.gap_count;
+    for (uint32_t i = 0; i < min_u32(gap_count, verdict.gaps_max); i++) {
         if (gaps[i].segment == FOUND_NONE) {
             continue;
         }
@@ -86,7 +88,7 @@ static void judge_all(struct recovery *recovery) {
             found->keep = true;
         }
     }
-    report->corrupt_ranges += verdict.gap_count;
+    report->corrupt_ranges += gap_count;
     report->torn_batches += verdict.ignored;
     for (uint64_t i = 0; i < recovery->count; i++) {
         struct found *found = &recovery->found[i];
@@ -323,7 +325,7 @@ static int seal_found(struct recovery *recovery, struct found *found, void *buff
         atomic_store_explicit(&segment->data_bytes, found->data_bytes, memory_order_relaxed);
         return 0;
     }
-    if (store->config.read_only) {
+    if (store->config.read_only || tier_state(tier_of(store, segment)) == TIER_READONLY) {
         atomic_store_explicit(&segment->data_bytes, max_u64(found->data_bytes, PAGE_BYTES),
                               memory_order_relaxed);
         return 0; /* CLOSED: walked by its records */

@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/tier.h"
 #include "store/vm.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ static struct segment_trailer trailer_of(const struct seal_order *order) {
     struct segment_trailer trailer = {
         .magic = TRAILER_MAGIC,
         .version = FORMAT_MAJOR,
+        .tier = order->segments->tiers->all[segment->tier].kind,
         .flags = (uint8_t)((segment->suspect ? TRAILER_SUSPECT : 0) |
                            (segment->recovered ? TRAILER_RECOVERED : 0)),
         .segment_id = segment->id,

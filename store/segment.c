@@ -4,7 +4,9 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/super.h"
 #include "store/text.h"
+#include "store/tier.h"
 #include "store/vm.h"
 
 #include <errno.h>
@@ -21,19 +23,24 @@ void segments_close(struct segments *segments) {
     for (uint32_t id = 0; segments->all && id < segments->top; id++) {
         struct segment *segment = &segments->all[id];
         if (segment_state(segment) != SEGMENT_NONE) {
-            (void)disk->calls->close_file(disk->backend, segment->fd);
+            (void)disk->calls->close_file(disk->backend, segment_fd(segment));
         }
     }
     vm_unmap(segments->all, SEGMENT_IDS * sizeof *segments->all);
     segments->all = NULL;
 }
 
-void segment_path(const struct segments *segments, uint32_t id, char path[SEGMENT_PATH_MAX]) {
+void segment_path_at(const struct segments *segments, const struct segment_at *at,
+                     char path[SEGMENT_PATH_MAX]) {
     struct text text = {path, SEGMENT_PATH_MAX, 0};
-    text_add(&text, segments->dir);
-    text_add(&text, "/ssd/");
-    text_add_hex(&text, id, 5);
+    text_add(&text, segments->tiers->all[at->tier].dir);
+    text_add(&text, "/");
+    text_add_hex(&text, at->id, 5);
     text_add(&text, ".seg");
+}
+
+void segment_path(const struct segments *segments, uint32_t id, char path[SEGMENT_PATH_MAX]) {
+    segment_path_at(segments, &(struct segment_at){segments->all[id].tier, id}, path);
 }
 
 uint32_t segment_id_of(const char *name) {
@@ -63,26 +70,26 @@ static uint32_t used_ids(const struct segments *segments) {
 }
 
 /* Ids go up for a long while before they begin again: whoever lists by id meets a block that moves
- * while he lists, if twice. */
-static struct segment *unused_id(struct segments *segments) {
+ * while he lists, if twice. Returns: 0: there is none. */
+static uint32_t unused_id(struct segments *segments) {
+    uint32_t first = max_u32(segments->id_first, 1);
     uint32_t id = max_u32(segments->last_id + 1, segments->last_id == 0 ? segments->top : 1);
-    for (uint32_t rounds = 0; rounds < 2; id = 1, rounds++) {
-        uint64_t end = max_u64(SEGMENT_ROUND, 4 * (uint64_t)used_ids(segments));
+    id = max_u32(id, first);
+    for (uint32_t rounds = 0; rounds < 2; id = first, rounds++) {
+        uint64_t end = first + max_u64(SEGMENT_ROUND, 4 * (uint64_t)used_ids(segments));
         for (; id < min_u64(end, SEGMENT_IDS); id++) {
             if (segment_state(&segments->all[id]) == SEGMENT_NONE) {
-                segments->last_id = id;
-                segments->all[id].id = id;
-                return &segments->all[id];
+                return id;
             }
         }
     }
-    return NULL;
+    return 0;
 }
 
-/* All but the pins: a reader with an old place in hand may be trying just now. */
-static void segment_clear(struct segment *segment) {
+void segment_clear(struct segment *segment, uint32_t id) {
     size_t from = offsetof(struct segment, fd);
     memset((uint8_t *)segment + from, 0, sizeof *segment - from);
+    segment->id = id;
 }
 
 void segment_head(const struct segments *segments, const struct segment *segment, void *page) {
@@ -90,6 +97,7 @@ void segment_head(const struct segments *segments, const struct segment *segment
     struct segment_header *header = page;
     *header = (struct segment_header){.magic = SEGMENT_MAGIC,
                                       .version = FORMAT_MAJOR,
+                                      .tier = segments->tiers->all[segment->tier].kind,
                                       .segment_id = segment->id,
                                       .generation = segment->generation,
                                       .create_lsn = segment->create_lsn,
@@ -100,15 +108,14 @@ void segment_head(const struct segments *segments, const struct segment *segment
     page_seal(page, format_crc_at(segment->crc_base, 0));
 }
 
-static int sync_dir(const struct segments *segments) {
-    char dir[SEGMENT_PATH_MAX];
-    struct text text = {dir, sizeof dir, 0};
-    text_add(&text, segments->dir);
-    text_add(&text, "/ssd");
-    return segments->disk->calls->sync_dir(segments->disk->backend, dir);
+static int sync_dir(const struct segments *segments, uint32_t tier) {
+    return segments->disk->calls->sync_dir(segments->disk->backend, segments->tiers->all[tier].dir);
 }
 
-static int make_file(const struct segments *segments, const char *path, void *page, int *ret_fd) {
+static int make_file(const struct segments *segments, const struct segment *segment, void *page,
+                     int *ret_fd) {
+    char path[SEGMENT_PATH_MAX];
+    segment_path(segments, segment->id, path);
     const struct disk *disk = segments->disk;
     int fd =
         disk->calls->open_file(disk->backend, path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT, 0640);
@@ -121,7 +128,7 @@ static int make_file(const struct segments *segments, const char *path, void *pa
         r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
     }
     r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
-    r = r == 0 ? sync_dir(segments) : r;
+    r = r == 0 ? sync_dir(segments, segment->tier) : r;
     if (r != 0) { /* a failed allocation holds all the space there was: give it back at once */
         (void)disk->calls->close_file(disk->backend, fd);
         (void)disk->calls->unlink_file(disk->backend, path);
@@ -133,13 +140,18 @@ static int make_file(const struct segments *segments, const char *path, void *pa
 
 int segment_make(struct segments *segments, const struct segment_order *order,
                  struct segment **ret_segment) {
-    struct segment *segment = unused_id(segments);
-    if (!segment) {
+    uint32_t id = unused_id(segments);
+    if (id == 0) {
         return err_raise(-ENOSPC);
     }
-    uint32_t id = segment->id;
-    segment_clear(segment);
-    segment->id = id;
+    int r = super_allow_ids(segments->super, segments->disk, order->page, id + 1);
+    if (r != 0) {
+        return r;
+    }
+    segments->last_id = id;
+    struct segment *segment = &segments->all[id];
+    segment_clear(segment, id);
+    segment->tier = order->tier;
     segment->log = order->log;
     segment->epoch = segments->epoch;
     segment->create_lsn = order->create_lsn;
@@ -148,12 +160,12 @@ int segment_make(struct segments *segments, const struct segment_order *order,
     atomic_store_explicit(&segment->min_birth_lsn, order->create_lsn, memory_order_relaxed);
     segment->crc_base = format_crc_base(segments->uuid, segment->generation);
     segment_head(segments, segment, order->page);
-    char path[SEGMENT_PATH_MAX];
-    segment_path(segments, id, path);
-    int r = make_file(segments, path, order->page, &segment->fd);
+    int fd = -1;
+    r = make_file(segments, segment, order->page, &fd);
     if (r != 0) {
         return r;
     }
+    atomic_store_explicit(&segment->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&segment->undecided, 0, memory_order_relaxed);
     atomic_store_explicit(&segment->aborted, false, memory_order_relaxed);
     atomic_store_explicit(&segment->data_bytes, PAGE_BYTES, memory_order_relaxed);
@@ -169,8 +181,9 @@ int segment_drop(struct segments *segments, struct segment *segment) {
     const struct disk *disk = segments->disk;
     char path[SEGMENT_PATH_MAX];
     segment_path(segments, segment->id, path);
+    int fd = segment_fd(segment);
     segment_set_state(segment, SEGMENT_NONE);
-    (void)disk->calls->close_file(disk->backend, segment->fd);
+    (void)disk->calls->close_file(disk->backend, fd);
     return disk->calls->unlink_file(disk->backend, path);
 }
 
@@ -185,7 +198,7 @@ int segment_free(struct segments *segments, struct segment *segment) {
     segment_path(segments, segment->id, path);
     int r = disk->calls->unlink_file(disk->backend, path);
     r = r == -ENOENT ? 0 : r; /* unlinked before; what failed then was to make it last */
-    r = r == 0 ? sync_dir(segments) : r;
+    r = r == 0 ? sync_dir(segments, segment->tier) : r;
     if (r != 0) {
         return r;
     }

@@ -6,8 +6,9 @@
  *   NONE ──made by housekeeping──► SPARE ──taken by a log──► OPEN ──full or suspect──► CLOSED
  *    ▲                                                            ──footer written──► SEALED
  *    └──── unlinked for good ──── DYING ◄── nothing in it is live or needed: the porter ─┘
+ *   NONE ──a tier is back──► LOADING ──its records are in the catalog──► CLOSED, SEALED
  *
- * Set before the state that publishes it and never changed after: fd, generation, log, epoch.
+ * Set before the state that publishes it and never changed after: tier, generation, log, epoch.
  * One writer each: data_bytes (the log while OPEN). Any keeper: live_bytes, by atomic add.
  *
  * Space ahead of the log is written with zeroes by housekeeping, so that a commit changes no
@@ -29,14 +30,16 @@ enum segment_state {
     SEGMENT_OPEN,
     SEGMENT_CLOSED,
     SEGMENT_SEALED,
+    SEGMENT_LOADING,
     SEGMENT_DYING,
 };
 
 struct segment {
     alignas(CACHE_PAIR) _Atomic uint32_t state; /* release by whoever moves it on */
     _Atomic uint32_t pins;                      /* readers of its file; outlives any one use */
-    int fd;
+    _Atomic int fd; /* changes when its tier comes back: segment_fd, under a pin */
     uint32_t id;
+    uint32_t tier; /* index of the path it lies on */
     uint32_t crc_base;
     uint64_t generation;
     uint64_t create_lsn;
@@ -53,6 +56,7 @@ struct segment {
     _Atomic uint64_t data_bytes; /* end of the last acknowledged batch */
     _Atomic uint64_t file_bytes;
     _Atomic uint64_t live_bytes;
+    _Atomic uint64_t live_blocks;
     /* Records in data_bytes of atomic bundles whose end is open: while there are any it is not
      * sealed, and nobody may count its blocks by the catalog alone. Up before data_bytes is, down
      * after the catalog has the block. */
@@ -70,17 +74,23 @@ struct segment {
 struct segments {
     struct segment *all; /* [SEGMENT_IDS], by id */
     const struct disk *disk;
-    const char *dir;        /* of the store */
+    const char *dir; /* of the store */
+    struct tiers *tiers;
+    struct super *super;    /* says how high ids may go */
     const uint8_t *uuid;    /* of the store */
     uint64_t segment_bytes; /* as formatted */
     uint32_t top;           /* ids below it may exist; grows at boot and by housekeeping alone */
     uint32_t last_id;       /* given out; 0: none since the start */
+    uint32_t id_first;      /* none is given out below it: a tier that is away may have them */
     uint32_t epoch;
     uint64_t generation_next;
 };
 
 #define SEGMENT_PATH_MAX 768
 #define SEGMENT_ROUND    8192u /* ids in a round, or four times as many as are in use */
+
+struct super;
+struct tiers;
 
 must_check int segments_open(struct segments *segments);
 /* Closes every file. */
@@ -93,7 +103,19 @@ static inline void segment_set_state(struct segment *segment, enum segment_state
     atomic_store_explicit(&segment->state, (uint32_t)state, memory_order_release);
 }
 
+struct segment_at {
+    uint32_t tier, id;
+};
+void segment_path_at(const struct segments *segments, const struct segment_at *at,
+                     char path[SEGMENT_PATH_MAX]);
+/* Of one that there is. */
 void segment_path(const struct segments *segments, uint32_t id, char path[SEGMENT_PATH_MAX]);
+/* Clears all but the state and the pins: a reader with an old place may be trying just now. */
+void segment_clear(struct segment *segment, uint32_t id);
+static inline int segment_fd(const struct segment *segment) {
+    /* seq_cst: who opens it anew stores the word, then looks at the pins, as in segment_free */
+    return atomic_load_explicit(&segment->fd, memory_order_seq_cst);
+}
 /* The id in a file name IIIII.seg; 0: not one. */
 uint32_t segment_id_of(const char *name);
 
@@ -101,6 +123,7 @@ uint32_t segment_id_of(const char *name);
  * PAGE_BYTES aligned scratch. Returns: 0, -ENOSPC (nothing is left behind), -errno. Thread: boot or
  * helper. */
 struct segment_order {
+    uint32_t tier;
     uint32_t log;
     uint64_t create_lsn;
     void *page;
@@ -122,7 +145,7 @@ static inline void segment_unpin(struct segment *segment) {
 static inline bool segment_pin(struct segment *segment) {
     atomic_fetch_add_explicit(&segment->pins, 1, memory_order_seq_cst);
     uint32_t state = atomic_load_explicit(&segment->state, memory_order_seq_cst);
-    if (unlikely(state < SEGMENT_OPEN || state > SEGMENT_SEALED)) {
+    if (unlikely(state < SEGMENT_OPEN || state > SEGMENT_LOADING)) {
         segment_unpin(segment);
         return false;
     }

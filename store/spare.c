@@ -8,46 +8,102 @@
 
 #define SPARE_FAILURES_MAX 3u
 #define SEAL_PAUSE         1000u /* rounds of housekeeping */
+#define READONLY_PAUSE     1000u
 
 /* Housekeeping: segments ahead of the logs, zeroes ahead of their pens, footers behind them. One
  * thread: the helper while the store serves, the opener before and the closer after. A log takes a
  * spare by exchanging its slot with NULL, so a spare has one owner at any time. */
 
-static uint64_t bytes_on_disk(const struct store *store) {
+static uint64_t bytes_on_tier(const struct store *store, const struct tier *tier) {
     uint64_t bytes = 0;
     for (uint32_t id = 1; id < store->segments.top; id++) {
         const struct segment *segment = &store->segments.all[id];
-        if (segment_state(segment) != SEGMENT_NONE) {
+        if (segment_state(segment) != SEGMENT_NONE && segment->tier == tier->index) {
             bytes += atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
         }
     }
     return bytes;
 }
 
-/* Is there space for one more? Asking first is cheap; a failed allocation is not. Where no quota is
- * given, one segment's worth of the file system is left to others. */
-static bool space_left(const struct store *store) {
+/* Asking first is cheap; a failed allocation is not. Where no size is given, one segment's worth of
+ * the file system is left to others. */
+bool tier_room(const struct store *store, const struct tier *tier, enum room_use use) {
     const struct disk *disk = &store->config.disk;
     uint64_t bytes = store->segments.segment_bytes;
-    if (store->quota_bytes != 0 && bytes_on_disk(store) + bytes > store->quota_bytes) {
+    uint64_t needed = use == ROOM_MOVE ? bytes : 2 * bytes;
+    if (tier->size_bytes != 0 && bytes_on_tier(store, tier) + needed > tier->size_bytes) {
         return false;
     }
-    int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
-    uint64_t needed = store->quota_bytes != 0 ? bytes : 2 * bytes;
+    needed += tier->size_bytes != 0 ? 0 : bytes;
+    int64_t free_bytes = disk->calls->free_bytes(disk->backend, tier->dir);
     return free_bytes < 0 || (uint64_t)free_bytes >= needed; /* unknown: the allocation will tell */
 }
 
-static int spare_make(struct store *store, struct keeper *keeper, uint32_t slot) {
-    if (!space_left(store)) {
+static bool is_full(int r) {
+    return r == -ENOSPC || r == -EDQUOT;
+}
+
+void tier_made(struct tier *tier, int result) {
+    enum tier_state state = tier_state(tier);
+    if (state >= TIER_LOADING) {
+        return; /* the probe's */
+    }
+    if (result == -EROFS || result == -EACCES || result == -EPERM) {
+        tier_set_state(tier, TIER_READONLY);
+        tier->pause = READONLY_PAUSE;
+    } else if (!tier->leaving && (result == 0 || is_full(result))) {
+        tier_set_state(tier, result == 0 ? TIER_ONLINE : TIER_FULL);
+    }
+    tier_error(tier, result);
+}
+
+/* May a segment be asked of it? One that could not be written is tried again now and then. */
+static bool takes_more(struct tier *tier) {
+    enum tier_state state = tier_state(tier);
+    tier->pause -= tier->pause > 0;
+    return !tier->leaving && state < TIER_LOADING && (state != TIER_READONLY || tier->pause == 0);
+}
+
+static int make_on(struct store *store, struct tier *tier, struct keeper *keeper,
+                   struct segment **ret_segment) {
+    if (!tier_room(store, tier, ROOM_LOG)) {
         return -ENOSPC;
     }
+    return segment_make(&store->segments,
+                        &(struct segment_order){.tier = tier->index,
+                                                .log = keeper->index,
+                                                .create_lsn = lsn_make(store->segments.epoch, 0),
+                                                .page = store->page},
+                        ret_segment);
+}
+
+/* The fast paths in turn; where none of them takes it, the slow ones. Returns: 0; -ENOSPC: none has
+ * room; what the last one said that failed otherwise. */
+static int make_somewhere(struct store *store, struct keeper *keeper,
+                          struct segment **ret_segment) {
+    struct tiers *tiers = &store->tiers;
+    int said = -ENOSPC;
+    for (uint32_t i = 0; i < 2 * tiers->count; i++) {
+        struct tier *tier = &tiers->all[(tiers->turn + i) % tiers->count];
+        bool slow = i >= tiers->count;
+        if ((tier->kind == TIER_HDD) != slow || !takes_more(tier)) {
+            continue;
+        }
+        int r = make_on(store, tier, keeper, ret_segment);
+        tier_made(tier, r);
+        if (r == 0) {
+            tiers->turn = (tier->index + 1u) % tiers->count;
+            return 0;
+        }
+        said = is_full(r) ? said : r;
+    }
+    return said;
+}
+
+static int spare_make(struct store *store, struct keeper *keeper, uint32_t slot) {
     struct segment *segment = NULL;
     (void)pthread_mutex_lock(&store->files);
-    int r = segment_make(&store->segments,
-                         &(struct segment_order){.log = keeper->index,
-                                                 .create_lsn = lsn_make(store->segments.epoch, 0),
-                                                 .page = store->page},
-                         &segment);
+    int r = make_somewhere(store, keeper, &segment);
     (void)pthread_mutex_unlock(&store->files);
     if (r != 0) {
         return r;
@@ -69,7 +125,7 @@ int spare_refill(struct store *store) {
             }
         }
     }
-    bool full = r == -ENOSPC || r == -EDQUOT || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+    bool full = is_full(r) || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
     store->spare_failures = r == 0 ? 0 : store->spare_failures + 1;
     /* One failure of the disk may pass; space and descriptors are known to be gone at once. */
     int32_t trouble = full                                          ? STORE_FULL
@@ -109,7 +165,8 @@ static int prewrite(struct store *store, struct segment *segment) {
 
 /* A seal that failed reads the whole segment again next time: let some rounds pass. */
 static bool seal(struct store *store, struct segment *segment) {
-    if (segment_state(segment) != SEGMENT_CLOSED || segment->seal_pause > 0) {
+    bool writable = tier_state(tier_of(store, segment)) < TIER_READONLY;
+    if (segment_state(segment) != SEGMENT_CLOSED || segment->seal_pause > 0 || !writable) {
         segment->seal_pause -= segment->seal_pause > 0;
         return false;
     }

@@ -54,16 +54,23 @@ static int lock(struct store *store, struct store_report *report) {
     return 0;
 }
 
+/* What a tier may take that is not made yet. */
+static uint64_t space_of(const struct store *store, const struct tier *tier) {
+    const struct disk *disk = &store->config.disk;
+    int64_t bytes = disk->calls->free_bytes(disk->backend, tier->dir);
+    bytes = bytes < 0 ? disk->calls->free_bytes(disk->backend, store->dir) : bytes;
+    uint64_t space = bytes > 0 ? (uint64_t)bytes : 0;
+    return tier->size_bytes != 0 ? min_u64(space, tier->size_bytes) : space;
+}
+
 /* 256 MiB, or less where the space would hold only a few of those a keeper. */
 static uint64_t segment_bytes_chosen(const struct store *store) {
-    const struct disk *disk = &store->config.disk;
     if (store->config.segment_bytes != 0) {
         return store->config.segment_bytes;
     }
-    int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
-    uint64_t space = free_bytes > 0 ? (uint64_t)free_bytes : 0;
-    if (store->config.quota_bytes != 0) {
-        space = min_u64(space, store->config.quota_bytes);
+    uint64_t space = 0;
+    for (uint32_t i = 0; i < store->tiers.count; i++) {
+        space += space_of(store, &store->tiers.all[i]);
     }
     uint64_t bytes = STORE_SEGMENT_BYTES_MAX;
     while (bytes > 4 * STORE_SEGMENT_BYTES_MIN && bytes * 8 * store->config.keepers > space) {
@@ -75,9 +82,9 @@ static uint64_t segment_bytes_chosen(const struct store *store) {
 /* What may stand in a directory that is no store yet: what Millrace leaves beside a store or of a
  * format that was cut off, what tools/up puts there, and what a fresh file system has. */
 static bool ours(const char *name) {
-    static const char *const names[] = {"LOCK",         "SUPER.new",    "GONE.new",   "ssd",
-                                        "millrace.log", "millrace.pid", "admin.sock", "samples",
-                                        "lost+found",   "index"};
+    static const char *const names[] = {"LOCK",    "SUPER.new",    "GONE.new",     "ssd",
+                                        "hdd",     "millrace.log", "millrace.pid", "admin.sock",
+                                        "samples", "lost+found",   "index"};
     for (size_t i = 0; i < array_count(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;
@@ -122,32 +129,16 @@ static int place_judge(const struct store *store, struct store_report *report) {
     return 0; /* what else is wrong with it shows when it is locked */
 }
 
-static int any_segment(void *context, const char *name) {
-    bool *any = context;
-    *any = *any || segment_id_of(name) != 0;
-    return 0;
-}
-
 static int format(struct store *store, struct store_report *report) {
-    const struct disk *disk = &store->config.disk;
-    char dir[SUPER_PATH_MAX];
-    struct text text = {dir, sizeof dir, 0};
-    text_add(&text, store->dir);
-    text_add(&text, "/ssd");
-    bool any = false;
-    (void)disk->calls->list_dir(disk->backend, dir, any_segment, &any);
-    if (any) {
-        report->why[0] = 0;
-        say(report, "segments but no SUPER: will not format over them in ", dir);
+    report->why[0] = 0;
+    if (tiers_used(store, report)) {
         return STORE_FORMAT;
     }
     int r = super_format(&store->config, segment_bytes_chosen(store), store->page);
     if (r != 0) {
-        report->why[0] = 0;
         say(report, "cannot format a store in ", store->dir);
         return r;
     }
-    report->why[0] = 0;
     report->formatted = true;
     return 0;
 }
@@ -278,6 +269,8 @@ static int config_take(struct store *store, const struct store_config *config,
     store->super.fd = -1;
     store->segments.disk = &store->config.disk;
     store->segments.dir = store->dir;
+    store->segments.tiers = &store->tiers;
+    store->segments.super = &store->super;
     if (strlen(config->dir) >= sizeof store->dir) {
         say(report, "the store's path is too long", "");
         return -ENAMETOOLONG;
@@ -295,7 +288,7 @@ static int config_take(struct store *store, const struct store_config *config,
         store->config.block_bytes_max = STORE_BLOCK_MAX;
     }
     store->config.block_bytes_max = min_u32(store->config.block_bytes_max, STORE_BLOCK_HARD_MAX);
-    return 0;
+    return tiers_take(store, report);
 }
 
 /* A block must fit a segment with its header, batch, footer and trailer. */
@@ -306,7 +299,14 @@ static void limits_set(struct store *store) {
     /* What is on the disk may have come in under a higher limit. */
     store->record_bytes_max =
         (uint32_t)min_u64(STORE_BLOCK_HARD_MAX + RECORD_HEADER_MAX, store->segments.segment_bytes);
-    store->quota_bytes = config->quota_bytes;
+}
+
+/* While a tier is away ids are taken from above all that it may have. */
+static void ids_set(struct store *store) {
+    struct super_tiers *said = &store->super.tiers;
+    uint64_t top = round_up(max_u32(store->segments.top, 1), 1024);
+    said->ids_top = max_u32(said->ids_top, (uint32_t)min_u64(top, SEGMENT_IDS));
+    store->segments.id_first = tiers_unknown(&store->tiers) ? said->ids_top : 1;
 }
 
 static int epoch_begin(struct store *store) {
@@ -320,6 +320,7 @@ static int epoch_begin(struct store *store) {
         log->next_lsn = lsn_make(store->segments.epoch, 1);
         log->durable_lsn = log->data_lsn = log->marked_lsn = lsn_make(store->segments.epoch, 0);
     }
+    ids_set(store);
     if (store->config.read_only) {
         return 0;
     }
@@ -331,6 +332,7 @@ static int open_steps(struct store *store, struct store_report *report) {
     int r = may_format ? place_judge(store, report) : 0;
     r = r == 0 ? lock(store, report) : r;
     r = r == 0 ? super_open(store, report) : r;
+    r = r == 0 ? tiers_open(store, report) : r;
     if (r != 0) {
         return r;
     }
@@ -396,14 +398,16 @@ static int close_segments(struct store *store) {
     for (uint32_t k = 0; k < store->config.keepers; k++) {
         struct log *log = &store->keepers[k].log;
         if (log->open) {
+            segment_unpin(log->open);
             segment_set_state(log->open, SEGMENT_CLOSED);
             log->open = NULL;
         }
     }
     for (uint32_t id = 1; id < store->segments.top; id++) {
         struct segment *segment = &store->segments.all[id];
-        if (segment_state(segment) != SEGMENT_CLOSED) {
-            continue;
+        bool writable = tier_state(tier_of(store, segment)) < TIER_READONLY;
+        if (segment_state(segment) != SEGMENT_CLOSED || !writable) {
+            continue; /* what cannot be sealed now is scanned at the next start */
         }
         if (!seal_may(segment)) {
             continue; /* the next start tells what counts in it */
@@ -443,7 +447,6 @@ struct keeper *store_keeper(struct store *store, uint32_t index) {
 }
 
 void store_usage(const struct store *store, struct store_usage *ret_usage) {
-    const struct disk *disk = &store->config.disk;
     struct store_usage usage = {.catalog_bytes = catalog_memory(&store->catalog)};
     for (uint32_t id = 1; id < store->segments.top; id++) {
         const struct segment *segment = &store->segments.all[id];
@@ -455,12 +458,7 @@ void store_usage(const struct store *store, struct store_usage *ret_usage) {
             usage.live_bytes += atomic_load_explicit(&segment->live_bytes, memory_order_relaxed);
         }
     }
-    int64_t free_bytes = disk->calls->free_bytes(disk->backend, store->dir);
-    usage.free_bytes = free_bytes > 0 ? (uint64_t)free_bytes : 0;
-    usage.snapshots_written = counter_get(&store->snapshots.written);
-    usage.snapshots_failed = counter_get(&store->snapshots.failed);
-    usage.snapshot_blocks = counter_get(&store->snapshots.blocks);
-    usage.snapshot_bytes = counter_get(&store->snapshots.bytes);
+    usage.free_bytes = tiers_free_bytes(store);
     usage.read_only =
         store->config.read_only || atomic_load_explicit(&store->read_only, memory_order_relaxed);
     *ret_usage = usage;

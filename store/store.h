@@ -33,6 +33,7 @@
 #define STORE_KEEPERS_MAX       64u
 #define STORE_SEGMENT_BYTES_MIN (4 * MiB)
 #define STORE_SEGMENT_BYTES_MAX (256 * MiB)
+#define TIERS_MAX               16u /* directories that segments lie in */
 
 struct store;
 struct keeper;
@@ -80,13 +81,25 @@ struct store_links {
                 void (*each)(void *context, const struct cid *link), void *context);
 };
 
+/* A directory that segments lie in (store/tier.h). */
+enum tier_kind { TIER_SSD, TIER_HDD };
+enum tier_state { TIER_ONLINE, TIER_FULL, TIER_READONLY, TIER_LOADING, TIER_MISSING };
+
+struct store_tier {
+    const char *dir; /* relative: to the store's directory */
+    uint64_t bytes;  /* 0: the file system's free space less a reserve */
+    enum tier_kind kind;
+};
+
 struct store_config {
     const char *dir;
-    uint32_t keepers;         /* 1 .. STORE_KEEPERS_MAX; any count opens any store */
-    uint32_t readers;         /* tiles that call store_find: reader ids 0 .. readers-1 */
-    uint64_t segment_bytes;   /* 0: as formatted, or 256 MiB when formatting; else a power of two */
-    uint64_t memory_bytes;    /* budget for frames, all keepers together */
-    uint64_t quota_bytes;     /* 0: the file system's free space less a reserve */
+    uint32_t keepers;       /* 1 .. STORE_KEEPERS_MAX; any count opens any store */
+    uint32_t readers;       /* tiles that call store_find: reader ids 0 .. readers-1 */
+    uint64_t segment_bytes; /* 0: as formatted, or 256 MiB when formatting; else a power of two */
+    uint64_t memory_bytes;  /* budget for frames, all keepers together */
+    uint64_t quota_bytes;   /* of the tier "ssd" where no SSD path is given; 0: as for a tier */
+    const struct store_tier *tiers; /* paths; where none is an SSD, there is also DIR/ssd */
+    uint32_t tier_count;
     uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
     uint64_t move_rate;       /* bytes a second that moves may write; 0: no limit */
     enum store_policy policy;
@@ -114,7 +127,9 @@ struct store_report {
      * records were read, from footers or by a scan. */
     uint64_t snapshot; /* generation of the newest one used, 0: none */
     uint32_t snapshot_shards, snapshots_bad, segments_footer, segments_scanned;
+    uint32_t segments_twice; /* files under an id that another tier has too: given their own */
     uint64_t open_ns;
+    char tiers[512]; /* what is odd about the tiers, in sentences; empty: nothing */
 };
 
 /* Returns: 0, STORE_LOCKED, STORE_FORMAT, STORE_CORRUPT, -errno; report->why says it in words.
@@ -371,7 +386,7 @@ must_check int store_page(struct store *store, uint64_t *cursor, struct store_it
 /* store_check walks every record of every segment and verifies it to the multihash, calling `bad`
  * for each that is not. Blocks: for long. Thread: tools, helper. */
 struct store_damage {
-    char segment[64];
+    char segment[192];
     uint64_t offset;
     bool key_known;
     struct key key;
@@ -449,3 +464,20 @@ struct store_usage {
     bool read_only;
 };
 void store_usage(const struct store *store, struct store_usage *ret_usage);
+
+/* One tier in numbers. */
+struct store_tier_usage {
+    const char *dir; /* as configured; lives as long as the store */
+    enum tier_kind kind;
+    enum tier_state state;
+    uint64_t size_bytes; /* 0: not limited */
+    uint64_t bytes_on_disk, live_bytes, blocks;
+    uint64_t hits;   /* reads served from here */
+    uint64_t misses; /* an SSD: reads that went on to an HDD */
+    uint64_t moved_in, moved_out;
+};
+/* Returns: how many tiers there are; fills up to `max`. Thread: any. */
+uint32_t store_tiers(const struct store *store, struct store_tier_usage tiers[], uint32_t max);
+/* The word for it: "online", "full", "readonly", "loading", "missing". */
+const char *tier_state_name(enum tier_state state);
+const char *tier_kind_name(enum tier_kind kind);

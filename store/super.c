@@ -18,10 +18,26 @@ static void path_of(const struct store_config *config, const char *name,
     text_add(&text, name);
 }
 
-static void slot_seal(const struct super_slot *slot, void *page) {
+static_assert(sizeof(struct super_slot) == SUPER_TIERS_OFFSET, "the tiers stand behind the slot");
+
+static void slot_seal(const struct super_slot *slot, const struct super_tiers *tiers, void *page) {
     memset(page, 0, PAGE_BYTES);
     memcpy(page, slot, sizeof *slot);
+    memcpy((uint8_t *)page + SUPER_TIERS_OFFSET, tiers, sizeof *tiers);
     page_seal(page, 0);
+}
+
+/* Takes the list of tiers, as far as it makes sense. */
+static void tiers_take_list(struct super *super, const void *page) {
+    memcpy(&super->tiers, (const uint8_t *)page + SUPER_TIERS_OFFSET, sizeof super->tiers);
+    super->tiers_listed =
+        super->tiers.magic == SUPER_TIERS_MAGIC && super->tiers.count <= SUPER_TIERS_MAX;
+    if (!super->tiers_listed) {
+        super->tiers = (struct super_tiers){.magic = SUPER_TIERS_MAGIC};
+    }
+    for (uint32_t i = 0; i < super->tiers.count; i++) {
+        super->tiers.tiers[i].path[SUPER_TIER_PATH - 1] = 0;
+    }
 }
 
 static bool slot_sound(const void *page) {
@@ -42,7 +58,7 @@ static int slot_judge(const struct store_config *config, const struct super_slot
                                    ? "the store was written by a newer version of Millrace"
                                    : "the store's format is too old to read");
     }
-    if (slot->incompat != 0) {
+    if ((slot->incompat & ~SUPER_INCOMPAT_TIERS) != 0) {
         return refuse(scratch, "the store uses a feature that this version does not have");
     }
     if (slot->ro_compat != 0 && !config->read_only) {
@@ -83,6 +99,7 @@ int super_read(struct super *super, const struct store_config *config,
         const struct super_slot *slot = scratch->page;
         if (n == PAGE_BYTES && slot_sound(slot) && (!any || slot->sequence > found.slot.sequence)) {
             found.slot = *slot;
+            tiers_take_list(&found, scratch->page);
             found.next = 1 - i;
             any = true;
         }
@@ -99,19 +116,36 @@ int super_read(struct super *super, const struct store_config *config,
 
 int super_write(struct super *super, const struct disk *disk, void *page) {
     super->slot.sequence++;
-    slot_seal(&super->slot, page);
+    slot_seal(&super->slot, &super->tiers, page);
     int64_t n = disk->calls->pwrite(disk->backend, super->fd, page, PAGE_BYTES,
                                     (uint64_t)super->next * PAGE_BYTES);
     int r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
     r = r == 0 ? disk->calls->sync_file(disk->backend, super->fd) : r;
-    super->next = 1 - super->next;
+    /* after a failure the other slot is the sound one: the next try is for this one again */
+    super->next = r == 0 ? 1 - super->next : super->next;
+    return r;
+}
+
+#define IDS_STEP 1024u
+
+int super_allow_ids(struct super *super, const struct disk *disk, void *page, uint32_t top) {
+    uint32_t before = super->tiers.ids_top;
+    if (top <= before) {
+        return 0;
+    }
+    super->tiers.ids_top = (uint32_t)min_u64(round_up(top, IDS_STEP), SEGMENT_IDS);
+    int r = super_write(super, disk, page);
+    if (r != 0) {
+        super->tiers.ids_top = before; /* it may stand there all the same: that does no harm */
+    }
     return r;
 }
 
 static int write_slots(const struct disk *disk, int fd, struct super_slot *slot, void *page) {
+    const struct super_tiers none = {.magic = SUPER_TIERS_MAGIC, .ids_top = IDS_STEP};
     for (uint32_t i = 0; i < 2; i++) {
         slot->sequence = i + 1;
-        slot_seal(slot, page);
+        slot_seal(slot, &none, page);
         int64_t n =
             disk->calls->pwrite(disk->backend, fd, page, PAGE_BYTES, (uint64_t)i * PAGE_BYTES);
         if (n != PAGE_BYTES) {
@@ -121,21 +155,16 @@ static int write_slots(const struct disk *disk, int fd, struct super_slot *slot,
     return disk->calls->sync_file(disk->backend, fd);
 }
 
-static int entropy(const struct disk *disk, void *bytes, size_t count) {
+int super_entropy(const struct disk *disk, void *bytes, size_t count) {
     return disk->calls->entropy ? disk->calls->entropy(disk->backend, bytes, count)
                                 : disk_sync_calls.entropy(NULL, bytes, count);
 }
 
 int super_format(const struct store_config *config, uint64_t segment_bytes, void *page) {
     const struct disk *disk = &config->disk;
-    char from[SUPER_PATH_MAX], to[SUPER_PATH_MAX], ssd[SUPER_PATH_MAX];
+    char from[SUPER_PATH_MAX], to[SUPER_PATH_MAX];
     path_of(config, "/SUPER.new", from);
     path_of(config, "/SUPER", to);
-    path_of(config, "/ssd", ssd);
-    int r = disk->calls->make_dir(disk->backend, ssd, 0750);
-    if (r != 0 && r != -EEXIST) {
-        return err_raise(r);
-    }
     struct super_slot slot = {.magic = SUPER_MAGIC,
                               .major = FORMAT_MAJOR,
                               .minor = FORMAT_MINOR,
@@ -143,8 +172,8 @@ int super_format(const struct store_config *config, uint64_t segment_bytes, void
                               .created_us = clock_wall_us(),
                               .clean = 1,
                               .shards = STORE_SHARDS};
-    r = entropy(disk, slot.uuid, sizeof slot.uuid);
-    r = r == 0 ? entropy(disk, &slot.hash_seed, sizeof slot.hash_seed) : r;
+    int r = super_entropy(disk, slot.uuid, sizeof slot.uuid);
+    r = r == 0 ? super_entropy(disk, &slot.hash_seed, sizeof slot.hash_seed) : r;
     if (r != 0) {
         return r;
     }
@@ -155,7 +184,6 @@ int super_format(const struct store_config *config, uint64_t segment_bytes, void
     }
     r = write_slots(disk, fd, &slot, page);
     (void)disk->calls->close_file(disk->backend, fd);
-    /* ssd/ must be there before SUPER says that this is a store */
     r = r == 0 ? disk->calls->sync_dir(disk->backend, config->dir) : r;
     r = r == 0 ? disk->calls->rename_file(disk->backend, from, to) : r;
     return r == 0 ? disk->calls->sync_dir(disk->backend, config->dir) : r;

@@ -224,7 +224,7 @@ Test(gc, a_full_store_still_collects_and_pins) {
     cr_assert_eq(garden_pin(&rig, 6, STORE_PIN_RECURSIVE, NULL), 0);
     uint32_t i = 1000;
     int32_t r = 0;
-    rig.store->quota_bytes = 16 * MiB;
+    rig.store->tiers.all[0].size_bytes = 16 * MiB;
     while (r == 0) {
         r = rig_put(&rig, i++, 1 * MiB);
         cr_assert_lt(i, 2000);
@@ -241,7 +241,7 @@ Test(gc, the_watermark_begins_one) {
     start(12, 1);
     rig.store->config.gc_watermark_percent = 1;
     rig.store->config.gc_grace_ns = 0;
-    rig.store->quota_bytes = 64 * MiB;
+    rig.store->tiers.all[0].size_bytes = 64 * MiB;
     cr_assert_eq(garden_pin(&rig, 7, STORE_PIN_RECURSIVE, NULL), 0);
     for (uint32_t i = 0; i < 200; i++) {
         rig.now_ns += NS_PER_S;

@@ -134,7 +134,7 @@ static int verify_online(const struct cli *cli, struct totals *totals) {
 /* ---- a store nobody serves ------------------------------------------------------------------- */
 
 static void on_bad(void *context, const struct store_damage *damage) {
-    char cid_text[CID_TEXT_MAX] = "unknown CID", place[128];
+    char cid_text[CID_TEXT_MAX] = "unknown CID", place[256];
     if (damage->key_known) {
         struct cid cid;
         cid_of_key(&damage->key, CID_RAW, &cid);

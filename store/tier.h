@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* tier — the directories that segments lie in: up to TIERS_MAX paths, fast ones (SSD) and slow ones
+ * (HDD), each with a size it may take.
+ *
+ *   DIR/TIER   one page: whose store, which tier, what kind. SUPER lists the tiers it knows by
+ * their names in there, so that a missing, an empty or a foreign directory is noticed
+ *
+ * A tier is known while its segments are in the catalog. One that was away when the store was
+ * opened is not: until it is back a miss means nothing, and is answered with STORE_RETRY. One that
+ * goes away later stays known: only reads of what lies on it are answered so.
+ *
+ *   ONLINE ◄──► FULL       no room for another segment: spare.c says so and takes it back
+ *   ONLINE ──► READONLY    it cannot be written, or is no longer configured: read, never added to
+ *     any  ──► MISSING ──► LOADING ──► ONLINE     the porter's probe (store/rejoin.c)
+ *
+ * Set at boot and never changed after: dir, kind, size, leaving, uuid. The rest is atomic. */
+
+#include "base/base.h"
+#include "store/disk.h"
+#include "store/store.h"
+
+#include <stdatomic.h>
+
+#define TIER_FILE_MAGIC 0x52495443u /* "CTIR" */
+#define TIER_PATH_MAX   512u
+#define TIER_FILE_PATH  (TIER_PATH_MAX + 16)
+
+/* The page in DIR/TIER; its CRC is its last word. */
+struct tier_page {
+    uint32_t magic;
+    uint16_t version;
+    uint8_t kind; /* enum tier_kind, when it was written */
+    uint8_t zero;
+    uint8_t store_uuid[16];
+    uint8_t uuid[16];
+    uint64_t created_us; /* wall clock, for people */
+};
+static_assert(sizeof(struct tier_page) == 48, "format");
+static_assert(offsetof(struct tier_page, kind) == 6, "format");
+static_assert(offsetof(struct tier_page, store_uuid) == 8, "format");
+static_assert(offsetof(struct tier_page, uuid) == 24, "format");
+static_assert(offsetof(struct tier_page, created_us) == 40, "format");
+
+struct tier {
+    alignas(CACHE_PAIR) _Atomic uint32_t state; /* enum tier_state */
+    _Atomic uint32_t errors; /* operations that failed as those of a lost disk do */
+    _Atomic bool known;      /* its segments are in the catalog */
+    uint8_t kind;            /* enum tier_kind */
+    bool leaving; /* SUPER knows it, the configuration does not: nothing new goes there */
+    uint8_t index;
+    uint8_t uuid[16];
+    uint64_t size_bytes;       /* 0: the file system's free space less a reserve */
+    char dir[TIER_PATH_MAX];   /* as opened */
+    char given[TIER_PATH_MAX]; /* as configured: what SUPER and people are told */
+    uint32_t pause;            /* housekeeping: rounds before READONLY is tried again */
+    uint32_t errors_seen;      /* the probe's */
+    alignas(CACHE_PAIR) _Atomic uint64_t hits; /* reads served from here */
+    _Atomic uint64_t moved_in, moved_out;      /* blocks */
+};
+
+struct tiers {
+    struct tier all[TIERS_MAX];
+    uint32_t count;
+    uint32_t turn;            /* housekeeping: which SSD is next */
+    _Atomic uint32_t unknown; /* tiers whose segments are not in the catalog */
+};
+
+static inline enum tier_state tier_state(const struct tier *tier) {
+    /* acquire: who sees it online again sees the files it was opened with */
+    return (enum tier_state)atomic_load_explicit(&tier->state, memory_order_acquire);
+}
+static inline void tier_set_state(struct tier *tier, enum tier_state state) {
+    atomic_store_explicit(&tier->state, (uint32_t)state, memory_order_release);
+}
+/* Can what lies there be read now? */
+static inline bool tier_here(const struct tier *tier) {
+    return tier_state(tier) < TIER_LOADING;
+}
+/* May a miss be because of a tier whose segments are not known? Ask before looking up: a tier's
+ * entries are all in before it counts as known. */
+static inline bool tiers_unknown(const struct tiers *tiers) {
+    /* acquire pairs with rejoin.c: who reads 0 finds what that tier holds */
+    return atomic_load_explicit(&tiers->unknown, memory_order_acquire) != 0;
+}
+/* Free on the file systems under them. Blocks: statvfs. */
+uint64_t tiers_free_bytes(const struct store *store);
+/* What all tiers together may take; 0: one of them has no limit. */
+uint64_t tiers_limit(const struct tiers *tiers);
+/* Does an operation that failed so say that the disk under it is gone? */
+bool tier_lost(int32_t error);
+/* An operation on it failed: says so to the probe. Thread: any. */
+void tier_error(struct tier *tier, int32_t error);
+
+/* DIR/TIER. tier_page_check: returns 0 or FORMAT_BAD. */
+must_check int tier_page_check(const void *page);
+/* tier_read: 0, -ENOENT, FORMAT_BAD (damaged), -errno. page: PAGE_BYTES, aligned; it lies there. */
+must_check int tier_read(const struct disk *disk, const char *dir, void *page);
+must_check int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier,
+                          void *page);
+
+/* tiers_open finds out what the configured paths hold, makes what is new, and takes up what SUPER
+ * knows beside them. Sets every tier's state: ONLINE, READONLY or MISSING. Returns: 0; STORE_FORMAT
+ * with words in report->why (a path belongs to another store, ...); -errno. Thread: boot. */
+must_check int tiers_open(struct store *store, struct store_report *report);
+/* Is there what looks like a store's on a configured path? Then nothing is formatted over it. */
+bool tiers_used(const struct store *store, struct store_report *report);
+/* The configured paths, before anything is read. Returns: 0, -EINVAL, -ENAMETOOLONG with words. */
+must_check int tiers_take(struct store *store, struct store_report *report);
