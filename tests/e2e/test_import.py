@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Directories into a store, with a daemon and without: repositories made by hand as Kubo lays them
-out, folders of archives (tools/millrace/import_dir.c; tools/millrace/private.c).
+out, folders of archives (tools/millrace/import_dir.c; tools/millrace/private.c), and
+back out into one (tools/millrace/parts.c).
 """
 
 import base64
@@ -221,6 +222,50 @@ class Import(cases.Case):
         self.assertEqual(found["known"] + found["blocks"], 1500)
         server = self.daemon(store)
         self.assertStored(server, blocks)
+
+    def archives(self, folder):
+        """Multihash -> bytes of all archives there; each block once."""
+        found = {}
+        for path in sorted(folder.glob("*.car")):
+            self.assertLessEqual(path.stat().st_size, 1 << 20)
+            for cid, data in content.car_blocks(path.read_bytes()):
+                mh = content.cid_mh(cid)
+                self.assertNotIn(mh, found)
+                found[mh] = data
+        return found
+
+    def test_out_into_archives_that_are_added_to(self):
+        server, out = self.daemon(), self.folder / "out"
+        blocks = blocks_of(10, 400)
+        (self.folder / "a.car").write_bytes(content.car(blocks[:1], blocks))
+        self.assertExit(server.run("import", self.folder / "a.car"), 0)
+        export = ("export", "--split", "1MiB", "-o", out)
+        self.assertExit(server.run(*export), 0)
+        self.assertEqual(self.archives(out), {b.mh: b.data for b in blocks})
+        names = sorted(out.iterdir())
+        self.assertGreater(len(names), 2)
+        # An archive that never came about, and half of one: its blocks come again.
+        names[1].rename(names[1].with_suffix(".car.part"))
+        new = blocks_of(11, 50)
+        (self.folder / "b.car").write_bytes(content.car(new[:1], new))
+        self.assertExit(server.run("import", self.folder / "b.car"), 0)
+        done = server.run(*export)
+        self.assertExit(done, 0)
+        self.assertIn("were there already", done.stderr)
+        self.assertEqual(self.archives(out), {b.mh: b.data for b in blocks + new})
+        before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
+        self.assertExit(server.run(*export), 0)
+        self.assertEqual({p: p.stat().st_mtime_ns for p in out.iterdir()}, before, "nothing to do")
+        other = self.daemon()
+        self.assertExit(other.run("import", out), 0)
+        self.assertStored(other, blocks + new)
+        whole = names[0].read_bytes()
+        names[0].write_bytes(whole[:-1])
+        done = server.run(*export)
+        self.assertExit(done, 4)
+        self.assertIn("is not whole", done.stderr)
+        for flags in (("--dag", blocks[0].text), (blocks[0].text,), ("--split", "10")):
+            self.assertExit(server.run(*export, *flags), 2)
 
     def held(self, store):
         pid = int((store / "LOCK").read_text().strip() or 0)

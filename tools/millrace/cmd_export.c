@@ -11,11 +11,13 @@
 #include "base/cid.h"
 #include "base/hash.h"
 #include "base/must.h"
+#include "base/option.h"
 #include "proto/ipld/car.h"
 #include "proto/tlv/tlv.h"
 #include "tools/millrace/dag.h"
 #include "tools/millrace/flight.h"
 #include "tools/millrace/human.h"
+#include "tools/millrace/parts.h"
 #include "tools/millrace/progress.h"
 #include "tools/millrace/walk.h"
 
@@ -25,6 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SPLIT_MIN      (UINT64_C(1) << 20)
 #define EXPORT_STOPPED (-10000) /* what ends the flight when words were already said */
 
 /* A block that came before those asked for earlier waits here for its turn. */
@@ -39,12 +42,14 @@ struct export {
     FILE *file;
     const char *name;
     uint64_t asked, written; /* sequence numbers */
-    uint64_t blocks, bytes, gone, damaged, absent;
+    uint64_t blocks, bytes, gone, damaged, absent, known;
     bool go_on; /* --on-error continue: damaged blocks are named and left out */
     bool all;   /* a block that has gone since it was listed is no failure */
     bool dag;   /* --dag: all that one CID leads to */
+    bool split; /* --split: into a folder of archives, what they do not hold yet */
     int status;
     struct progress progress;
+    struct parts parts;
     struct walk walk;
     struct flight flight;
     struct waiting waiting[FLIGHT_MAX];
@@ -57,7 +62,10 @@ static int write_block(struct export *export, const struct mr_cid *name, const v
     size_t used = 0;
     must(cid_read(name->bytes, name->size, &cid, &used) == 0);
     size_t head_bytes = car_section_head(&cid, bytes, head);
-    if (fwrite(head, 1, head_bytes, export->file) != head_bytes ||
+    if (export->split) {
+        export->file = parts_room(&export->parts, head_bytes + bytes);
+    }
+    if (export->file == NULL || fwrite(head, 1, head_bytes, export->file) != head_bytes ||
         fwrite(data, 1, bytes, export->file) != bytes) {
         export->status = cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name, strerror(errno));
         return EXPORT_STOPPED;
@@ -139,6 +147,13 @@ static int ask_all(struct export *export) {
     int r;
     while ((r = walk_next(&export->walk, &item)) == 0 && item != NULL) {
         struct mr_cid cid = item->cid; /* the page may turn while the flight waits */
+        struct cid parted;
+        size_t used = 0;
+        must(cid_read(cid.bytes, cid.size, &parted, &used) == 0);
+        if (export->split && parts_have(&export->parts, &parted)) {
+            export->known++;
+            continue;
+        }
         r = ask_block(export, &cid);
         if (r != 0) {
             return r;
@@ -243,7 +258,7 @@ static int fetch(struct export *export, struct mr_client *client, const struct r
     walk_begin(&export->walk, client);
     flight_begin(&export->flight, client, on_block, export);
     progress_begin(&export->progress, "export", 0, true);
-    int r = write_header(export, cids);
+    int r = export->split ? CLI_DONE : write_header(export, cids);
     if (r != CLI_DONE) {
         return r;
     }
@@ -267,6 +282,9 @@ static void conclude(const struct export *export) {
     fprintf(stderr, "%s: %s block%s, %s in %s", export->name, human_count(export->blocks, blocks),
             export->blocks == 1 ? "" : "s", human_bytes(export->bytes, bytes),
             human_time(progress_seconds(&export->progress), time));
+    if (export->known > 0) {
+        fprintf(stderr, "; %llu were there already", (unsigned long long)export->known);
+    }
     if (export->gone > 0) {
         fprintf(stderr, "; %llu were removed meanwhile", (unsigned long long)export->gone);
     }
@@ -277,6 +295,14 @@ static void conclude(const struct export *export) {
         fprintf(stderr, "; %llu left out: not found", (unsigned long long)export->absent);
     }
     fprintf(stderr, "\n");
+}
+
+static int concluded(const struct export *export, int status) {
+    if (status != CLI_DONE) {
+        return status;
+    }
+    conclude(export);
+    return export->damaged > 0 ? CLI_DAMAGED : export->absent > 0 ? CLI_ABSENT : CLI_DONE;
 }
 
 /* The archive gets its name only when it is whole. */
@@ -303,13 +329,24 @@ static int export_to(struct export *export, struct mr_client *client,
     if (!standard && status != CLI_DONE) {
         unlink(part);
     }
-    if (status == CLI_DONE) {
-        conclude(export);
+    return concluded(export, status);
+}
+
+/* Archives that are whole stay, whatever becomes of the rest. */
+static int export_parts(struct export *export, struct mr_client *client, uint64_t bytes_max) {
+    const struct remote_cids all = {.count = 0};
+    struct parts *parts = &export->parts;
+    int r = parts_open(parts, export->name, bytes_max);
+    if (r != 0) {
+        return cli_fail(export->cli, r < 0 ? CLI_FAILED : CLI_DAMAGED, "%s%s%s", parts->why,
+                        r < 0 ? ": " : "", r < 0 ? strerror(-r) : "");
     }
-    if (status == CLI_DONE && export->damaged > 0) {
-        return CLI_DAMAGED;
+    int status = fetch(export, client, &all);
+    r = parts_close(parts, status == CLI_DONE);
+    if (r != 0 && status == CLI_DONE) {
+        status = cli_fail(export->cli, CLI_FAILED, "%s: %s", parts->path, strerror(-r));
     }
-    return status == CLI_DONE && export->absent > 0 ? CLI_ABSENT : status;
+    return concluded(export, status);
 }
 
 static int cmd_export(struct cli *cli) {
@@ -330,6 +367,16 @@ static int cmd_export(struct cli *cli) {
         return cli_misuse(cli, "a CAR is no text for a terminal; name a file with -o");
     }
     export.dag = cli_has(cli, "dag");
+    const char *split = cli_value(cli, "split", NULL);
+    uint64_t split_bytes = 0;
+    export.split = split != NULL;
+    if (export.split && (option_size(split, &split_bytes) != 0 || split_bytes < SPLIT_MIN)) {
+        return cli_misuse(cli, "--split %s: a size from 1MiB on", split);
+    }
+    if (export.split && (export.dag || cli->args_count > 0 || strcmp(export.name, "-") == 0)) {
+        return cli_misuse(cli,
+                          "--split writes all blocks into a folder: no CIDs, no --dag, no -o -");
+    }
     int status = remote_cids_read(cli, &cids);
     if (status == CLI_DONE && export.dag && cids.count != 1) {
         status = cli_misuse(cli, "--dag takes one CID, the root");
@@ -338,7 +385,8 @@ static int cmd_export(struct cli *cli) {
         client = remote_open(cli, &status);
     }
     if (client != NULL) {
-        status = export_to(&export, client, &cids);
+        status = export.split ? export_parts(&export, client, split_bytes)
+                              : export_to(&export, client, &cids);
     }
     mr_free(client);
     remote_cids_free(&cids);
@@ -348,6 +396,7 @@ static int cmd_export(struct cli *cli) {
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
     {"output", 'o', "FILE.car", "the archive to write (required); '-' is standard output"},
+    {"split", 0, "SIZE", "all, into archives of at most SIZE in the folder -o, what it lacks"},
     {"dag", 0, NULL, "all that the CID links to, directly or not"},
     {"on-error", 0, "stop|continue", "at a damaged block: end (default), or leave it out"},
     CLI_FLAG_END,
@@ -369,8 +418,11 @@ const struct cli_command command_export = {
         "links\n"
         "in order, byte for byte what 'ipfs dag export' writes. Links are followed in dag-pb,\n"
         "dag-cbor and dag-json. --on-error continue then leaves out missing blocks too (exit\n"
-        "status 3), and what only they lead to.",
+        "status 3), and what only they lead to.\n"
+        "With --split the folder's archives hold every block once: the same command goes on where\n"
+        "it was cut off, and later adds what has come since. 'import DIR' takes them back.",
     .examples = "  millrace export -o all.car\n  millrace export bafkrei... -o one.car\n"
-                "  millrace export --dag bafybei... -o site.car\n",
+                "  millrace export --dag bafybei... -o site.car\n"
+                "  millrace export --split 4GiB -o archives\n",
     .run = cmd_export,
 };
