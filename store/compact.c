@@ -107,6 +107,10 @@ void compact_close(struct porter *porter) {
     porter->compactor = NULL;
 }
 
+struct mover *porter_mover(struct porter *porter) {
+    return &porter->compactor->mover;
+}
+
 /* --- a source --------------------------------------------------------------------------------- */
 
 /* May this other segment hold a copy that a tombstone of the source must still kill? A key belongs

@@ -22,3 +22,5 @@
 must_check int compact_open(struct porter *porter);
 uint32_t compact_step(struct porter *porter);
 void compact_close(struct porter *porter);
+/* What others of the porter move with. */
+struct mover *porter_mover(struct porter *porter);

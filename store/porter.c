@@ -7,6 +7,7 @@
 #include "store/gc.h"
 #include "store/inside.h"
 #include "store/pinning.h"
+#include "store/scrub.h"
 #include "store/snapshot.h"
 #include "store/text.h"
 
@@ -29,6 +30,7 @@ struct duty {
 
 static const struct duty duties[] = {
     {"moves", compact_open, compact_step, compact_close},
+    {"scrub", scrub_open, scrub_step, scrub_close},
     {"snapshot", NULL, snapshot_step, snapshot_abandon},
     {"pinning", pinning_open, NULL, pinning_close},
     {"collection", gc_open, gc_duty, gc_close},
@@ -39,10 +41,9 @@ static const struct duty duties[] = {
 /* One step of each kind of task. Returns: how much it did; the task is over once the step has
  * called porter_finish. */
 static uint32_t (*const task_steps[STORE_TASK_KINDS])(struct porter *, struct store_task *) = {
-    [STORE_TASK_PIN] = pinning_step_pin,
-    [STORE_TASK_UNPIN] = pinning_step_unpin,
-    [STORE_TASK_PINS] = pinning_step_list,
-    [STORE_TASK_GC] = gc_step,
+    [STORE_TASK_PIN] = pinning_step_pin,   [STORE_TASK_UNPIN] = pinning_step_unpin,
+    [STORE_TASK_PINS] = pinning_step_list, [STORE_TASK_GC] = gc_step,
+    [STORE_TASK_SCRUB] = scrub_task,
 };
 
 int store_task_begin(struct store *store, struct store_task *task) {

@@ -102,6 +102,8 @@ struct store_config {
     uint32_t tier_count;
     uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
     uint64_t move_rate;       /* bytes a second that moves may write; 0: no limit */
+    uint64_t scrub_cycle_ns;  /* every block is read again in so long; 0: only when asked */
+    uint64_t scrub_rate;      /* bytes a second when asked; 0: no limit */
     enum store_policy policy;
     uint64_t snapshot_interval_ns; /* between snapshots while it is open; 0: only at the end */
     struct store_links links;
@@ -308,6 +310,7 @@ enum store_task_kind {
     STORE_TASK_UNPIN, /* ask.pin.key */
     STORE_TASK_PINS,  /* ask.pins */
     STORE_TASK_GC,    /* ask.gc */
+    STORE_TASK_SCRUB, /* blocks: damaged ones, whether written anew or not */
     STORE_TASK_KINDS,
 };
 enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };
