@@ -68,8 +68,8 @@ struct script_size {
 
 /* --- the script ------------------------------------------------------------------------------- */
 
-/* Begins one operation once its slot is free. */
-static void ask(struct life *life, uint32_t key, enum store_op_kind kind) {
+/* The slot of this key, once it is free. */
+static struct slot *slot_of(struct life *life, uint32_t key) {
     struct slot *slot = &life->slots[key % OPS];
     for (uint32_t i = 0; slot->out; i++) {
         (void)life_turn(life);
@@ -78,7 +78,15 @@ static void ask(struct life *life, uint32_t key, enum store_op_kind kind) {
             (void)store_housekeep(life->store);
         }
     }
-    life_begin(life, slot, life_canonical(key), kind);
+    return slot;
+}
+
+static void ask(struct life *life, uint32_t key, enum store_op_kind kind) {
+    life_begin(life, slot_of(life, key), life_canonical(key), kind);
+}
+
+static void keep(struct life *life, uint32_t key, enum store_op_kind kind) {
+    life_keep(life, slot_of(life, key), life_canonical(key), kind);
 }
 
 static void rest(struct life *life, uint32_t turns) {
@@ -100,6 +108,12 @@ static void chapter(struct life *life, uint32_t n) {
         if (i % 4 == 3) {
             ask(life, (key + 7) % ORDINARY, i % 8 == 3 ? STORE_READ : STORE_VERIFY);
             life_drain(life);
+        }
+        if (i % 6 == 1) {
+            keep(life, key, i % 12 == 1 ? STORE_PIN : STORE_UNPIN);
+        }
+        if (i == 12) {
+            life_collect(life);
         }
         if (i % 8 == 5) {
             life_bundle(life, &life->packs[i / 8 % PACKS]);
@@ -127,6 +141,7 @@ static void script_close(struct life *life) {
     if (sim_disk_dead(life->sim)) {
         return;
     }
+    life_stop_tasks(life);
     life_drain(life);
     if (!sim_disk_dead(life->sim)) {
         int r = store_close(life->store);

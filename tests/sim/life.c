@@ -4,6 +4,8 @@
 #include "base/bits.h"
 #include "base/hash.h"
 #include "base/must.h"
+#include "store/inside.h"
+#include "store/porter.h"
 #include "tests/sim/memory.h"
 
 #include <errno.h>
@@ -87,9 +89,11 @@ static void learn_write(struct life *life, struct slot *slot) {
     if (put && result == 0) {
         life->puts++;
         life->known[key] = KNOWN_PRESENT;
+        life->may_go[key] =
+            life->may_go[key] && !(slot->after_marks && slot->collections == life->collections);
     } else if (!put && (result == 0 || result == STORE_ABSENT)) {
         if (result == STORE_ABSENT && life->known[key] == KNOWN_PRESENT &&
-            life->writes_out[key] == 0 && slot->alone && !life->lied) {
+            life->writes_out[key] == 0 && slot->alone && !life->lied && !life->may_go[key]) {
             life_fail(life, key, "I1: a delete did not find an acknowledged block");
         }
         life->deletes++;
@@ -119,7 +123,8 @@ static void learn_read(struct life *life, struct slot *slot) {
     if (sim_disk_dead(life->sim) || !quiet || life->lied) {
         return;
     }
-    if (result == STORE_ABSENT && life->known[slot->key] == KNOWN_PRESENT) {
+    if (result == STORE_ABSENT && life->known[slot->key] == KNOWN_PRESENT &&
+        !life->may_go[slot->key]) {
         life_fail(life, slot->key, "I1: an acknowledged block is said to be absent");
     }
     if (result == 0 && life->known[slot->key] == KNOWN_ABSENT) {
@@ -195,7 +200,9 @@ static void reap(struct life *life) {
             must(slot->out);
             slot->out = false;
             bool write = op->kind == STORE_PUT || op->kind == STORE_DELETE;
-            if (write) {
+            if (op->kind == STORE_PIN || op->kind == STORE_UNPIN) {
+                life_learn_keep(life, slot);
+            } else if (write) {
                 learn_write(life, slot);
             } else {
                 learn_read(life, slot);
@@ -272,9 +279,15 @@ void life_begin(struct life *life, struct slot *slot, uint32_t key, enum store_o
     }
     slot->out = true;
     slot->key = key;
+    slot->collections = life->collections;
+    slot->after_marks = !life->collecting || counter_get(&life->gc.phase) >= 2;
     uint32_t owner = store_keeper_of(life->store, &keys[key]);
     uint32_t where = write ? owner : life_pick(life, life->keepers);
     keeper_begin(store_keeper(life->store, where), &slot->op);
+}
+
+const struct key *life_key(uint32_t key) {
+    return &keys[key];
 }
 
 uint32_t life_turn(struct life *life) {
@@ -346,7 +359,9 @@ void life_check_all(struct life *life) {
         life->known[key] = result == 0              ? KNOWN_PRESENT
                            : result == STORE_ABSENT ? KNOWN_ABSENT
                                                     : KNOWN_EITHER;
+        life->may_go[key] = false;
     }
+    life_check_pins(life);
     for (uint32_t g = 0; g < GROUPS && !life->lied; g++) {
         uint32_t present = 0;
         for (uint32_t i = 0; i < GROUP_KEYS; i++) {
@@ -390,6 +405,14 @@ uint64_t life_listing(struct life *life) {
 }
 
 /* --- starts and ends -------------------------------------------------------------------------- */
+
+/* What the porter did in this start goes to the totals. */
+void life_tally(struct life *life) {
+    const struct upkeep_counters *counters = &life->store->porter->counters;
+    life->compactions += counter_get(&counters->compactions);
+    life->segments_freed += counter_get(&counters->segments_freed);
+    life->moves += counter_get(&counters->moves);
+}
 
 /* Why a store may refuse to open. */
 static bool excused(const struct life *life, int r) {
@@ -448,7 +471,9 @@ void life_power_off(struct life *life) {
     }
     life->crashes++;
     if (life->store) {
+        life_stop_tasks(life);
         life_drain(life);
+        life_tally(life);
         int r = store_close(life->store);
         (void)r; /* the disk is dead */
         life->store = NULL;

@@ -8,12 +8,14 @@
  *   I3  an acknowledged delete stays deleted
  *   I4  the store opens, or says why not, and then there is a reason
  *   I5  opening again without work in between changes nothing
+ *   I7  an acknowledged pin or unpin holds, and no collection takes a block that is surely pinned
  *   I6  of an atomic bundle all blocks are there or none, acknowledged or not
  *
  * An operation that had no answer, or an error, may have happened or not; what the next start shows
  * of it holds from then on. A disk that lies (what it wrote is not what it was given) frees the
  * store of I1, I3 and I6, of nothing else. */
 
+#include "store/pins.h"
 #include "store/store.h"
 #include "tests/sim/disk.h"
 
@@ -28,6 +30,9 @@ struct slot {
     bool out;
     uint32_t key;
     bool alone; /* no write of its key overlapped it: its answer says something of the oracle */
+    bool after_marks; /* no collection was between its begin and its marks when it was begun */
+    uint64_t collections;
+    uint8_t payload[PIN_PAYLOAD_MAX]; /* of a pin */
 };
 
 struct pack {
@@ -51,12 +56,19 @@ struct life {
     bool whole[GROUPS]; /* nothing was deleted of it since a bundle put it or tried to */
     struct slot slots[OPS];
     struct pack packs[PACKS];
+    enum known pinned[KEYS];
+    uint32_t pins_out[KEYS];
+    bool may_go[KEYS]; /* a collection found no surely acknowledged pin of it when it began */
+    struct store_task gc;
+    bool collecting;
+    uint64_t collections;
     struct sim_faults faults;
     bool lied;     /* the platter is not what was written */
     bool scripted; /* calls of the disk or for memory fail by number */
     bool own_memory;
     bool verbose;
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
+    uint64_t compactions, segments_freed, moves; /* by the porter, of all starts */
 };
 
 /* Blocks, made once. */
@@ -89,3 +101,17 @@ bool life_open(struct life *life, struct store_report *report);
 void life_power_off(struct life *life);
 /* I5: power lost right after a start, and again: the second start shows what the first did. */
 void life_check_again(struct life *life);
+
+/* --- keep.c: pins and collections --- */
+/* Pins a key directly, or ends that, in a slot that is not out. */
+void life_keep(struct life *life, struct slot *slot, uint32_t key, enum store_op_kind kind);
+void life_learn_keep(struct life *life, struct slot *slot);
+/* Begins a collection of all that is not pinned; one at a time. */
+void life_collect(struct life *life);
+/* The pins are those that were acknowledged; what the oracle knows from then on. */
+void life_check_pins(struct life *life);
+/* Ends what the porter has under way: nothing of it may be in a keeper when the store closes. */
+void life_stop_tasks(struct life *life);
+const struct key *life_key(uint32_t key);
+/* Before a store is closed. */
+void life_tally(struct life *life);

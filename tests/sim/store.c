@@ -31,7 +31,11 @@ static void work(struct life *life, uint32_t turns) {
             uint32_t key = life_canonical(life_pick(life, ORDINARY));
             uint32_t what = life_pick(life, 10);
             struct pack *pack = &life->packs[life_pick(life, PACKS)];
-            if (!pack->out && life_pick(life, 4) == 0) {
+            if (!slot->out && life_pick(life, 12) == 0) {
+                life_keep(life, slot, key, life_pick(life, 3) ? STORE_PIN : STORE_UNPIN);
+            } else if (life_pick(life, 400) == 0) {
+                life_collect(life);
+            } else if (!pack->out && life_pick(life, 4) == 0) {
                 life_bundle(life, pack);
             } else if (!slot->out && life_pick(life, 6) == 0) {
                 life_ungroup(life, slot);
@@ -146,9 +150,11 @@ static void crash_round(struct life *life) {
         sim_disk_crash_after(life->sim, life_pick(life, 3) ? 1 + life_pick(life, 500) : 0);
         work(life, 30 + life_pick(life, 170));
         if (!sim_disk_dead(life->sim) && life_pick(life, 4) == 0) {
+            life_stop_tasks(life);
             life_drain(life);
             if (!sim_disk_dead(life->sim)) {
                 sim_disk_crash_after(life->sim, life_pick(life, 2) ? 1 + life_pick(life, 40) : 0);
+                life_tally(life);
                 int r = store_close(life->store);
                 (void)r; /* faults may keep it from closing clean */
                 life->store = NULL;
@@ -185,6 +191,10 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     totals->reads += life->reads;
     totals->commits += life->commits;
     totals->aborts += life->aborts;
+    totals->compactions += life->compactions;
+    totals->segments_freed += life->segments_freed;
+    totals->moves += life->moves;
+    totals->collections += life->collections;
     sim_disk_close(life->sim);
     free(life);
 }
@@ -241,9 +251,11 @@ int main(int argc, char **argv) {
     }
     printf("%" PRIu64 " lives from seed %" PRIu64 " in %" PRIu64 " s: %" PRIu64
            " power losses, %" PRIu64 " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64
-           " reads, %" PRIu64 " commits, %" PRIu64 " aborts\n",
+           " reads, %" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64 " collections, %" PRIu64
+           " compactions, %" PRIu64 " blocks moved, %" PRIu64 " segments freed\n",
            done, options.seed, (uint64_t)(time(NULL) - began), totals.crashes, totals.opens,
-           totals.puts, totals.deletes, totals.reads, totals.commits, totals.aborts);
+           totals.puts, totals.deletes, totals.reads, totals.commits, totals.aborts,
+           totals.collections, totals.compactions, totals.moves, totals.segments_freed);
     if (totals.crashes < options.crashes) {
         fprintf(stderr, "%" PRIu64 " power losses are fewer than %" PRIu64 "\n", totals.crashes,
                 options.crashes);
