@@ -107,8 +107,9 @@ void fake_welcome(struct fake *fake) {
     uint8_t frame[TLV_REPLY_MAX];
     must(fake_take(fake, &request) && request.head.type == TLV_HELLO);
     uint8_t class = request.head.class <= 3 ? request.head.class : 2;
-    fake_send(fake, frame,
-              tlv_welcome(frame, request.head.id, class, 0, fake->credits, fake->block_max));
+    fake_send(
+        fake, frame,
+        tlv_welcome(frame, request.head.id, class, fake->features, fake->credits, fake->block_max));
 }
 
 void fake_next_connection(struct fake *fake) {

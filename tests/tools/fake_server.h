@@ -18,7 +18,8 @@ struct fake {
     int fd; /* of the connection being served */
     uint32_t credits;
     uint32_t block_max;
-    char address[32]; /* for mr_connect */
+    uint32_t features; /* of its WELCOME; set by the script before it welcomes */
+    char address[32];  /* for mr_connect */
     pthread_t thread;
 };
 

@@ -76,7 +76,7 @@ static int call_result(struct mr_client *client, uint32_t index, struct mr_compl
     return result;
 }
 
-static int call(struct mr_client *client, struct asking asking, struct mr_completion *ret_done) {
+int client_call(struct mr_client *client, struct asking asking, struct mr_completion *ret_done) {
     uint64_t deadline_ns = call_deadline_ns(client);
     asking.blocking = true;
     client->fault = 0;
@@ -107,16 +107,20 @@ static int call(struct mr_client *client, struct asking asking, struct mr_comple
     }
 }
 
+int client_pause(struct mr_client *client, uint32_t pause_ms) {
+    return wait_until(client, clock_ns() + pause_ms * NS_PER_MS);
+}
+
 int mr_ping(struct mr_client *client) {
     struct mr_completion done;
-    return call(client, (struct asking){.kind = MR_KIND_PING}, &done);
+    return client_call(client, (struct asking){.kind = MR_KIND_PING}, &done);
 }
 
 int mr_get(struct mr_client *client, const struct mr_cid *cid, struct mr_block *ret_block) {
     struct mr_completion done;
-    int r = call(client,
-                 (struct asking){.kind = MR_KIND_GET, .cid = cid, .check = client->options.verify},
-                 &done);
+    int r = client_call(
+        client, (struct asking){.kind = MR_KIND_GET, .cid = cid, .check = client->options.verify},
+        &done);
     if (r == 0) {
         *ret_block = (struct mr_block){.data = done.data, .size = done.size, .codec = done.codec};
     }
@@ -127,15 +131,15 @@ int mr_get_into(struct mr_client *client, const struct mr_cid *cid, void *buffer
                 size_t buffer_size, size_t *ret_size) {
     uint8_t nowhere;
     struct mr_completion done;
-    int r = call(client,
-                 (struct asking){
-                     .kind = MR_KIND_GET,
-                     .cid = cid,
-                     .buffer = buffer ? buffer : &nowhere,
-                     .buffer_bytes = buffer ? buffer_size : 0,
-                     .check = client->options.verify,
-                 },
-                 &done);
+    int r = client_call(client,
+                        (struct asking){
+                            .kind = MR_KIND_GET,
+                            .cid = cid,
+                            .buffer = buffer ? buffer : &nowhere,
+                            .buffer_bytes = buffer ? buffer_size : 0,
+                            .check = client->options.verify,
+                        },
+                        &done);
     if (r == 0 || r == MR_TOO_SMALL) {
         *ret_size = done.size;
     }
@@ -148,16 +152,16 @@ int mr_get_range(struct mr_client *client, const struct mr_cid *cid, uint32_t of
         return client_say(client, MR_BAD_ARGUMENT, "an empty range");
     }
     struct mr_completion done;
-    int r = call(client,
-                 (struct asking){
-                     .kind = MR_KIND_GET,
-                     .cid = cid,
-                     .offset = offset,
-                     .length = length,
-                     .buffer = buffer,
-                     .buffer_bytes = length,
-                 },
-                 &done);
+    int r = client_call(client,
+                        (struct asking){
+                            .kind = MR_KIND_GET,
+                            .cid = cid,
+                            .offset = offset,
+                            .length = length,
+                            .buffer = buffer,
+                            .buffer_bytes = length,
+                        },
+                        &done);
     if (r == 0) {
         *ret_size = done.size;
         if (ret_total) {
@@ -171,9 +175,9 @@ int mr_have(struct mr_client *client, const struct mr_cid cids[], size_t count, 
     for (size_t at = 0; at < count;) {
         size_t part = min_u64(count - at, TLV_HAVE_KEYS_MAX);
         struct mr_completion done;
-        int r = call(client,
-                     (struct asking){.kind = MR_KIND_HAVE, .cids = cids + at, .cids_count = part},
-                     &done);
+        int r = client_call(
+            client, (struct asking){.kind = MR_KIND_HAVE, .cids = cids + at, .cids_count = part},
+            &done);
         if (r != 0) {
             return r;
         }
@@ -194,7 +198,7 @@ static int put_checked(struct mr_client *client, const struct mr_cid *cid, const
         }
     }
     struct mr_completion done;
-    return call(
+    return client_call(
         client,
         (struct asking){
             .kind = MR_KIND_PUT, .cid = cid, .data = size > 0 ? data : "", .data_bytes = size},
@@ -283,17 +287,17 @@ int mr_put_stream(struct mr_client *client, const struct mr_cid *cid, size_t siz
 
 int mr_delete(struct mr_client *client, const struct mr_cid *cid) {
     struct mr_completion done;
-    return call(client, (struct asking){.kind = MR_KIND_DELETE, .cid = cid}, &done);
+    return client_call(client, (struct asking){.kind = MR_KIND_DELETE, .cid = cid}, &done);
 }
 
 int mr_verify(struct mr_client *client, const struct mr_cid *cid) {
     struct mr_completion done;
-    return call(client, (struct asking){.kind = MR_KIND_VERIFY, .cid = cid}, &done);
+    return client_call(client, (struct asking){.kind = MR_KIND_VERIFY, .cid = cid}, &done);
 }
 
 int mr_stat(struct mr_client *client, char **ret_json, size_t *ret_size) {
     struct mr_completion done;
-    int r = call(client, (struct asking){.kind = KIND_STAT}, &done);
+    int r = client_call(client, (struct asking){.kind = KIND_STAT}, &done);
     if (r == 0) {
         *ret_json = done.data;
         *ret_size = done.size;
@@ -330,10 +334,11 @@ int mr_list(struct mr_client *client, uint64_t *cursor, struct mr_item items[], 
     }
     uint64_t next = 0;
     struct mr_completion done;
-    int r = call(client,
-                 (struct asking){
-                     .kind = KIND_LIST, .cursor = *cursor, .count = (uint16_t)max, .user = &next},
-                 &done);
+    int r = client_call(
+        client,
+        (struct asking){
+            .kind = KIND_LIST, .cursor = *cursor, .count = (uint16_t)max, .user = &next},
+        &done);
     if (r != 0) {
         return r;
     }

@@ -54,6 +54,8 @@ const char *mr_result_text(int result) {
         return "stopped by the caller";
     case MR_BAD_ARGUMENT:
         return "bad argument";
+    case MR_ABORTED:
+        return "not stored: another of the same all or nothing failed";
     }
     return "unknown result";
 }

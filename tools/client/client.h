@@ -21,7 +21,7 @@
 #define CLIENT_NONE       UINT32_MAX
 
 /* Kinds of requests that never become completions. */
-enum { KIND_STAT = MR_KIND_VERIFY + 1, KIND_LIST, KIND_HELLO };
+enum { KIND_STAT = MR_KIND_VERIFY + 1, KIND_LIST, KIND_HELLO, KIND_GET_MANY, KIND_PUT_MANY };
 
 enum slot_state { SLOT_FREE, SLOT_WAITING, SLOT_DONE };
 
@@ -114,7 +114,8 @@ struct asking {
     void *buffer; /* GET */
     size_t buffer_bytes;
     uint64_t cursor; /* LIST */
-    uint16_t count;  /* LIST */
+    uint16_t count;  /* LIST, GET_MANY, PUT_MANY: their data is the body */
+    uint8_t flags;
     bool check;
     bool blocking;
     const struct mr_ask *ask;
@@ -122,6 +123,16 @@ struct asking {
 };
 must_check int client_ask(struct mr_client *client, const struct asking *asking,
                           uint32_t *ret_slot);
+/* As client_ask and client_wait, again while the server says later. */
+must_check int client_call(struct mr_client *client, struct asking asking,
+                           struct mr_completion *ret_done);
+/* Works on the connection for so long. */
+must_check int client_pause(struct mr_client *client, uint32_t pause_ms);
+/* Returns: 0, CID_IDENTITY, or MR_BAD_CID said. */
+struct cid;
+must_check int client_key_of(struct mr_client *client, const struct mr_cid *from,
+                             struct cid *ret_cid, struct key *ret_key);
+int client_result_of_fault(uint32_t code);
 /* Waits for one slot; the result is its own. The slot is still the caller's to release, except
  * after MR_TIMEOUT, when it is gone. */
 must_check int client_wait(struct mr_client *client, uint32_t index, uint64_t deadline_ns);

@@ -70,6 +70,7 @@ enum mr_result {
     MR_PROTOCOL = 12, /* the server sent what the protocol does not allow; connection closed */
     MR_STOPPED = 13,  /* the caller's callback asked to stop */
     MR_BAD_ARGUMENT = 14,
+    MR_ABORTED = 15, /* mr_put_many, all or nothing: another block of it failed */
 };
 /* The words for a result ("not found"), negative errno included. Never NULL. Lives: static. */
 MR_API const char *mr_result_text(int result);
@@ -201,6 +202,28 @@ MR_API int mr_put_cid(struct mr_client *client, const struct mr_cid *cid, const 
 typedef long (*mr_give)(void *user, void *buffer, size_t size);
 MR_API int mr_put_stream(struct mr_client *client, const struct mr_cid *cid, size_t size,
                          mr_give give, void *user);
+
+/* mr_get_many fetches whole blocks, many in each request: results[i] is what mr_get would have
+ * returned for cids[i], and blocks[i] its block where that is 0 (mr_block_free each; the others are
+ * zeroes). Returns: 0 when all results are; else the first that is not; MR_CLOSED, MR_TIMEOUT,
+ * MR_PROTOCOL and -errno where it broke off: blocks that came before stay the caller's, and those
+ * without an answer have the result MR_RETRY. */
+MR_API int mr_get_many(struct mr_client *client, const struct mr_cid cids[], size_t count,
+                       struct mr_block blocks[], int results[]);
+
+/* mr_put_many stores blocks under CIDs the caller knows, many in each request. all: all of them or
+ * none, whatever happens (at most 1024 blocks of 4 MiB together; MR_TOO_LARGE beyond): where one is
+ * refused its result says why, and the others' is MR_ABORTED; a failure with the server's code 106
+ * or 108, MR_CLOSED or MR_TIMEOUT leaves open which of the two it was. Returns: 0 when all results
+ * are; else the first that is neither 0 nor MR_ABORTED. */
+struct mr_put_item {
+    struct mr_cid cid;
+    const void *data;
+    size_t size;
+    int result;
+};
+MR_API int mr_put_many(struct mr_client *client, struct mr_put_item items[], size_t count,
+                       bool all);
 
 /* Returns also: MR_NOT_FOUND. 0 means durably gone. */
 MR_API int mr_delete(struct mr_client *client, const struct mr_cid *cid);

@@ -31,6 +31,10 @@ static uint8_t frame_type(const struct asking *asking) {
         return TLV_STAT;
     case KIND_LIST:
         return TLV_LIST;
+    case KIND_GET_MANY:
+        return TLV_GET_MANY;
+    case KIND_PUT_MANY:
+        return TLV_PUT_MANY;
     default:
         never("a kind without a frame");
     }
@@ -49,6 +53,7 @@ static struct tlv_request frame_of(const struct mr_client *client, const struct 
         .length = asking->length,
         .cursor = asking->cursor,
         .count = asking->count,
+        .flags = asking->flags,
         .body_bytes = (uint32_t)asking->data_bytes,
     };
 }
@@ -67,7 +72,8 @@ static int asking_check(struct mr_client *client, const struct asking *asking) {
         return client_say(client, MR_BAD_ARGUMENT, "%d is no class", ask->class_);
     }
     uint32_t block_max = min_u32(client->server.block_max, TLV_BLOCK_MAX);
-    if (asking->data_bytes > block_max) {
+    bool many = asking->kind == KIND_GET_MANY || asking->kind == KIND_PUT_MANY;
+    if (!many && asking->data_bytes > block_max) {
         return client_say(client, MR_TOO_LARGE, "%zu bytes; this server takes blocks up to %u",
                           asking->data_bytes, block_max);
     }
@@ -78,8 +84,7 @@ static int asking_check(struct mr_client *client, const struct asking *asking) {
     return 0;
 }
 
-/* Returns: 0, CID_IDENTITY, or MR_BAD_CID said. */
-static int key_of(struct mr_client *client, const struct mr_cid *from, struct cid *ret_cid,
+int client_key_of(struct mr_client *client, const struct mr_cid *from, struct cid *ret_cid,
                   struct key *ret_key) {
     size_t used = 0;
     if (from->size > MR_CID_MAX || cid_read(from->bytes, from->size, ret_cid, &used) != 0 ||
@@ -193,7 +198,7 @@ static int ask_frame(struct mr_client *client, uint32_t index, const struct aski
     struct cid cid;
     struct key key;
     if (asking->cid) {
-        int r = key_of(client, asking->cid, &cid, &key);
+        int r = client_key_of(client, asking->cid, &cid, &key);
         if (r == CID_IDENTITY) {
             identity_answer(client, index, asking, &cid);
             return 0;

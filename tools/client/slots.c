@@ -144,7 +144,7 @@ static void protocol_broken(struct mr_client *client, const char *what) {
     client_fail(client, MR_PROTOCOL, why);
 }
 
-static int result_of_fault(uint32_t code) {
+int client_result_of_fault(uint32_t code) {
     switch (code) {
     case TLV_CODE_MISMATCH:
     case TLV_CODE_CORRUPT:
@@ -163,7 +163,7 @@ static void take_fault(struct mr_client *client, struct slot *slot, uint32_t ind
     if (slot) {
         slot->done.fault = reply->code;
         snprintf(slot->text, sizeof slot->text, "%s", said);
-        slot_finish(client, index, result_of_fault(reply->code));
+        slot_finish(client, index, client_result_of_fault(reply->code));
     }
     if (reply->code < TLV_CODE_BAD_KEY) {
         char why[CLIENT_TEXT_BYTES + 64];
@@ -188,7 +188,7 @@ static int value_room(struct slot *slot, const struct tlv_reply *reply) {
     return slot->done.data ? 0 : -ENOMEM;
 }
 
-/* STATS and ITEMS: memory with a terminating NUL. */
+/* Documents and lists: memory with a terminating NUL. */
 static int text_room(struct slot *slot, const struct tlv_reply *reply) {
     slot->done.data = calloc(1, (size_t)reply->body_bytes + 1);
     slot->done.data_owned = slot->done.data != NULL;
@@ -236,6 +236,10 @@ static bool reply_fits(const struct slot *slot, const struct tlv_reply *reply) {
         return slot->kind == KIND_STAT;
     case TLV_ITEMS:
         return slot->kind == KIND_LIST;
+    case TLV_VALUES:
+        return slot->kind == KIND_GET_MANY;
+    case TLV_RESULTS:
+        return slot->kind == KIND_PUT_MANY;
     default: /* BUSY, RETRY */
         return true;
     }
@@ -314,6 +318,8 @@ static void take_reply(struct mr_client *client, const struct tlv_reply *reply) 
     case TLV_HAVES:
     case TLV_STATS:
     case TLV_ITEMS:
+    case TLV_VALUES:
+    case TLV_RESULTS:
         take_body_head(client, slot, index, reply);
         break;
     default:

@@ -85,6 +85,80 @@ static int put_data(const struct cli *cli, const char *name, const void *data, s
     return status;
 }
 
+/* One file of several, and its CID. */
+struct put_files {
+    struct mr_put_item *items;
+    uint8_t **data;
+    size_t count; /* read so far */
+    size_t bytes; /* of those */
+};
+
+static int files_read(const struct cli *cli, struct put_files *files, uint64_t codec,
+                      uint64_t hash) {
+    for (; files->count < cli->args_count; files->count++) {
+        struct mr_put_item *item = &files->items[files->count];
+        const char *name = cli->args[files->count];
+        int r = block_read(cli, name, &files->data[files->count], &item->size);
+        if (r != CLI_DONE) {
+            return r;
+        }
+        item->data = files->data[files->count];
+        files->bytes += item->size;
+        if (files->bytes > MR_BLOCK_MAX) {
+            free(files->data[files->count]);
+            return cli_fail(cli, CLI_DAMAGED,
+                            "%s: several files at once may have %u bytes together, no more", name,
+                            MR_BLOCK_MAX);
+        }
+        if (mr_cid_of_data(item->data, item->size, codec, hash, &item->cid) != 0) {
+            return cli_fail(cli, CLI_DAMAGED, "%s: cannot be hashed so", name);
+        }
+    }
+    return CLI_DONE;
+}
+
+/* CIDs of what is stored, words for what is not. */
+static int files_print(const struct cli *cli, const struct put_files *files) {
+    int status = CLI_DONE;
+    for (size_t i = 0; i < files->count; i++) {
+        const struct mr_put_item *item = &files->items[i];
+        char text[MR_CID_TEXT];
+        if (item->result == 0) {
+            mr_cid_format(&item->cid, text);
+            printf("%s\n", text);
+        } else if (item->result != MR_CLOSED) { /* what broke off is said once, by the caller */
+            int one = cli_fail(cli, remote_status(item->result, 0), "%s: %s", cli->args[i],
+                               mr_result_text(item->result));
+            status = status == CLI_DONE ? one : status;
+        }
+    }
+    return status;
+}
+
+static int put_files(const struct cli *cli, uint64_t codec, uint64_t hash) {
+    struct put_files files = {.items = calloc(cli->args_count, sizeof *files.items),
+                              .data = calloc(cli->args_count, sizeof *files.data)};
+    struct mr_client *client = NULL;
+    int status = files.items == NULL || files.data == NULL
+                     ? cli_fail(cli, CLI_FAILED, "out of memory")
+                     : files_read(cli, &files, codec, hash);
+    if (status == CLI_DONE) {
+        client = remote_open(cli, &status);
+    }
+    if (client != NULL) {
+        int r = mr_put_many(client, files.items, files.count, cli_has(cli, "atomic"));
+        int said = files_print(cli, &files);
+        status = r == 0 || said != CLI_DONE ? said : remote_fail(cli, client, r, remote_to(cli));
+    }
+    mr_free(client);
+    for (size_t i = 0; i < files.count; i++) {
+        free(files.data[i]);
+    }
+    free(files.data);
+    free(files.items);
+    return status;
+}
+
 static int cmd_put(struct cli *cli) {
     const char *codec_name = cli_value(cli, "codec", "raw");
     const char *hash_name_ = cli_value(cli, "mh", "sha2-256");
@@ -110,6 +184,9 @@ static int cmd_put(struct cli *cli) {
     if (hash_full_bytes(hash) == 0) {
         return cli_fail(cli, CLI_DAMAGED, "--mh %s: hash function 0x%llx is not known here",
                         hash_name_, (unsigned long long)hash);
+    }
+    if (cli->args_count > 1) {
+        return put_files(cli, codec, hash);
     }
     int r = block_read(cli, cli->args[0], &data, &size);
     if (r == CLI_DONE) {
@@ -285,6 +362,7 @@ static const struct cli_flag put_flags[] = {
     CLI_FLAG_TO,
     {"codec", 0, "CODEC", "what the block is: raw (default), dag-pb, dag-cbor ..."},
     {"mh", 0, "HASH", "hash function: sha2-256 (default), sha2-512, blake2b-256 ..."},
+    {"atomic", 0, NULL, "of several files store all or none, whatever happens"},
     CLI_FLAG_END,
 };
 static const struct cli_flag get_flags[] = {
@@ -297,16 +375,20 @@ static const struct cli_flag to_flags[] = {CLI_FLAG_TO, CLI_FLAG_END};
 
 const struct cli_command command_put = {
     .name = "put",
-    .args = "FILE|-",
-    .summary = "store one block and print its CID",
+    .args = "FILE...|-",
+    .summary = "store each file as one block and print its CID",
     .flags = put_flags,
     .args_min = 1,
-    .args_max = 1,
+    .args_max = CLI_ARGS_ANY,
     .more = "When it returns 0, the block is on disk. The store keys by hash: CIDs that differ in\n"
             "version or codec name one block, 'ls' shows it as raw or as first put, and a later "
             "put of the same\n"
-            "bytes under another codec stores nothing new. Larger files: 'millrace add'.",
-    .examples = "  echo hello | millrace put -\n  millrace put block.bin --codec dag-pb\n",
+            "bytes under another codec stores nothing new. Larger files: 'millrace add'.\n"
+            "Several files (1024 at most, 4 MiB together) go in one request. With --atomic they "
+            "are\n"
+            "stored all or none: also a crash of the server at whatever moment leaves no part.",
+    .examples = "  echo hello | millrace put -\n  millrace put block.bin --codec dag-pb\n"
+                "  millrace put --atomic node.bin leaf1.bin leaf2.bin\n",
     .run = cmd_put,
 };
 const struct cli_command command_get = {
