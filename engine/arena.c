@@ -25,7 +25,6 @@ struct arena {
     _Atomic size_t cut; /* extents begin below this offset; jemalloc may call from its purge too */
     _Atomic uint64_t used;      /* owner writes, anyone reads; shared: anyone writes */
     _Atomic uint64_t committed; /* bytes that may have pages behind them; hooks write it */
-    _Atomic uint64_t limit;     /* of committed; anyone may set it */
     int file;                   /* the region is this memfd's; -1: it is anonymous */
     unsigned index;             /* jemalloc's */
 #if HAVE_JEMALLOC
@@ -37,16 +36,9 @@ struct arena {
 
 #if HAVE_JEMALLOC
 
-/* Counts pages in, within the limit. Relaxed, as the cut below: it orders nothing but itself. */
-static bool commit_count(struct arena *arena, size_t bytes) {
-    uint64_t before = atomic_load_explicit(&arena->committed, memory_order_relaxed);
-    do {
-        if (before + bytes > atomic_load_explicit(&arena->limit, memory_order_relaxed)) {
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&arena->committed, &before, before + bytes,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    return true;
+/* Relaxed, as the cut below: it orders nothing but itself. */
+static void commit_count(struct arena *arena, size_t bytes) {
+    atomic_fetch_add_explicit(&arena->committed, bytes, memory_order_relaxed);
 }
 
 static void *extent_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size_t alignment,
@@ -64,11 +56,10 @@ static void *extent_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size
         if (end > arena->bytes || end < first) {
             return NULL;
         }
-        /* jemalloc cuts ahead without commit and commits what it hands out */
     } while (!atomic_compare_exchange_weak_explicit(&arena->cut, &start, end, memory_order_relaxed,
                                                     memory_order_relaxed));
-    if (*commit && !commit_count(arena, size)) {
-        *commit = false; /* it asks again by extent_commit, and is told no there */
+    if (*commit) { /* what it cuts ahead it commits when it hands it out */
+        commit_count(arena, size);
     }
     *zero = true; /* never handed out before: dalloc below keeps extents */
     return arena->base + first;
@@ -84,7 +75,8 @@ static bool extent_keep(extent_hooks_t *hooks, void *address, size_t size, bool 
 static bool extent_commit(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
                           size_t length, unsigned index) {
     (void)address, (void)size, (void)offset, (void)index;
-    return !commit_count(container_of(hooks, struct arena, hooks), length);
+    commit_count(container_of(hooks, struct arena, hooks), length);
+    return false;
 }
 
 /* The pages go back to the kernel: of a file by a hole, since they are its content. */
@@ -303,13 +295,14 @@ static int open_region(size_t bytes, bool in_file, struct arena **ret_arena) {
         return err_raise(-ENOMEM);
     }
     *arena = (struct arena){.bytes = round_up(bytes, 2 * MiB)};
-    atomic_init(&arena->limit, UINT64_MAX / 2);
     int r = map_region(arena, in_file);
     r = r == 0 ? arena_create(arena) : r;
     if (r < 0) {
         unmap_region(arena);
         return err_pass(r);
     }
+    atomic_store_explicit(&arena->committed, 0, memory_order_relaxed); /* its first extent is kept
+                                                                          for its own use */
     *ret_arena = arena;
     return 0;
 }
@@ -345,10 +338,6 @@ int arena_punch(struct arena *arena, void *memory, size_t bytes) {
                       (off_t)round_up(bytes, PAGE_BYTES));
     } while (r != 0 && errno == EINTR);
     return r == 0 ? 0 : err_raise(-errno);
-}
-
-void arena_limit(struct arena *arena, uint64_t bytes) {
-    atomic_store_explicit(&arena->limit, bytes, memory_order_relaxed);
 }
 
 void arena_trim(struct arena *arena) {

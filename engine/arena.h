@@ -6,7 +6,7 @@
  * the bound is a number.
  *
  * Extents are cut off the slice in order and never returned; jemalloc keeps and reuses them, and
- * says which of them have pages: `committed` counts those, and may be limited. The region is
+ * says which of them have pages: `committed` counts those. The region is
  * anonymous, or a memfd's, out of which sendfile may send. Builds with a sanitizer have no jemalloc
  * and use the general heap, with the same bound by count and no file.
  *
@@ -31,8 +31,6 @@ int arena_file(const struct arena *arena, const uint8_t **ret_base, uint64_t *re
  * Returns: 0 or -errno: then the body must never be used again. Cost: a system call, and a fault a
  * page when it is used again. */
 must_check int arena_punch(struct arena *arena, void *memory, size_t bytes);
-/* Bounds `committed` from now on; what is over it stays. Thread: any. */
-void arena_limit(struct arena *arena, uint64_t bytes);
 /* Gives the pages of what is free back to the kernel. Thread: owner. Cost: a system call a piece.
  */
 void arena_trim(struct arena *arena);

@@ -94,6 +94,7 @@ int control_reload(struct engine *engine, char *why, size_t why_bytes) {
     if (engine->hooks.reload(engine->hooks.context, &wanted, why, why_bytes) != 0) {
         return OPTION_BAD;
     }
+    (void)budget_fit(&wanted, engine->layout.net_count, engine->layout.work_count);
     const struct option *fixed = fixed_change(now, &wanted);
     if (fixed) {
         (void)snprintf(why, why_bytes,

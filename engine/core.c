@@ -81,6 +81,21 @@ void core_ask(struct core *core, enum core_wish wish, struct io *control_io) {
 
 /* ---- the loop ------------------------------------------------------------------------------- */
 
+#define CORE_FREE_BYTES (1 * MiB) /* of an arena, that may stay for its next bodies */
+
+static void trim(struct arena *arena) {
+    if (arena && arena_committed(arena) > arena_used(arena) + CORE_FREE_BYTES) {
+        arena_trim(arena);
+    }
+}
+
+void core_trim(struct core *core) {
+    if (core->engine->settings.memory_budget_bytes != 0) {
+        trim(core->arena);
+        trim(core->frames);
+    }
+}
+
 static void tick(struct core *core) {
     uint32_t wish = atomic_load_explicit(&core->wish, memory_order_relaxed);
     uint64_t period_ns =
@@ -100,6 +115,7 @@ static void tick(struct core *core) {
     if (core->dispatch) {
         dispatch_tick(core->dispatch);
     }
+    core_trim(core);
     counter_set(&core->counters.enters, core->io.enters);
     counter_set(&core->counters.heap_calls, heap_sealed_calls());
 }

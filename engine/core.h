@@ -99,6 +99,9 @@ must_check int core_launch(struct core *core);
 void core_ask(struct core *core, enum core_wish wish, struct io *control_io);
 void core_join(struct core *core);
 void core_close(struct core *core);
+/* Gives free pages of the arenas back to the kernel where more than a little is free and the daemon
+ * has a budget. Thread: own. */
+void core_trim(struct core *core);
 
 /* Notes that core `target` has new input; its bell is looked at once, at core_ring_bells. */
 static inline void core_tell(struct core *core, uint32_t target) {

@@ -52,7 +52,8 @@ static size_t core_need(const struct engine *engine, const struct layout_core *p
     size_t sum = 0;
     if (place->net) {
         sum = mem_need(sum, sizeof(struct net), CACHE_PAIR);
-        sum = mem_need(sum, net_footprint(settings, engine->layout.net_count), CACHE_PAIR);
+        sum = mem_need(sum, net_footprint(settings, &engine->sizes, engine->layout.net_count),
+                       CACHE_PAIR);
     }
     if (place->sched) {
         sum = mem_need(sum, sizeof(struct dispatch), CACHE_PAIR);
@@ -85,6 +86,7 @@ static struct arena *frame_arena(struct core *core, size_t bytes) {
     return bytes >= CORE_FILED_BYTES ? core->frames : core->arena;
 }
 static void *frame_take(void *context, size_t bytes, size_t align) {
+    core_trim(context); /* frames of other sizes that have left should make room for this one */
     return arena_take(frame_arena(context, bytes), bytes, align);
 }
 static void frame_give(void *context, void *body, size_t bytes) {
@@ -182,6 +184,8 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .quota_bytes = settings->store_quota_bytes,
         .snapshot_interval_ns = settings->store_snapshot_interval_ns,
         .block_bytes_max = (uint32_t)settings->store_block_bytes_max,
+        .batches = engine->sizes.batches,
+        .fetches = {engine->sizes.fetches[0], engine->sizes.fetches[1], engine->sizes.fetches[2]},
         .policy = (enum store_policy)settings->store_policy,
         .links = store_links,
         .gc_grace_ns = settings->gc_grace_ns,
@@ -327,6 +331,7 @@ static void say_hello(const struct engine *engine) {
 
 /* The order of boot; what fails is undone by engine_close, which accepts a half-built engine. */
 static int boot(struct engine *engine, char *why, size_t why_bytes) {
+    budget_open(&engine->settings);
     int r = crypto_heap_open();
     if (r < 0) {
         return complain(why, why_bytes, ENGINE_HOST, "memory for libcrypto: %s", err_text(r));
@@ -338,6 +343,10 @@ static int boot(struct engine *engine, char *why, size_t why_bytes) {
     if (layout_make(&engine->settings, &engine->host, &engine->layout, why, why_bytes) != 0) {
         return ENGINE_CONFIG;
     }
+    engine->sizes =
+        budget_fit(&engine->settings, engine->layout.net_count, engine->layout.work_count);
+    engine->published[0] = engine->settings;
+    atomic_init(&engine->frames_limit, engine->settings.store_memory_bytes);
     r = hash_open();
     if (r == 0) {
         r = control_block_signals();

@@ -5,6 +5,7 @@
  * Everything here is set at boot and constant while cores run, but for the words marked otherwise.
  */
 
+#include "engine/budget.h"
 #include "engine/core.h"
 #include "engine/engine.h"
 #include "engine/layout.h"
@@ -25,7 +26,8 @@ struct secure_self;
 struct tasks;
 
 struct engine {
-    struct settings settings;           /* as started */
+    struct settings settings;           /* as started, within memory.budget */
+    struct budget_sizes sizes;          /* what follows from them and has no setting */
     struct settings published[2];       /* reload writes the one not in use, then moves `current` */
     _Atomic(struct settings *) current; /* release by control; acquire by each core at its tick */
     struct engine_hooks hooks;
@@ -47,9 +49,11 @@ struct engine {
     struct desk *desk;   /* control's: what it asks of net tiles about peers */
     struct tasks *tasks; /* control's: long requests to the store */
     uint64_t started_ns;
-    uint64_t park_cost_ns;  /* measured at boot: the bound of spinning */
-    _Atomic uint32_t state; /* enum engine_state; control writes */
-    _Atomic bool go;        /* every ring is enabled; release by launch, acquire by each core */
+    uint64_t budget_ns;            /* helper's: when to look at memory again */
+    _Atomic uint64_t frames_limit; /* what frames may take now; the helper writes */
+    uint64_t park_cost_ns;         /* measured at boot: the bound of spinning */
+    _Atomic uint32_t state;        /* enum engine_state; control writes */
+    _Atomic bool go; /* every ring is enabled; release by launch, acquire by each core */
     bool counts_heap;
 };
 

@@ -136,6 +136,7 @@ void helper_run(struct core *core) {
         }
         flush_home(core->helper);
         uint32_t kept = store_housekeep(engine->store);
+        budget_watch(engine, core->now_ns);
         counter_add(&core->counters.busy_ns, clock_ns() - core->now_ns);
         if (served + kept == 0) {
             rest(core);

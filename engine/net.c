@@ -28,13 +28,14 @@ struct net_sizes {
     struct sched_config sched;
 };
 
-static struct net_sizes net_sizes(const struct settings *settings, uint32_t net_count) {
+static struct net_sizes net_sizes(const struct settings *settings,
+                                  const struct budget_sizes *budget, uint32_t net_count) {
     struct net_sizes sizes = {
         .conns = (uint32_t)(settings->net_connections_max / net_count + 64),
         .jobs = (uint32_t)settings->net_jobs_max + 1, /* and the parser's */
-        .small = (uint32_t)max_u64(4096, settings->net_connections_max / net_count + 1024),
-        .large = 512,
-        .leased = 16384,
+        .small = budget->out_small,
+        .large = budget->out_large,
+        .leased = budget->out_leased,
         .sched = sched_config_default,
     };
     for (uint32_t g = 0; g < IO_GROUPS; g++) {
@@ -48,8 +49,9 @@ static struct net_sizes net_sizes(const struct settings *settings, uint32_t net_
     return sizes;
 }
 
-size_t net_footprint(const struct settings *settings, uint32_t net_count) {
-    struct net_sizes sizes = net_sizes(settings, net_count);
+size_t net_footprint(const struct settings *settings, const struct budget_sizes *budget,
+                     uint32_t net_count) {
+    struct net_sizes sizes = net_sizes(settings, budget, net_count);
     size_t sum = mem_need(0, pool_footprint(sizeof(struct conn), sizes.conns), CACHE_PAIR);
     sum = mem_need(sum, pool_footprint(sizeof(struct job), sizes.jobs), CACHE_PAIR);
     sum = mem_need(sum, pool_footprint(sizeof(struct batch), MESH_NET_BATCHES), CACHE_PAIR);
@@ -89,7 +91,7 @@ int net_open(struct net *net, struct core *core, const struct settings *settings
     net->mesh = &engine->mesh;
     net->acceptor = acceptor;
     net->spare_fd = -1;
-    struct net_sizes sizes = net_sizes(settings, engine->layout.net_count);
+    struct net_sizes sizes = net_sizes(settings, &engine->sizes, engine->layout.net_count);
     carve(net, &sizes);
     net->jobs_max = sizes.jobs - 1;
     net->spare_job = pool_get(&net->jobs);

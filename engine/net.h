@@ -22,6 +22,7 @@
 #include "base/base.h"
 #include "base/counter.h"
 #include "base/hist.h"
+#include "engine/budget.h"
 #include "engine/conn.h"
 #include "engine/core.h"
 #include "engine/loan.h"
@@ -154,7 +155,8 @@ struct net {
 };
 
 /* Bytes of region the tile carves. */
-size_t net_footprint(const struct settings *settings, uint32_t net_count);
+size_t net_footprint(const struct settings *settings, const struct budget_sizes *budget,
+                     uint32_t net_count);
 /* Carves and readies the tile. Returns: 0 or -errno. Thread: boot. */
 must_check int net_open(struct net *net, struct core *core, const struct settings *settings,
                         bool acceptor);

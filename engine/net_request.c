@@ -124,6 +124,9 @@ static bool body_take(struct net *net, struct job *job, enum job_class class, ui
     if (bytes == 0) {
         return true;
     }
+    if (unlikely(store_rung(net->store) >= LADDER_PUTS)) {
+        return false;
+    }
     uint64_t before = net->body_bytes[class];
     uint64_t more = beyond_share(net, before + bytes) - beyond_share(net, before);
     if (net->shared_body_bytes + more > net->body_bytes_max / 2) {

@@ -45,6 +45,9 @@ void net_send_open(struct net *net) {
 enum out_way net_way(const struct net *net, const struct conn *conn, struct frame *frame,
                      uint32_t bytes) {
     uint32_t sends = frame_count_send(frame);
+    if (unlikely(store_rung(net->store) >= LADDER_COPIES)) {
+        return OUT_PLAIN;
+    }
     if (sends >= NET_FILE_SENDS && bytes >= CORE_FILED_BYTES) {
         return OUT_FILE;
     }

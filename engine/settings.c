@@ -86,6 +86,10 @@ const struct option settings_table[] = {
          "Most memory for the set of blocks that pins reach, while a collection or a pin is under "
          "way; about 11 to 22 bytes a block."),
 
+    SIZE("memory.budget", memory_budget_bytes, "0", 0, 64 * 1024 * GiB, false, "bytes",
+         "Most memory the daemon may take as a whole, from 48MiB: buffers are sized by it at start "
+         "and blocks in memory give way to the index; 0: only what the other settings say."),
+
     TEXT("tlv.listen", tlv_listen, "127.0.0.1:7411", false, "addresses",
          "Where the binary protocol listens: ADDR:PORT[,ceiling=CLASS], several separated by "
          "spaces or given as a list; a ceiling is critical, high, normal or low (loopback: "
@@ -413,6 +417,11 @@ int settings_check(const struct settings *settings, const char **ret_name, char 
         *ret_name = "store.segment_size";
         snprintf(why, why_bytes,
                  "store.segment_size: it must be a power of two from 4MiB to 256MiB");
+        return OPTION_BAD;
+    }
+    if (settings->memory_budget_bytes != 0 && settings->memory_budget_bytes < 48 * MiB) {
+        *ret_name = "memory.budget";
+        snprintf(why, why_bytes, "memory.budget: at least 48MiB, or 0 for none");
         return OPTION_BAD;
     }
     if (settings_listeners(settings, list, &count, ret_name, why, why_bytes) != 0 ||

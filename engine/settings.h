@@ -31,6 +31,8 @@ struct settings {
     uint64_t gc_watermark; /* percent, 0: never by itself */
     uint64_t gc_memory_bytes;
 
+    uint64_t memory_budget_bytes; /* the whole daemon's; 0: none */
+
     char tlv_listen[1024]; /* "ADDR:PORT[,ceiling=CLASS]" separated by spaces */
 
     char bitswap_listen[1024];       /* as tlv_listen; empty: nobody may connect */

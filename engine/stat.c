@@ -268,13 +268,27 @@ static uint64_t resident_bytes(void) {
 
 static json_t *memory_json(const struct engine *engine) {
     json_t *object = json_object();
+    struct budget_view view;
+    budget_look(engine, &view);
     uint64_t arenas = 0;
     for (uint32_t i = 0; i < engine->layout.count; i++) {
-        arenas += engine->cores[i].arena ? arena_used(engine->cores[i].arena) : 0;
+        const struct core *core = &engine->cores[i];
+        arenas += arena_used(core->arena) + (core->frames ? arena_used(core->frames) : 0);
     }
     put(object, "rss_bytes", resident_bytes());
     put(object, "frames_bytes", arenas);
     put(object, "budget_bytes", engine->settings.store_memory_bytes);
+    put(object, "whole_budget_bytes", view.ladder.budget_bytes);
+    put(object, "held_bytes", view.ladder.resident_bytes);
+    put(object, "frames_limit_bytes", view.frames_limit);
+    put(object, "frames_held_bytes", view.ladder.frames_bytes);
+    put(object, "index_bytes", view.ladder.index_bytes);
+    put(object, "buffers_bytes", view.ladder.buffers_bytes);
+    put(object, "bodies_bytes", view.bodies_bytes);
+    put(object, "lent_bytes", view.ladder.lent_bytes);
+    put(object, "rung", view.rung);
+    json_object_set_new(object, "ladder", json_string(ladder_names[view.rung]));
+    json_object_set_new(object, "ladder_why", json_string(ladder_reasons[view.rung]));
     return object;
 }
 

@@ -28,7 +28,7 @@ static uint64_t sweep_share(const struct keeper *keeper) {
 
 static void sweep_ghosts(struct keeper *keeper) {
     struct store *store = keeper->store;
-    keeper->sweep_due += sweep_share(keeper);
+    keeper->sweep_due += sweep_share(keeper) << (store_rung(store) >= LADDER_GHOSTS);
     uint32_t buckets = (uint32_t)(keeper->sweep_due / SWEEP_FRACTION);
     keeper->sweep_due %= SWEEP_FRACTION;
     if (buckets == 0) {
@@ -94,6 +94,17 @@ uint32_t admit_room(struct keeper *keeper, uint64_t bytes) {
         (void)frame_home_poll(&keeper->home);
     }
     return left;
+}
+
+uint32_t admit_press(struct keeper *keeper) {
+    const struct store *store = keeper->store;
+    /* relaxed: a number that may be seen late */
+    uint64_t bytes = atomic_load_explicit(&store->frames_bytes, memory_order_relaxed);
+    uint64_t share = bytes / store->config.keepers;
+    if (unlikely(share != keeper->evictor.budget_bytes)) {
+        keeper->evictor.budget_bytes = share;
+    }
+    return unlikely(store_rung(store) >= LADDER_FRAMES) ? admit_room(keeper, 0) : 0;
 }
 
 static struct frame *take_frame(struct keeper *keeper, uint32_t bytes) {

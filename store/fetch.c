@@ -22,10 +22,15 @@ static uint32_t class_bytes(const struct store *store, uint32_t class) {
                : (uint32_t)round_up(store->record_bytes_max, PAGE_BYTES) + PAGE_BYTES;
 }
 
+static uint32_t class_slots(const struct store *store, uint32_t class) {
+    uint32_t asked = store->config.fetches[class];
+    return asked ? min_u32(asked, classes[class].slots) : classes[class].slots;
+}
+
 size_t fetch_footprint(const struct store *store) {
     size_t bytes = 0;
     for (uint32_t class = 0; class < FETCH_CLASSES; class ++) {
-        bytes += (size_t)classes[class].slots * class_bytes(store, class);
+        bytes += (size_t)class_slots(store, class) * class_bytes(store, class);
     }
     return bytes;
 }
@@ -35,7 +40,7 @@ void fetch_open(struct keeper *keeper, uint8_t *buffers) {
     uint32_t slot = 0;
     for (uint32_t class = 0; class < FETCH_CLASSES; class ++) {
         fetches->class_bytes[class] = class_bytes(keeper->store, class);
-        for (uint32_t i = 0; i < classes[class].slots; i++) {
+        for (uint32_t i = 0; i < class_slots(keeper->store, class); i++) {
             struct fetch *fetch = &fetches->slots[slot++];
             fetch->keeper = keeper;
             fetch->buffer = buffers;
@@ -45,7 +50,7 @@ void fetch_open(struct keeper *keeper, uint8_t *buffers) {
             buffers += fetches->class_bytes[class];
         }
     }
-    must(slot == FETCH_SLOTS);
+    must(slot <= FETCH_SLOTS);
 }
 
 /* The pages a record lies on. */

@@ -115,8 +115,9 @@ struct log {
     uint32_t head, count;
     uint32_t writing;
     uint32_t buffer_bytes;
-    uint32_t failures; /* in a row, without an ack between */
-    bool failed;       /* a write of the open segment failed: drain, then begin another */
+    uint32_t batches_max; /* of `batches`, in use: those alone have buffers */
+    uint32_t failures;    /* in a row, without an ack between */
+    bool failed;          /* a write of the open segment failed: drain, then begin another */
     bool read_only;
     bool stalled;         /* waits for a spare: counted once */
     struct op_list queue; /* operations that found no batch */
@@ -220,8 +221,10 @@ struct store {
     /* Why no spares can be made: 0, STORE_FULL, STORE_READONLY (the disk fails); housekeeping sets
      * and clears it, logs that wait for a spare refuse with it. */
     _Atomic int32_t trouble;
-    _Atomic bool read_only; /* some keeper takes no more */
-    _Atomic bool in_doubt;  /* whether some atomic bundle counts shows only at the next start */
+    _Atomic bool read_only;        /* some keeper takes no more */
+    _Atomic uint32_t rung;         /* enum ladder_rung: store_press sets it, everybody looks */
+    _Atomic uint64_t frames_bytes; /* what frames may take, all keepers together */
+    _Atomic bool in_doubt; /* whether some atomic bundle counts shows only at the next start */
     char dir[512];
 };
 
@@ -353,6 +356,9 @@ struct admission {
 struct frame *admit_frame(struct keeper *keeper, const struct admission *admission);
 /* Takes frames that other keepers filled. */
 uint32_t admit_poll(struct keeper *keeper);
+/* Takes over what frames may take by now, and evicts what is over it where that is urgent. Returns:
+ * how many left. */
+uint32_t admit_press(struct keeper *keeper);
 /* Evicts until `bytes` more fit the budget. Returns: how many left. */
 uint32_t admit_room(struct keeper *keeper, uint64_t bytes);
 

@@ -51,6 +51,7 @@ void keeper_begin(struct keeper *keeper, struct store_op *op) {
 uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     keeper->now_ns = now_ns;
     uint32_t work = frame_home_poll(&keeper->home);
+    work += admit_press(keeper);
     work += admit_poll(keeper);
     work += note_poll(keeper);
     work += bundle_poll(keeper);

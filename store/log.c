@@ -18,8 +18,14 @@
  * is not acknowledged is stamped for, and written to, another segment under the same LSNs. If that
  * fails too this log takes no more. */
 
+/* Where memory is short commits are small: what they do not touch is no memory. */
+static uint32_t batch_bytes(const struct keeper *keeper) {
+    return likely(store_rung(keeper->store) < LADDER_BATCHES) ? LOG_BATCH_BYTES
+                                                              : LOG_BATCH_BYTES / 8;
+}
+
 static struct log_batch *batch_at(struct log *log, uint32_t i) {
-    return &log->batches[(log->head + i) % LOG_BATCHES];
+    return &log->batches[(log->head + i) % log->batches_max];
 }
 
 static struct log_batch *batch_last(struct log *log) {
@@ -28,7 +34,7 @@ static struct log_batch *batch_last(struct log *log) {
 
 static struct log_batch *batch_open(struct keeper *keeper) {
     struct log *log = &keeper->log;
-    if (log->count == LOG_BATCHES) {
+    if (log->count == log->batches_max) {
         return NULL;
     }
     log->count++;
@@ -44,7 +50,7 @@ static struct log_batch *batch_open(struct keeper *keeper) {
 static struct log_batch *batch_for(struct keeper *keeper, uint32_t bytes) {
     struct log_batch *batch = batch_last(&keeper->log);
     if (batch && batch->phase == BATCH_FILLING) {
-        if (batch->records == 0 || batch->used + bytes <= LOG_BATCH_BYTES) {
+        if (batch->records == 0 || batch->used + bytes <= batch_bytes(keeper)) {
             return batch;
         }
         batch->phase = BATCH_CLOSED;
@@ -122,7 +128,10 @@ static void log_acknowledge(struct keeper *keeper) {
         struct log_batch *batch = batch_at(log, 0);
         batch_acknowledge(keeper, batch);
         batch->phase = BATCH_FREE;
-        log->head = (log->head + 1) % LOG_BATCHES;
+        if (unlikely(store_rung(keeper->store) >= LADDER_BATCHES)) {
+            vm_drop(batch->buffer, log->buffer_bytes);
+        }
+        log->head = (log->head + 1) % log->batches_max;
         log->count--;
     }
 }
@@ -140,7 +149,7 @@ static void log_give_up(struct keeper *keeper) {
             op_list_push(&ops, op);
         }
         batch->phase = BATCH_FREE;
-        log->head = (log->head + 1) % LOG_BATCHES;
+        log->head = (log->head + 1) % log->batches_max;
     }
     for (struct store_op *op = op_list_pop(&log->queue); op; op = op_list_pop(&log->queue)) {
         op_list_push(&ops, op);
@@ -203,7 +212,7 @@ static void log_written(struct disk_op *disk) {
 static bool segment_has_room(const struct log *log, const struct log_batch *batch,
                              uint64_t segment_bytes) {
     uint64_t records = log->segment_records + batch->records;
-    for (uint32_t i = 0; i < LOG_BATCHES; i++) {
+    for (uint32_t i = 0; i < log->batches_max; i++) {
         records += log->batches[i].phase >= BATCH_WRITING ? log->batches[i].records : 0;
     }
     uint64_t footer = round_up(records * sizeof(struct footer_entry), PAGE_BYTES);
@@ -261,7 +270,7 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
     struct op_list refused = batch_refuse(batch);
     if (batch->records == 0) {
         batch->phase = BATCH_FREE;
-        log->head = (log->head + 1) % LOG_BATCHES;
+        log->head = (log->head + 1) % log->batches_max;
         log->count--;
     }
     for (struct store_op *op = op_list_pop(&refused); op; op = op_list_pop(&refused)) {
@@ -348,7 +357,7 @@ static void close_due(struct keeper *keeper) {
     if (batch->phase != BATCH_FILLING || batch->records == 0) {
         return;
     }
-    if (log->writing == 0 || batch->used >= LOG_BATCH_BYTES ||
+    if (log->writing == 0 || batch->used >= batch_bytes(keeper) ||
         keeper->now_ns >= batch->first_ns + LOG_CLOSE_NS) {
         batch->phase = BATCH_CLOSED;
     }
@@ -376,7 +385,7 @@ uint64_t log_due_ns(const struct keeper *keeper) {
         return log->data_lsn > log->marked_lsn && !log->read_only ? log->last_ack_ns + LOG_MARK_NS
                                                                   : UINT64_MAX;
     }
-    const struct log_batch *last = &log->batches[(log->head + log->count - 1) % LOG_BATCHES];
+    const struct log_batch *last = &log->batches[(log->head + log->count - 1) % log->batches_max];
     bool waits = log->writing == 0; /* for a spare, or for the helper to be done with zeroes */
     if (last->phase == BATCH_FILLING && last->records > 0) {
         return waits ? keeper->now_ns : last->first_ns + LOG_CLOSE_NS;

@@ -194,13 +194,15 @@ static int keeper_open(struct store *store, uint32_t index) {
     evictor_init(&keeper->evictor, config->policy, budget, store->homes);
     uint64_t batch = max_u64(LOG_BATCH_BYTES, store->record_bytes_max + BATCH_RECORD);
     keeper->log.buffer_bytes = (uint32_t)round_up(batch + PAGE_BYTES, PAGE_BYTES);
-    size_t log_bytes = (size_t)keeper->log.buffer_bytes * LOG_BATCHES;
+    keeper->log.batches_max = config->batches ? config->batches : LOG_BATCHES;
+    must(keeper->log.batches_max >= 2 && keeper->log.batches_max <= LOG_BATCHES);
+    size_t log_bytes = (size_t)keeper->log.buffer_bytes * keeper->log.batches_max;
     keeper->buffers_bytes = log_bytes + fetch_footprint(store);
     keeper->buffers = vm_map(keeper->buffers_bytes);
     if (!keeper->buffers) {
         return err_raise(-ENOMEM);
     }
-    for (uint32_t i = 0; i < LOG_BATCHES; i++) {
+    for (uint32_t i = 0; i < keeper->log.batches_max; i++) {
         keeper->log.batches[i].keeper = keeper;
         keeper->log.batches[i].buffer =
             (uint8_t *)keeper->buffers + (size_t)i * keeper->log.buffer_bytes;
@@ -210,6 +212,7 @@ static int keeper_open(struct store *store, uint32_t index) {
 }
 
 static int memory_open(struct store *store) {
+    atomic_init(&store->frames_bytes, store->config.memory_bytes);
     uint32_t keepers = store->config.keepers;
     uint32_t readers = store->config.readers + keepers + 2;
     store->helper = readers - 2;
@@ -444,6 +447,28 @@ int store_close(struct store *store) {
 struct keeper *store_keeper(struct store *store, uint32_t index) {
     must(index < store->config.keepers);
     return &store->keepers[index];
+}
+
+void store_press(struct store *store, const struct ladder_step *step) {
+    /* relaxed: each is a word by itself, and may be seen late */
+    atomic_store_explicit(&store->frames_bytes, step->frames_bytes, memory_order_relaxed);
+    atomic_store_explicit(&store->rung, step->rung, memory_order_relaxed);
+}
+
+enum ladder_rung store_rung(const struct store *store) {
+    return (enum ladder_rung)atomic_load_explicit(&store->rung, memory_order_relaxed);
+}
+
+uint64_t store_index_bytes(const struct store *store) {
+    return catalog_memory(&store->catalog);
+}
+
+uint64_t store_buffers_bytes(const struct store *store) {
+    uint64_t sum = 0;
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        sum += store->keepers[k].buffers_bytes;
+    }
+    return sum;
 }
 
 void store_usage(const struct store *store, struct store_usage *ret_usage) {

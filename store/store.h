@@ -26,6 +26,7 @@
 #include "base/counter.h"
 #include "base/key.h"
 #include "store/disk.h"
+#include "store/ladder.h"
 
 #define STORE_SHARDS            256u
 #define STORE_BLOCK_MAX         (2u * 1024 * 1024) /* default limit of one block */
@@ -96,7 +97,10 @@ struct store_config {
     uint32_t keepers;       /* 1 .. STORE_KEEPERS_MAX; any count opens any store */
     uint32_t readers;       /* tiles that call store_find: reader ids 0 .. readers-1 */
     uint64_t segment_bytes; /* 0: as formatted, or 256 MiB when formatting; else a power of two */
-    uint64_t memory_bytes;  /* budget for frames, all keepers together */
+    uint64_t memory_bytes;  /* budget for frames, all keepers together: store_press lessens it */
+    uint32_t batches;       /* of each log, 2 .. LOG_BATCHES; 0: that many */
+    uint32_t fetches[3];    /* reads under way per keeper: up to 16 KiB, up to 256 KiB, larger;
+                             * 0: as many as there can be */
     uint64_t quota_bytes;   /* of the tier "ssd" where no SSD path is given; 0: as for a tier */
     const struct store_tier *tiers; /* paths; where none is an SSD, there is also DIR/ssd */
     uint32_t tier_count;
@@ -460,6 +464,15 @@ struct store_snapshots {
     counter_t written, failed;
     counter_t blocks, bytes; /* of the last */
 };
+
+/* Memory is short, or is no more: what frames may take from now on, and the rung (ladder.h). Any
+ * time after open. Thread: any one. */
+void store_press(struct store *store, const struct ladder_step *step);
+/* Thread: any. */
+enum ladder_rung store_rung(const struct store *store);
+/* Memory of the catalog; of all keepers' log and fetch buffers. Thread: any. */
+uint64_t store_index_bytes(const struct store *store);
+uint64_t store_buffers_bytes(const struct store *store);
 
 struct store_usage {
     uint64_t segments, spare_segments, bytes_on_disk, live_bytes, free_bytes, catalog_bytes;

@@ -29,6 +29,10 @@ void vm_unmap(void *at, size_t bytes) {
     }
 }
 
+void vm_drop(void *at, size_t bytes) {
+    (void)madvise(at, bytes, MADV_DONTNEED);
+}
+
 int vm_reserve(void **ret_base, size_t bytes) {
     /* PROT_NONE is charged to no memory limit, whatever the overcommit mode. */
     void *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -15,6 +15,8 @@ void *vm_map(size_t bytes);
 /* The same, in huge pages where there are any: for what is looked up at random. */
 void *vm_map_huge(size_t bytes);
 void vm_unmap(void *at, size_t bytes);
+/* Its bytes are zero again and cost nothing until they are touched. at: the start of a page. */
+void vm_drop(void *at, size_t bytes);
 
 struct slab {
     uint8_t *base;

@@ -151,6 +151,10 @@ static bool was_reserved(const void *at) {
     return false;
 }
 
+void vm_drop(void *at, size_t bytes) {
+    memset(at, 0, bytes);
+}
+
 void vm_unmap(void *at, size_t bytes) {
     if (!at) {
         return;

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 import cases  # noqa: E402
 import daemon  # noqa: E402
 import killing  # noqa: E402
+import test_memory  # noqa: E402
 import test_peers  # noqa: E402
 
 SECONDS = int(os.environ.get("MILLRACE_SOAK_SECONDS", "600"))
@@ -39,6 +40,13 @@ class Kills(cases.Case):
                     f"125 kills on {name}, seed {seed}: "
                     f"{acknowledged} acknowledged, {proven} look-ups proven"
                 )
+
+
+class Budget(test_memory.Budget):
+    """A hundred times its size."""
+
+    large, small = 22_000, 250_000
+    seconds = 60
 
 
 class Load(cases.Case):

@@ -253,6 +253,33 @@ Test(store, memory_stays_within_its_budget_and_evicted_blocks_come_back_from_dis
     }
 }
 
+/* Short of memory: frames leave at once, commits are small and few, and all goes on. */
+Test(store, pressed_it_evicts_and_serves_on_with_the_fewest_buffers) {
+    rig_close(&rig);
+    rig.config.batches = 2;
+    rig.config.fetches[0] = rig.config.fetches[1] = rig.config.fetches[2] = 1;
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        cr_assert_eq(rig_put(&rig, i, 20000), 0);
+        cr_assert_eq(rig_get(&rig, i, 20000), 0);
+    }
+    const struct keeper *keeper = &rig.store->keepers[0];
+    cr_assert_gt(keeper->evictor.frames, 0);
+    store_press(rig.store, &(struct ladder_step){LADDER_PUTS, 0});
+    rig_turn(&rig);
+    cr_assert_eq(keeper->evictor.frames, 0);
+    for (uint32_t i = 20; i < 60; i++) {
+        cr_assert_eq(rig_put(&rig, i, i % 7 == 0 ? 600000 : 20000), 0);
+        cr_assert_eq(rig_get(&rig, i, i % 7 == 0 ? 600000 : 20000), 0);
+        cr_assert_eq(keeper->evictor.frames, 0);
+    }
+    store_press(rig.store, &(struct ladder_step){LADDER_ALL, rig.config.memory_bytes});
+    for (uint32_t i = 0; i < 20; i++) {
+        cr_assert_eq(rig_get(&rig, i, 20000), 0);
+    }
+    cr_assert_gt(keeper->evictor.frames, 0);
+}
+
 Test(store, a_scan_does_not_enter_memory) {
     cr_assert_eq(rig_put(&rig, 1, 5000), 0);
     struct store_op op = {.kind = STORE_READ, .no_admit = true};

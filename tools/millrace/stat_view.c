@@ -49,6 +49,22 @@ static double sum_cores(const struct span *span, const char *path) {
     return sum;
 }
 
+/* Of a daemon that has one for all of its memory. */
+static void budget(FILE *out, const json_t *now) {
+    char a[CELL], b[CELL], c[CELL], d[CELL], e[CELL], f[CELL];
+    if (admin_number(now, "memory.whole_budget_bytes") == 0) {
+        return;
+    }
+    fprintf(out, "budget   %s of %s held: index %s, buffers %s, lent %s; frames may take %s: %s\n",
+            bytes(admin_number(now, "memory.held_bytes"), a),
+            bytes(admin_number(now, "memory.whole_budget_bytes"), b),
+            bytes(admin_number(now, "memory.index_bytes"), c),
+            bytes(admin_number(now, "memory.buffers_bytes"), d),
+            bytes(admin_number(now, "memory.lent_bytes"), e),
+            bytes(admin_number(now, "memory.frames_limit_bytes"), f),
+            admin_text(now, "memory.ladder_why"));
+}
+
 static void head(FILE *out, const struct span *span) {
     char a[CELL], b[CELL], c[CELL], d[CELL], e[CELL];
     const json_t *now = span->now;
@@ -74,6 +90,7 @@ static void head(FILE *out, const struct span *span) {
             count(admin_number(now, "store.frames"), b),
             bytes(admin_number(now, "memory.frames_bytes"), c),
             bytes(admin_number(now, "store.catalog_bytes"), d));
+    budget(out, now);
     fprintf(out, "traffic  %s connections  light%s %s  heavy%s %s  in%s %s",
             count(sum_cores(&total, "net.connections"), a), per,
             count(sum_cores(span, "net.light"), b), per, count(sum_cores(span, "net.heavy"), c),
