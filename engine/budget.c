@@ -44,6 +44,7 @@ struct budget_sizes budget_fit(struct settings *settings, uint32_t net_count, ui
     at_most(&settings->net_connections_max, budget / (16 * KiB), 64);
     at_most(&settings->net_output_bytes_max, budget / 64, 64 * KiB);
     at_most(&settings->net_body_bytes_max, tile / 8, 2 * block);
+    at_most(&settings->gc_memory_bytes, budget / 16, MiB);
     at_most(&settings->bitswap_peers_max, budget / (64 * KiB), 16);
     at_most(&settings->bitswap_wants_max, tile / (2 * KiB), 1024);
     at_most(&settings->bitswap_fetch_window_bytes, budget / 16, 4 * MiB);

@@ -51,7 +51,7 @@ def held(process):
 
 
 class Budget(cases.Case):
-    large, small = 1200, 60_000  # blocks of 256 KiB and of 4 KiB
+    large, small = 2300, 15_000  # blocks of 256 KiB and of 4 KiB
     seconds = 4
     layouts = ("one core", "two cores")
 
@@ -89,6 +89,11 @@ class Budget(cases.Case):
                 flags = [*layouts[name], "--set", f"memory.budget={BUDGET}"]
                 d = self.daemon(segment="16MiB", flags=flags, wrapper=wrapper)
                 self.serve(d, name)
+                d.kill()  # what recovery holds counts, too
+                d.start()
+                self.load(d, 4096, self.small, "--seconds", "1", "--fill", "no")
+                self.assertLessEqual(held(d.process), BUDGET)
+                print(f"{name}: held at most {held(d.process) >> 20} MiB after a kill")
                 self.assertEqual(d.stop(60), 0)
 
 
