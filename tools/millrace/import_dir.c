@@ -16,6 +16,7 @@ struct repository {
     struct import *import;
     struct flatfs flatfs;
     struct ahead *ahead;
+    char group[KNOWN_ITEMS][FLATFS_NAME_MAX]; /* names of what waits in import->known */
     char note[128];
 };
 
@@ -73,7 +74,7 @@ static int put_group(struct repository *repository) {
             r = put_next(repository);
         }
         snprintf(path, sizeof path, "%s/%s", repository->flatfs.blocks,
-                 repository->flatfs.files[known->items[i].tag].name);
+                 repository->group[known->items[i].tag]);
         if (r == 0) {
             ahead_ask(repository->ahead, path, 0);
         }
@@ -89,16 +90,17 @@ static int put_shard(struct repository *repository) {
     int r = 0;
     snprintf(repository->note, sizeof repository->note, "folder %u of %u, %s already here",
              flatfs->shards_done, flatfs->shard_count, human_count(import->totals.known, known));
+    /* A group may span folders: a small repository has but a few files in each. */
     for (uint32_t i = 0; i < flatfs->file_count && r == 0; i++) {
-        struct known_item item = {.tag = i};
-        must(flatfs_cid(strrchr(flatfs->files[i].name, '/') + 1, &item.cid) == 0);
-        if (!known_add(import->known, &item)) {
+        const char *name = flatfs->files[i].name;
+        struct known_item item = {.tag = import->known->count};
+        must(flatfs_cid(strrchr(name, '/') + 1, &item.cid) == 0);
+        must(known_add(import->known, &item));
+        memcpy(repository->group[item.tag], name, strlen(name) + 1);
+        if (import->known->count == KNOWN_ITEMS) {
             r = put_group(repository);
-            must(r != 0 || known_add(import->known, &item));
         }
     }
-    r = r == 0 ? put_group(repository) : r;
-    known_clear(import->known);
     progress_show(&import->progress, import->read_bytes, import->totals.blocks);
     return r;
 }
@@ -120,6 +122,7 @@ static enum import_end put_repository(struct repository *repository, const char 
             break;
         }
     }
+    r = r == 0 ? put_group(repository) : r;
     while (r == 0 && ahead_waiting(repository->ahead)) {
         r = put_next(repository);
     }
