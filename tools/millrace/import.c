@@ -73,6 +73,18 @@ void import_bad(struct import *import, const struct import_block *block, const c
 
 /* ---- blocks out ------------------------------------------------------------------------------ */
 
+static void refused(struct import *import, const struct import_block *block,
+                    const struct mr_completion *completion) {
+    const char *why = completion->result == MR_REFUSED
+                          ? tlv_code_text((enum tlv_code)completion->fault)
+                          : mr_result_text(completion->result);
+    if (completion->result == MR_REFUSED && completion->fault == TLV_CODE_MISMATCH) {
+        import_bad(import, block, "the bytes do not match the CID"); /* as where we find it out */
+    } else {
+        import_bad(import, block, "refused by the daemon: %s", why);
+    }
+}
+
 /* Returns: 0 to go on, or what ends the flight. */
 static int answered(struct import *import, const struct flight_ask *ask,
                     const struct mr_completion *completion) {
@@ -93,10 +105,7 @@ static int answered(struct import *import, const struct flight_ask *ask,
         struct import_block block = {.tag = ask->tag};
         size_t used = 0;
         if (cid_read(ask->cid.bytes, ask->cid.size, &block.cid, &used) == 0) {
-            const char *why = completion->result == MR_REFUSED
-                                  ? tlv_code_text((enum tlv_code)completion->fault)
-                                  : mr_result_text(completion->result);
-            import_bad(import, &block, "refused by the daemon: %s", why);
+            refused(import, &block, completion);
         }
         return import->stop ? IMPORT_HALT : 0;
     }
@@ -147,9 +156,18 @@ int import_put(struct import *import, const struct import_block *block) {
     return flight_ask(&import->flight, &ask);
 }
 
+/* The daemon checks every block anyway. Where the first bad one ends the import it is found out
+ * here, so that nothing behind it is sent; where it does not, hashing twice would only cost. */
+static bool content_sound(const struct import *import, const struct key *key,
+                          const struct import_block *block) {
+    uint8_t digest[HASH_DIGEST_MAX];
+    return !import->stop_on_error ||
+           (hash_compute(key->code, block->data, block->bytes, digest, key->digest_bytes) == 0 &&
+            memcmp(digest, key->digest, key->digest_bytes) == 0);
+}
+
 /* Is the block what its CID says? Bad ones are told and counted. */
 static bool block_sound(struct import *import, const struct import_block *block) {
-    uint8_t digest[HASH_DIGEST_MAX];
     struct key key;
     const struct cid *cid = &block->cid;
     switch (cid_key(cid, &key)) {
@@ -177,8 +195,7 @@ static bool block_sound(struct import *import, const struct import_block *block)
                    import->block_max);
         return false;
     }
-    if (hash_compute(key.code, block->data, block->bytes, digest, key.digest_bytes) != 0 ||
-        memcmp(digest, key.digest, key.digest_bytes) != 0) {
+    if (!content_sound(import, &key, block)) {
         import_bad(import, block, "the bytes do not match the CID");
         return false;
     }

@@ -4,9 +4,10 @@
 /* import — blocks out of files into a daemon: CARv1, CARv2 and plain files, told apart by their
  * first bytes, and directories (import_dir.h).
  *
- * Every block is checked against its CID before it is sent. What is wrong with a section is told
- * by file, offset and CID; blocks before it are kept, and later ones where the archive can still be
- * followed. Memory is bounded by the flight and one section.
+ * Every block is checked against its CID: by the daemon, and before it is sent where the first bad
+ * one ends the import. What is wrong with a section is told by file, offset and CID; blocks before
+ * it are kept, and later ones where the archive can still be followed. Memory is bounded by the
+ * flight and one section.
  * Thread: one. */
 
 #include "tools/millrace/flight.h"
