@@ -175,8 +175,15 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         return complain(why, why_bytes, ENGINE_HOST, "making the store directory %s: %s",
                         settings->store_dir, strerror(errno));
     }
+    struct settings_tiers tiers;
+    const char *name;
+    if (settings_tiers(settings, &tiers, &name, why, why_bytes) != 0) {
+        return ENGINE_HOST;
+    }
     struct store_config config = {
         .dir = settings->store_dir,
+        .tiers = tiers.list,
+        .tier_count = tiers.count,
         .keepers = keepers,
         .readers = engine->layout.count,
         .segment_bytes = settings->store_segment_bytes,
@@ -311,6 +318,9 @@ static void say_hello(const struct engine *engine) {
              log_u64("footers", report->segments_footer),
              log_u64("scanned", report->segments_scanned),
              log_u64("took_ms", report->open_ns / NS_PER_MS));
+    if (report->tiers[0] != '\0') {
+        log_warn("not all tiers are as they were", log_str("why", report->tiers));
+    }
     if (report->torn_batches > 0) {
         log_info("unacknowledged writes at the end of a log were dropped",
                  log_u64("batches", report->torn_batches));

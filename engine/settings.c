@@ -64,8 +64,14 @@ const struct option settings_table[] = {
     SIZE("store.memory", store_memory_bytes, "256MiB", MiB, 64 * 1024 * GiB, false, "bytes",
          "Memory for blocks that are read often, all cores together."),
     SIZE("store.quota", store_quota_bytes, "0", 0, UINT64_C(1) << 60, false, "bytes",
-         "Most bytes the store may take on disk; 0 is the file system's free space less a "
-         "reserve."),
+         "Most bytes the store may take on disk in its own directory; 0 is the file system's free "
+         "space less a reserve. Other tiers have a size of their own."),
+    TEXT("store.ssd", store_ssd, "", false, "paths",
+         "Fast tiers: directories with what they may take, PATH[:SIZE], separated by spaces; a "
+         "relative path lies in the store's directory. Empty: DIR/ssd, or what the store had when "
+         "it was last open and store.hdd is empty too."),
+    TEXT("store.hdd", store_hdd, "", false, "paths",
+         "Slow tiers, written as store.ssd: blocks go there when the fast ones are full."),
     DURATION("store.snapshot_interval", store_snapshot_interval_ns, "10m", 0, FOREVER_NS, false,
              "time",
              "Between snapshots of the index, from which a start after a crash is quick; one is "
@@ -393,6 +399,45 @@ static int cores_check(const char *name, const char *text, bool single, char *wh
     return 0;
 }
 
+/* One list of paths. */
+static int tiers_add(struct settings_tiers *tiers, const char *name, char *text,
+                     enum tier_kind kind, char *why, size_t why_bytes) {
+    char *rest = NULL;
+    for (char *word = strtok_r(text, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
+        uint64_t bytes = 0;
+        char *colon = strrchr(word, ':');
+        if (colon && (colon == word || option_size(colon + 1, &bytes) != 0 || bytes == 0)) {
+            snprintf(why, why_bytes, "%s: %.100s: write PATH or PATH:SIZE, as tier:200GiB", name,
+                     word);
+            return OPTION_BAD;
+        }
+        if (colon) {
+            *colon = '\0';
+        }
+        if (tiers->count == TIERS_MAX) {
+            snprintf(why, why_bytes, "%s: there may be %u tiers, of both kinds together", name,
+                     TIERS_MAX);
+            return OPTION_BAD;
+        }
+        tiers->list[tiers->count++] = (struct store_tier){word, bytes, kind};
+    }
+    return 0;
+}
+
+int settings_tiers(const struct settings *settings, struct settings_tiers *tiers,
+                   const char **ret_name, char *why, size_t why_bytes) {
+    tiers->count = 0;
+    memcpy(tiers->ssd, settings->store_ssd, sizeof tiers->ssd);
+    memcpy(tiers->hdd, settings->store_hdd, sizeof tiers->hdd);
+    *ret_name = "store.ssd";
+    int r = tiers_add(tiers, *ret_name, tiers->ssd, TIER_SSD, why, why_bytes);
+    if (r == 0) {
+        *ret_name = "store.hdd";
+        r = tiers_add(tiers, *ret_name, tiers->hdd, TIER_HDD, why, why_bytes);
+    }
+    return r;
+}
+
 int settings_check(const struct settings *settings, const char **ret_name, char *why,
                    size_t why_bytes) {
     struct listener_address list[SETTINGS_LISTENERS_MAX];
@@ -422,6 +467,10 @@ int settings_check(const struct settings *settings, const char **ret_name, char 
     if (settings->memory_budget_bytes != 0 && settings->memory_budget_bytes < 48 * MiB) {
         *ret_name = "memory.budget";
         snprintf(why, why_bytes, "memory.budget: at least 48MiB, or 0 for none");
+        return OPTION_BAD;
+    }
+    struct settings_tiers tiers;
+    if (settings_tiers(settings, &tiers, ret_name, why, why_bytes) != 0) {
         return OPTION_BAD;
     }
     if (settings_listeners(settings, list, &count, ret_name, why, why_bytes) != 0 ||

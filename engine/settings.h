@@ -12,6 +12,7 @@
 #include "base/option.h"
 #include "proto/libp2p/multiaddr.h"
 #include "rings/job.h"
+#include "store/store.h"
 
 #define SETTINGS_LISTENERS_MAX 16 /* of all protocols together */
 #define SETTINGS_ANNOUNCE_MAX  16
@@ -22,7 +23,9 @@ struct settings {
     char store_dir[512];
     uint64_t store_segment_bytes; /* 0: as formatted, or 256 MiB for a new store */
     uint64_t store_memory_bytes;  /* frames */
-    uint64_t store_quota_bytes;   /* 0: the file system's, less a reserve */
+    uint64_t store_quota_bytes;   /* of DIR/ssd; 0: the file system's, less a reserve */
+    char store_ssd[1024];         /* "PATH[:SIZE]" separated by spaces; empty: DIR/ssd */
+    char store_hdd[1024];
     uint64_t store_snapshot_interval_ns;
     uint64_t store_block_bytes_max;
     uint32_t store_policy; /* enum store_policy */
@@ -106,3 +109,13 @@ must_check int settings_announced(const struct settings *settings,
  * sentence. */
 must_check int settings_check(const struct settings *settings, const char **ret_name, char *why,
                               size_t why_bytes);
+
+/* The tiers that store.ssd and store.hdd name. Returns: 0, or OPTION_BAD with a sentence that
+ * begins with *ret_name. The list points into `tiers`. */
+struct settings_tiers {
+    struct store_tier list[TIERS_MAX];
+    uint32_t count;
+    char ssd[sizeof((struct settings *)0)->store_ssd], hdd[sizeof((struct settings *)0)->store_hdd];
+};
+must_check int settings_tiers(const struct settings *settings, struct settings_tiers *tiers,
+                              const char **ret_name, char *why, size_t why_bytes);

@@ -266,6 +266,59 @@ static uint64_t resident_bytes(void) {
     return (uint64_t)pages * PAGE_BYTES;
 }
 
+static json_t *tier_json(const char *name, const char *kind, const char *state) {
+    json_t *object = json_object();
+    json_object_set_new(object, "name", json_string(name));
+    json_object_set_new(object, "kind", json_string(kind));
+    json_object_set_new(object, "state", json_string(state));
+    return object;
+}
+
+/* Memory first: its hits are lookups that a frame answered, its misses reads that went to a disk.
+ */
+static json_t *memory_tier_json(const struct engine *engine) {
+    json_t *object = tier_json("memory", "memory", "online");
+    uint64_t frames = 0, bytes = 0, misses = 0, fills = 0, evictions = 0;
+    for (uint32_t k = 0; k < store_keepers(engine->store); k++) {
+        const struct store_counters *counters = keeper_counters(store_keeper(engine->store, k));
+        frames += counter_get(&counters->frames);
+        bytes += counter_get(&counters->frame_bytes);
+        misses += counter_get(&counters->reads);
+        fills += counter_get(&counters->fills);
+        evictions += counter_get(&counters->evictions);
+    }
+    put(object, "size", engine->settings.store_memory_bytes);
+    put(object, "blocks", frames);
+    put(object, "bytes", bytes);
+    put(object, "hits", store_frame_hits(engine->store));
+    put(object, "misses", misses);
+    put(object, "moved_in", fills);
+    put(object, "moved_out", evictions);
+    return object;
+}
+
+static json_t *tiers_json(const struct engine *engine) {
+    json_t *list = json_array();
+    struct store_tier_usage usages[TIERS_MAX];
+    uint32_t count = store_tiers(engine->store, usages, TIERS_MAX);
+    json_array_append_new(list, memory_tier_json(engine));
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_tier_usage *usage = &usages[i];
+        json_t *object =
+            tier_json(usage->dir, tier_kind_name(usage->kind), tier_state_name(usage->state));
+        put(object, "size", usage->size_bytes);
+        put(object, "blocks", usage->blocks);
+        put(object, "bytes", usage->live_bytes);
+        put(object, "bytes_on_disk", usage->bytes_on_disk);
+        put(object, "hits", usage->hits);
+        put(object, "misses", usage->misses);
+        put(object, "moved_in", usage->moved_in);
+        put(object, "moved_out", usage->moved_out);
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *memory_json(const struct engine *engine) {
     json_t *object = json_object();
     struct budget_view view;
@@ -332,6 +385,7 @@ json_t *stat_json(struct engine *engine) {
     json_object_set_new(root, "heap_watched", json_boolean(engine->counts_heap));
     put(root, "crypto_heap_bytes", crypto_heap_used());
     json_object_set_new(root, "store", store_json(engine));
+    json_object_set_new(root, "tiers", tiers_json(engine));
     json_t *cores = json_array();
     for (uint32_t i = 0; i < engine_threads(engine); i++) {
         json_array_append_new(cores, core_json(engine, &engine->cores[i]));

@@ -165,6 +165,11 @@ void store_find(struct store *store, uint32_t reader, struct find finds[], uint3
     for (uint32_t at = 0; at < count; at += GROUP) {
         find_group(store, finds + at, count - at < GROUP ? count - at : GROUP);
     }
+    uint32_t hits = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        hits += finds[i].state == FIND_FRAME;
+    }
+    counter_add(&store->turns.readers[reader].frame_hits, hits);
     for (uint32_t i = 0; unlikely(unknown) && i < count; i++) {
         finds[i].state = finds[i].state == FIND_ABSENT ? FIND_RETRY : finds[i].state;
     }

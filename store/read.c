@@ -29,6 +29,7 @@ static enum look look_frame(struct keeper *keeper, struct store_op *op, uint64_t
     }
     if (op->kind == STORE_READ) {
         frame_used(frame);
+        counter_add(&keeper->store->turns.readers[keeper->reader].frame_hits, 1);
         op->frame = frame;
         read_end(keeper, op, 0);
         return LOOK_TAKEN;

@@ -494,6 +494,9 @@ struct store_tier_usage {
 };
 /* Returns: how many tiers there are; fills up to `max`. Thread: any. */
 uint32_t store_tiers(const struct store *store, struct store_tier_usage tiers[], uint32_t max);
+/* Lookups that memory answered, by all readers. */
+uint64_t store_frame_hits(const struct store *store);
+uint32_t store_keepers(const struct store *store);
 /* The word for it: "online", "full", "readonly", "loading", "missing". */
 const char *tier_state_name(enum tier_state state);
 const char *tier_kind_name(enum tier_kind kind);

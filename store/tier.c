@@ -497,6 +497,18 @@ uint64_t tiers_free_bytes(const struct store *store) {
     return sum;
 }
 
+uint64_t store_frame_hits(const struct store *store) {
+    uint64_t hits = 0;
+    for (uint32_t i = 0; i < store->turns.readers_max; i++) {
+        hits += counter_get(&store->turns.readers[i].frame_hits);
+    }
+    return hits;
+}
+
+uint32_t store_keepers(const struct store *store) {
+    return store->config.keepers;
+}
+
 uint32_t store_tiers(const struct store *store, struct store_tier_usage usages[], uint32_t max) {
     const struct tiers *tiers = &store->tiers;
     uint64_t slow_hits = 0;

@@ -16,6 +16,7 @@
  * new pointer. */
 
 #include "base/base.h"
+#include "base/counter.h"
 
 #include <stdatomic.h>
 
@@ -23,6 +24,7 @@
 
 struct turn_reader {
     alignas(CACHE_PAIR) _Atomic uint64_t seen; /* written by one reader, read by writers */
+    alignas(CACHE_LINE) counter_t frame_hits;  /* its own: lookups that memory answered */
 };
 
 struct turns {

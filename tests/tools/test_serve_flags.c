@@ -50,6 +50,25 @@ Test(serve_flags, listeners_add_up_and_replace_the_default) {
     cr_assert_str_eq(conf.settings.bitswap_listen, "[::1]:4001 0.0.0.0:4001");
 }
 
+Test(serve_flags, tiers_add_up_with_their_sizes) {
+    cr_assert_eq(with((const char *const[]){"--ssd", "fast:20GiB", "--hdd", "slow", "--hdd",
+                                            "slower:1TiB", NULL}),
+                 CLI_DONE, "%s", why);
+    struct settings_tiers tiers;
+    const char *name;
+    cr_assert_eq(settings_tiers(&conf.settings, &tiers, &name, why, sizeof why), 0);
+    cr_assert_eq(tiers.count, 3);
+    cr_assert_str_eq(tiers.list[0].dir, "fast");
+    cr_assert_eq(tiers.list[0].bytes, 20 * GiB);
+    cr_assert_eq(tiers.list[0].kind, TIER_SSD);
+    cr_assert_str_eq(tiers.list[1].dir, "slow");
+    cr_assert_eq(tiers.list[1].bytes, 0);
+    cr_assert_eq(tiers.list[2].kind, TIER_HDD);
+    cr_assert_neq(with((const char *const[]){"--ssd", "fast:much", NULL}), CLI_DONE);
+    cr_assert_not_null(strstr(why, "PATH:SIZE"), "%s", why);
+    cr_assert_neq(with((const char *const[]){"--hdd", ":3GiB", NULL}), CLI_DONE);
+}
+
 Test(serve_flags, set_reaches_every_row) {
     const char *good[] = {"--set", "net.backlog=128", "--set", "log.level=debug", NULL};
     cr_assert_eq(with(good), CLI_DONE, "%s", why);

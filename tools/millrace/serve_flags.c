@@ -53,23 +53,26 @@ static bool port_wrong(const char *text) {
            strtoul(text + bytes, NULL, 10) > UINT16_MAX;
 }
 
-/* Flags of which all together are one setting: a list of listeners. */
+/* Flags of which all together are one setting: a list of listeners, or of tiers. */
 static const struct list_flag {
     const char *name, *flag, *row;
+    bool port; /* ends in one */
 } list_flags[] = {
-    {"tlv", "--tlv", "tlv.listen"},
-    {"bitswap", "--bitswap", "bitswap.listen"},
+    {"tlv", "--tlv", "tlv.listen", true},
+    {"bitswap", "--bitswap", "bitswap.listen", true},
+    {"ssd", "--ssd", "store.ssd", false},
+    {"hdd", "--hdd", "store.hdd", false},
 };
 
-static int set_listeners(const struct cli *cli, const struct list_flag *which, struct conf *conf,
-                         char *why, size_t why_bytes) {
+static int set_list(const struct cli *cli, const struct list_flag *which, struct conf *conf,
+                    char *why, size_t why_bytes) {
     char list[sizeof conf->settings.tlv_listen] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < cli->values_count; i++) {
         if (strcmp(cli->values[i].flag->name, which->name) != 0) {
             continue;
         }
-        if (port_wrong(cli->values[i].text)) {
+        if (which->port && port_wrong(cli->values[i].text)) {
             snprintf(why, why_bytes, "%s %.100s: a port is 1 to 65535", which->flag,
                      cli->values[i].text);
             return CONF_BAD;
@@ -78,8 +81,7 @@ static int set_listeners(const struct cli *cli, const struct list_flag *which, s
                            cli->values[i].text);
         used += (size_t)got;
         if (used >= sizeof list) {
-            snprintf(why, why_bytes, "%s: more listeners than fit into %zu bytes", which->flag,
-                     sizeof list);
+            snprintf(why, why_bytes, "%s: more than fit into %zu bytes", which->flag, sizeof list);
             return CONF_BAD;
         }
     }
@@ -101,7 +103,7 @@ int serve_settings(const struct cli *cli, struct conf *conf, char *why, size_t w
         }
     }
     for (size_t i = 0; i < array_count(list_flags); i++) {
-        if (set_listeners(cli, &list_flags[i], conf, why, why_bytes) != 0) {
+        if (set_list(cli, &list_flags[i], conf, why, why_bytes) != 0) {
             return CLI_USAGE;
         }
     }

@@ -15,6 +15,8 @@
         {"tlv", 0, "ADDR:PORT", "listen here, [,ceiling=CLASS] may follow; may be repeated"},  \
         {"bitswap", 0, "ADDR:PORT", "let IPFS peers connect here, as --tlv; may be repeated"}, \
         {"memory", 0, "SIZE", "memory for blocks that are read often"},                        \
+        {"ssd", 0, "PATH[:SIZE]", "a fast directory for blocks; may be repeated"},             \
+        {"hdd", 0, "PATH[:SIZE]", "a slow one, for when those are full; may be repeated"},     \
         {"net-cores", 0, "LIST", "cores that serve connections (0-3,8 or auto)"},              \
         {"work-cores", 0, "LIST", "cores that read, write and verify"},                        \
         {"sched-core", 0, "N", "core of the scheduler"},                                       \

@@ -98,6 +98,24 @@ static void head(FILE *out, const struct span *span) {
     fprintf(out, "  out%s %s\n", per, bytes(sum_cores(span, "net.bytes_out"), e));
 }
 
+/* A line a tier; memory has one of its own. */
+static void tiers(FILE *out, const json_t *now) {
+    const json_t *list = admin_at(now, "tiers");
+    for (size_t i = 1; i < json_array_size(list); i++) {
+        char a[32], b[32], c[32], d[32], e[32], limit[40] = "";
+        const json_t *tier = json_array_get(list, i);
+        double size = admin_number(tier, "size");
+        if (size > 0) {
+            snprintf(limit, sizeof limit, " of %s", bytes(size, e));
+        }
+        fprintf(out, "%-8s %s %s: %s blocks, %s; on disk %s%s  hits %s\n", admin_text(tier, "kind"),
+                admin_text(tier, "name"), admin_text(tier, "state"),
+                count(admin_number(tier, "blocks"), a), bytes(admin_number(tier, "bytes"), b),
+                bytes(admin_number(tier, "bytes_on_disk"), c), limit,
+                count(admin_number(tier, "hits"), d));
+    }
+}
+
 /* What went wrong, named only where there is something. */
 static void troubles(FILE *out, const json_t *now) {
     static const struct {
@@ -226,6 +244,7 @@ static void rings(FILE *out, const struct span *span) {
 void stat_view(FILE *out, const json_t *now, const json_t *before, double seconds) {
     struct span span = {now, before, seconds};
     head(out, &span);
+    tiers(out, now);
     troubles(out, now);
     batches(out, &span);
     classes(out, &span);
