@@ -520,6 +520,12 @@ uint32_t gc_step(struct porter *porter, struct store_task *task) {
             porter_finish(porter, task, STORE_RETRY, "a collection is under way already");
             return 1;
         }
+        if (tiers_unknown(&porter->store->tiers)) {
+            porter_finish(porter, task, STORE_RETRY,
+                          "nothing was collected: a tier is away, and what is pinned on it is not "
+                          "known; try again when it is back");
+            return 1;
+        }
         if (unclear_pins(porter->store) > 0) {
             porter_finish(
                 porter, task, STORE_CORRUPT,

@@ -248,8 +248,9 @@ void pins_resolve(struct keeper *keeper, struct store_op *op) {
         resolve_pin(keeper, op);
     } else if (find(&keeper->pins, op_state(op)->hash, &op->key)) {
         log_append(keeper, op);
-    } else {
-        order_fail(keeper, op, STORE_ABSENT);
+    } else { /* the record may lie on a tier that is away */
+        bool unknown = tiers_unknown(&keeper->store->tiers);
+        order_fail(keeper, op, unknown ? STORE_RETRY : STORE_ABSENT);
     }
 }
 

@@ -144,7 +144,8 @@ int segment_make(struct segments *segments, const struct segment_order *order,
     if (id == 0) {
         return err_raise(-ENOSPC);
     }
-    int r = super_allow_ids(segments->super, segments->disk, order->page, id + 1);
+    int r = tier_present(segments->disk, &segments->tiers->all[order->tier], order->page);
+    r = r == 0 ? super_allow_ids(segments->super, segments->disk, order->page, id + 1) : r;
     if (r != 0) {
         return r;
     }

@@ -62,6 +62,15 @@ int tier_read(const struct disk *disk, const char *dir, void *page) {
     return n < 0 ? (int)n : n == PAGE_BYTES ? tier_page_check(page) : FORMAT_BAD;
 }
 
+int tier_present(const struct disk *disk, const struct tier *tier, void *page) {
+    int r = tier_read(disk, tier->dir, page);
+    if (r == FORMAT_BAD) {
+        return 0; /* its file is damaged, not gone: the next start makes it anew */
+    }
+    bool other = r == 0 && memcmp(((const struct tier_page *)page)->uuid, tier->uuid, 16) != 0;
+    return r == -ENOENT || other ? err_raise(-ENODEV) : r;
+}
+
 int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier, void *page) {
     char from[TIER_FILE_PATH], to[TIER_FILE_PATH];
     file_path(dir, "/TIER.new", from);

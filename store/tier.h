@@ -97,6 +97,9 @@ void tier_error(struct tier *tier, int32_t error);
 must_check int tier_page_check(const void *page);
 /* tier_read: 0, -ENOENT, FORMAT_BAD (damaged), -errno. page: PAGE_BYTES, aligned; it lies there. */
 must_check int tier_read(const struct disk *disk, const char *dir, void *page);
+/* Is the directory still that tier's? Asked before a segment is made in it: where a disk was
+ * unmounted, the directory under it is there and empty. Returns: 0, -ENODEV, -errno. */
+must_check int tier_present(const struct disk *disk, const struct tier *tier, void *page);
 must_check int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier,
                           void *page);
 

@@ -47,10 +47,11 @@ uint64_t sim_disk_calls(const struct sim_disk *sim);
 /* Calls number from .. to (as sim_disk_calls counts; UINT64_MAX: for ever) fail. SIM_ENOSPC fails
  * only what takes space, SIM_EMFILE only what takes a descriptor; SIM_MISREAD hands over zeroes for
  * what is read. SIM_FINE ends it. */
-enum sim_error { SIM_FINE, SIM_EIO, SIM_ENOSPC, SIM_EMFILE, SIM_MISREAD };
+enum sim_error { SIM_FINE, SIM_EIO, SIM_ENODEV, SIM_ENOSPC, SIM_EMFILE, SIM_MISREAD };
 struct sim_plan {
     enum sim_error error;
     uint64_t from, to;
+    const char *dir; /* only there and below; NULL: everywhere */
 };
 void sim_disk_plan(struct sim_disk *sim, const struct sim_plan *plan);
 

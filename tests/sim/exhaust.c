@@ -17,10 +17,10 @@
  *
  * The script's disk calls are counted, and it is run again for every one of them: power goes at
  * call i; call i fails, or all from i on; there is no space, or no descriptor, from i on; call i
- * reads nothing but zeroes. Its requests for memory likewise. After each run the store is opened on
- * a disk that works, and what the oracle of tests/sim/life.h knows must be true of it; after a
- * power loss also where recovery itself is cut short, three times in a row. --stride looks at every
- * N-th step only. */
+ * reads nothing but zeroes; a tier is gone from i on. Its requests for memory likewise. After each
+ * run the store is opened on a disk that works, and what the oracle of tests/sim/life.h knows must
+ * be true of it; after a power loss also where recovery itself is cut short, three times in a row.
+ * --stride looks at every N-th step only. */
 
 #define SCRIPT_SEED 20u
 
@@ -33,6 +33,7 @@ enum mode {
     MODE_ENOSPC_ON,
     MODE_EMFILE_ON,
     MODE_MISREAD,
+    MODE_TIER_ON,
     MODE_MEMORY_ONCE,
     MODE_MEMORY_ON,
     MODE_COUNT,
@@ -46,6 +47,7 @@ static const char *const mode_names[MODE_COUNT] = {
     [MODE_ENOSPC_ON] = "ENOSPC from call i on",
     [MODE_EMFILE_ON] = "EMFILE from call i on",
     [MODE_MISREAD] = "zeroes read at call i",
+    [MODE_TIER_ON] = "a tier gone from call i on",
     [MODE_MEMORY_ONCE] = "no memory at request i",
     [MODE_MEMORY_ON] = "no memory from request i on",
 };
@@ -171,19 +173,22 @@ static void arrange(struct life *life, const struct run *run) {
         sim_disk_crash_after(life->sim, i);
         break;
     case MODE_EIO_ONCE:
-        sim_disk_plan(life->sim, &(struct sim_plan){SIM_EIO, i, i});
+        sim_disk_plan(life->sim, &(struct sim_plan){SIM_EIO, i, i, NULL});
         break;
     case MODE_EIO_ON:
-        sim_disk_plan(life->sim, &(struct sim_plan){SIM_EIO, i, UINT64_MAX});
+        sim_disk_plan(life->sim, &(struct sim_plan){SIM_EIO, i, UINT64_MAX, NULL});
         break;
     case MODE_ENOSPC_ON:
-        sim_disk_plan(life->sim, &(struct sim_plan){SIM_ENOSPC, i, UINT64_MAX});
+        sim_disk_plan(life->sim, &(struct sim_plan){SIM_ENOSPC, i, UINT64_MAX, NULL});
         break;
     case MODE_EMFILE_ON:
-        sim_disk_plan(life->sim, &(struct sim_plan){SIM_EMFILE, i, UINT64_MAX});
+        sim_disk_plan(life->sim, &(struct sim_plan){SIM_EMFILE, i, UINT64_MAX, NULL});
         break;
     case MODE_MISREAD:
-        sim_disk_plan(life->sim, &(struct sim_plan){SIM_MISREAD, i, i});
+        sim_disk_plan(life->sim, &(struct sim_plan){SIM_MISREAD, i, i, NULL});
+        break;
+    case MODE_TIER_ON:
+        sim_disk_plan(life->sim, &(struct sim_plan){SIM_ENODEV, i, UINT64_MAX, "/s/hdd"});
         break;
     case MODE_MEMORY_ONCE:
         sim_memory_refuse(i, i);
@@ -225,12 +230,14 @@ static void cut_short(struct life *life, uint64_t seed) {
 static struct script_size run_one(const struct run *run) {
     struct life *life = calloc(1, sizeof *life);
     must(life != NULL);
-    life->seed = run->at;
+    life->seed = SCRIPT_SEED;
     life->random = SCRIPT_SEED;
     life->now_ns = NS_PER_S;
     life->sim = sim_disk_open(SCRIPT_SEED, &life->disk);
+    life->tiered = true;
     life->scripted = run->mode != MODE_NONE;
     life->what = mode_names[run->mode];
+    life->at = run->at;
     struct script_size size = {0};
     sim_memory_refuse(0, 0);
     arrange(life, run);

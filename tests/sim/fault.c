@@ -44,13 +44,17 @@ bool fault_misread(const struct sim_disk *sim) {
     return sim->plan.error == SIM_MISREAD && planned(sim);
 }
 
-static int planned_error(const struct sim_disk *sim, uint32_t needs) {
-    if (!planned(sim)) {
+static int planned_error(const struct sim_disk *sim, const char *path, uint32_t needs) {
+    const char *dir = sim->plan.dir;
+    bool elsewhere = dir && strcmp(path, dir) != 0 && !sim_lies_in(path, dir, true);
+    if (!planned(sim) || elsewhere) {
         return 0;
     }
     switch (sim->plan.error) {
     case SIM_EIO:
         return -EIO;
+    case SIM_ENODEV:
+        return -ENODEV;
     case SIM_ENOSPC:
         return needs & FAULT_SPACE ? -ENOSPC : 0;
     case SIM_EMFILE:
@@ -84,7 +88,7 @@ int fault_gate(struct sim_disk *sim, const char *path, uint32_t needs) {
     const struct sim_device *device = device_of(sim, path);
     int r = tick(sim);
     r = r == 0 && device ? device_error(device, needs) : r;
-    r = r == 0 ? planned_error(sim, needs) : r;
+    r = r == 0 ? planned_error(sim, path, needs) : r;
     if (r == 0 && (needs & FAULT_DESCRIPTOR) && fault_chance(sim, sim->faults.open_emfile)) {
         r = -EMFILE;
     }

@@ -24,7 +24,8 @@ uint32_t life_pick(struct life *life, uint32_t below) {
 
 _Noreturn void life_fail(const struct life *life, uint32_t key, const char *what) {
     fprintf(stderr, "%s %" PRIu64 ": key %u: %s (crash %" PRIu64 ", opening %" PRIu64 ")\n",
-            life->what ? life->what : "seed", life->seed, key, what, life->crashes, life->opens);
+            life->what ? life->what : "seed", life->what ? life->at : life->seed, key, what,
+            life->crashes, life->opens);
     exit(1);
 }
 
@@ -80,6 +81,11 @@ static void check_body(const struct life *life, const struct slot *slot) {
     }
 }
 
+/* A tier that was away is back in steps. */
+static bool may_retry(const struct life *life) {
+    return life->tiered || life->scripted;
+}
+
 static void learn_write(struct life *life, struct slot *slot) {
     uint32_t key = slot->key;
     int32_t result = slot->op.result;
@@ -100,13 +106,14 @@ static void learn_write(struct life *life, struct slot *slot) {
         life->known[key] = KNOWN_ABSENT;
     } else {
         bool expected = result < 0 || result == STORE_FULL || result == STORE_READONLY ||
+                        (result == STORE_RETRY && may_retry(life)) ||
                         (result == STORE_CORRUPT && life_misread(life));
         if (!expected) {
             life_fail(life, key, "an outcome that nothing explains");
         }
         /* A write that was refused for want of space or kept out never began: all others may have
          * reached the disk. */
-        if (result != STORE_FULL) {
+        if (result != STORE_FULL && result != STORE_RETRY) {
             life->known[key] = KNOWN_EITHER;
         }
     }
@@ -141,7 +148,7 @@ static void learn_read(struct life *life, struct slot *slot) {
 static void learn_pack_write(struct life *life, const struct pack *pack, uint32_t i) {
     uint32_t key = pack->keys[i];
     int32_t result = pack->ops[i].result;
-    bool nothing = result == STORE_FULL ||
+    bool nothing = result == STORE_FULL || (result == STORE_RETRY && may_retry(life)) ||
                    (pack->bundle.atomic && (result == STORE_ABORTED || result == STORE_RETRY));
     bool expected = result <= 0 || nothing || result == STORE_READONLY ||
                     (result == STORE_ABSENT && pack->ops[i].kind == STORE_DELETE) ||
@@ -412,6 +419,7 @@ void life_tally(struct life *life) {
     life->compactions += counter_get(&counters->compactions);
     life->segments_freed += counter_get(&counters->segments_freed);
     life->moves += counter_get(&counters->moves);
+    life->demotions += counter_get(&counters->demotions);
 }
 
 /* Why a store may refuse to open. */
@@ -419,7 +427,7 @@ static bool excused(const struct life *life, int r) {
     const struct sim_faults *faults = &life->faults;
     return sim_disk_dead(life->sim) || r == -ENOSPC || faults->read_eio > 0 ||
            faults->sync_eio > 0 || faults->open_eio > 0 || faults->write_eio > 0 ||
-           faults->open_emfile > 0 || life_misread(life) || life->scripted;
+           faults->open_emfile > 0 || life_misread(life) || life->scripted || life->away;
 }
 
 bool life_open(struct life *life, struct store_report *report) {
@@ -428,6 +436,9 @@ bool life_open(struct life *life, struct store_report *report) {
         {.take = sim_memory_take, .give = sim_memory_give},
         {.take = sim_memory_take, .give = sim_memory_give},
     };
+    /* Hardly room for the spares of all keepers: what is written spills to the slow one. */
+    const struct store_tier tiers[] = {{"ssd", (12 + life->seed % 4 * 8) * MiB, TIER_SSD},
+                                       {"hdd", 0, TIER_HDD}};
     life->keepers = 1 + life_pick(life, KEEPERS_MAX);
     life->opens++;
     uint64_t memory_bytes = 200 * KiB + life_pick(life, 1000) * KiB;
@@ -439,6 +450,8 @@ bool life_open(struct life *life, struct store_report *report) {
                                   .policy =
                                       (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
                                   .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
+                                  .tiers = life->tiered ? tiers : NULL,
+                                  .tier_count = life->tiered ? array_count(tiers) : 0,
                                   .create = true,
                                   .memory = life_pick(life, 2) ? memories : NULL,
                                   .disk = life->disk};
@@ -459,7 +472,7 @@ bool life_open(struct life *life, struct store_report *report) {
                 report->torn_batches, report->corrupt_ranges);
     }
     if (report->corrupt_ranges != 0 && life->faults.read_eio == 0 && !life->scripted &&
-        !life_misread(life)) {
+        !life->away && !life_misread(life)) {
         life_fail(life, 0, "damage reported where there is none");
     }
     return true;
@@ -495,4 +508,9 @@ void life_check_again(struct life *life) {
     if (life_listing(life) != before) {
         life_fail(life, 0, "I5: a second recovery shows something else");
     }
+}
+
+void life_device(struct life *life, enum sim_device_state state) {
+    sim_disk_device(life->sim, "/s/hdd", &(struct sim_device){.state = state});
+    life->away = state != SIM_DEVICE_FINE;
 }

@@ -45,6 +45,7 @@ struct pack {
 
 struct life {
     const char *what; /* is done to it, where it is not the seed that says so */
+    uint64_t at;      /* and where */
     uint64_t seed, random, now_ns;
     struct sim_disk *sim;
     struct disk disk;
@@ -63,12 +64,14 @@ struct life {
     bool collecting;
     uint64_t collections;
     struct sim_faults faults;
-    bool lied;     /* the platter is not what was written */
-    bool scripted; /* calls of the disk or for memory fail by number */
-    bool own_memory;
+    bool lied;                     /* the platter is not what was written */
+    bool scripted;                 /* calls of the disk or for memory fail by number */
+    bool tiered;                   /* a small fast tier and a slow one */
+    bool away;                     /* the slow one is */
+    enum sim_device_state trouble; /* that comes over the slow one now and then */
     bool verbose;
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
-    uint64_t compactions, segments_freed, moves; /* by the porter, of all starts */
+    uint64_t compactions, demotions, segments_freed, moves; /* by the porter, of all starts */
 };
 
 /* Blocks, made once. */
@@ -101,6 +104,9 @@ bool life_open(struct life *life, struct store_report *report);
 void life_power_off(struct life *life);
 /* I5: power lost right after a start, and again: the second start shows what the first did. */
 void life_check_again(struct life *life);
+
+/* The slow tier goes, or comes back. */
+void life_device(struct life *life, enum sim_device_state state);
 
 /* --- keep.c: pins and collections --- */
 /* Pins a key directly, or ends that, in a slot that is not out. */

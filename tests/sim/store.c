@@ -48,6 +48,9 @@ static void work(struct life *life, uint32_t turns) {
             }
         }
         (void)life_turn(life);
+        if (life->trouble != SIM_DEVICE_FINE && life_pick(life, 40) == 0) {
+            life_device(life, life->away ? SIM_DEVICE_FINE : life->trouble);
+        }
         if (life_pick(life, 12) == 0) {
             (void)store_housekeep(life->store);
         }
@@ -61,7 +64,8 @@ static void work(struct life *life, uint32_t turns) {
 static void choose_faults(struct life *life) {
     struct sim_faults *faults = &life->faults;
     *faults = (struct sim_faults){0};
-    switch (life_pick(life, 12)) {
+    enum sim_device_state away = SIM_DEVICE_FINE;
+    switch (life_pick(life, 13)) {
     case 0:
         faults->write_eio = life_pick(life, 1500);
         break;
@@ -93,17 +97,22 @@ static void choose_faults(struct life *life) {
         faults->slow = life_pick(life, 4000);
         faults->slow_ns = 10 * NS_PER_S;
         break;
+    case 10:
+    case 11:
+        away = (enum sim_device_state)(1 + life_pick(life, 3));
+        break;
     default:
         break;
     }
+    life->trouble = life->tiered ? away : SIM_DEVICE_FINE;
     sim_disk_faults(life->sim, faults);
     if (life->verbose) {
         fprintf(stderr,
                 "  faults from here: write %u short %u, read %u short %u flip %u astray %u, "
-                "sync %u, descriptors %u, slow %u, space %" PRIu64 " MiB\n",
+                "sync %u, descriptors %u, slow %u, space %" PRIu64 " MiB, tier %d\n",
                 faults->write_eio, faults->write_short, faults->read_eio, faults->read_short,
                 faults->read_flip, faults->read_astray, faults->sync_eio, faults->open_emfile,
-                faults->slow, faults->space / MiB);
+                faults->slow, faults->space / MiB, life->trouble);
     }
 }
 
@@ -125,13 +134,20 @@ static void crash_round(struct life *life) {
     /* Some starts are themselves cut short, several in a row. */
     for (uint32_t i = 0; i < 3 && life_pick(life, 2) == 0; i++) {
         sim_disk_crash_after(life->sim, 1 + life_pick(life, 60));
+        if (life->trouble != SIM_DEVICE_FINE && life_pick(life, 2)) {
+            life_device(life, life->trouble);
+            sim_disk_crash_after(life->sim, 20 + life_pick(life, 300));
+        }
         if (!life_open(life, &report)) {
             if (sim_disk_dead(life->sim)) {
                 life_power_off(life);
             }
+            life_device(life, SIM_DEVICE_FINE);
             continue;
         }
+        work(life, life->away ? 40 : 0);
         life_power_off(life);
+        life_device(life, SIM_DEVICE_FINE);
     }
     sim_disk_crash_after(life->sim, 0);
     start_faults(life,
@@ -159,12 +175,14 @@ static void crash_round(struct life *life) {
                 (void)r; /* faults may keep it from closing clean */
                 life->store = NULL;
                 if (!sim_disk_dead(life->sim)) {
+                    life_device(life, SIM_DEVICE_FINE);
                     return;
                 }
             }
         }
     }
     life_power_off(life);
+    life_device(life, SIM_DEVICE_FINE);
     choose_faults(life);
 }
 
@@ -175,6 +193,7 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     life->random = seed * 77 + 5;
     life->verbose = verbose;
     life->now_ns = NS_PER_S;
+    life->tiered = seed % 3 != 0;
     life->sim = sim_disk_open(seed, &life->disk);
     sim_disk_clock(life->sim, &life->now_ns);
     choose_faults(life);
@@ -192,6 +211,7 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     totals->commits += life->commits;
     totals->aborts += life->aborts;
     totals->compactions += life->compactions;
+    totals->demotions += life->demotions;
     totals->segments_freed += life->segments_freed;
     totals->moves += life->moves;
     totals->collections += life->collections;
@@ -252,10 +272,12 @@ int main(int argc, char **argv) {
     printf("%" PRIu64 " lives from seed %" PRIu64 " in %" PRIu64 " s: %" PRIu64
            " power losses, %" PRIu64 " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64
            " reads, %" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64 " collections, %" PRIu64
-           " compactions, %" PRIu64 " blocks moved, %" PRIu64 " segments freed\n",
+           " compactions, %" PRIu64 " demotions, %" PRIu64 " blocks moved, %" PRIu64
+           " segments freed\n",
            done, options.seed, (uint64_t)(time(NULL) - began), totals.crashes, totals.opens,
            totals.puts, totals.deletes, totals.reads, totals.commits, totals.aborts,
-           totals.collections, totals.compactions, totals.moves, totals.segments_freed);
+           totals.collections, totals.compactions, totals.demotions, totals.moves,
+           totals.segments_freed);
     if (totals.crashes < options.crashes) {
         fprintf(stderr, "%" PRIu64 " power losses are fewer than %" PRIu64 "\n", totals.crashes,
                 options.crashes);

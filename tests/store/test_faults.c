@@ -127,7 +127,7 @@ Test(faults, an_allocation_that_fails_in_part_gives_its_space_back) {
         used_before++;
     }
     uint64_t calls = sim_disk_calls(rig.sim);
-    sim_disk_plan(rig.sim, &(struct sim_plan){SIM_ENOSPC, calls + 1, UINT64_MAX});
+    sim_disk_plan(rig.sim, &(struct sim_plan){SIM_ENOSPC, calls + 1, UINT64_MAX, NULL});
     uint32_t full = 0;
     for (uint32_t i = BLOCKS; i < BLOCKS + 40; i++) {
         int32_t r = rig_put(&rig, i, 400 * 1024);
@@ -166,6 +166,64 @@ Test(faults, a_disk_that_turns_read_only_refuses_puts_and_serves_reads) {
         cr_assert_eq(rig_get(&rig, i, BYTES), 0);
     }
     cr_assert_eq(rig_put(&rig, 900, BYTES), 0);
+}
+
+/* --- tiers -------------------------------------------------------------------------------------
+ */
+
+static const struct store_tier two[] = {{"ssd", 0, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+
+/* A store of two tiers, opened again while the slow one is away. */
+static void open_without_the_slow_one(void) {
+    rig_close(&rig);
+    rig.config.tiers = two;
+    rig.config.tier_count = array_count(two);
+    reopen();
+    put_all();
+    rig_close(&rig);
+    sim_disk_device(rig.sim, "/s/hdd", &(struct sim_device){.state = SIM_DEVICE_GONE});
+    reopen();
+}
+
+Test(faults, nothing_is_collected_while_a_tier_is_away_as_its_pins_are_not_known) {
+    open_without_the_slow_one();
+    struct store_task task = {.kind = STORE_TASK_GC, .ask.gc = {.grace_ns = 0}};
+    cr_assert_eq(store_task_begin(rig.store, &task), 0);
+    for (uint32_t i = 0; i < 200; i++) {
+        rig_turn(&rig);
+        (void)store_maintain(rig.store, rig.now_ns);
+    }
+    cr_assert_eq(atomic_load(&task.state), STORE_TASK_DONE);
+    cr_assert_eq(task.result, STORE_RETRY);
+    cr_assert_not_null(strstr(task.why, "tier"));
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), 0);
+    }
+}
+
+Test(faults, a_pin_that_may_lie_on_a_tier_that_is_away_is_not_called_absent) {
+    open_without_the_slow_one();
+    struct store_op op = {.kind = STORE_UNPIN};
+    (void)rig_block(1, BYTES, &op.key);
+    cr_assert_eq(rig_do(&rig, &op), STORE_RETRY);
+}
+
+Test(faults, what_is_under_an_unmounted_disk_gets_no_segment) {
+    put_all();
+    sim_disk_device(rig.sim, "/s/ssd", &(struct sim_device){.state = SIM_DEVICE_EMPTY});
+    for (uint32_t i = 0; i < 30; i++) {
+        int32_t r = rig_put(&rig, 100 + i, 400 * 1024);
+        cr_assert_neq(r, 0, "taken by a disk that is not there");
+    }
+    for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
+        cr_assert_null(strstr(sim_disk_name(rig.sim, n), ".seg"), "made in an empty directory");
+    }
+    sim_disk_device(rig.sim, "/s/ssd", &(struct sim_device){.state = SIM_DEVICE_FINE});
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), 0);
+    }
 }
 
 /* --- time --------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ static uint64_t close_and_look(const struct sim_plan *plan) {
         cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
     }
     uint64_t before = sim_disk_calls(rig.sim);
-    sim_disk_plan(rig.sim, &(struct sim_plan){plan->error, before + plan->from, before + plan->to});
+    sim_disk_plan(rig.sim,
+                  &(struct sim_plan){plan->error, before + plan->from, before + plan->to, NULL});
     rig_close(&rig);
     uint64_t calls = sim_disk_calls(rig.sim) - before;
     sim_disk_plan(rig.sim, &(struct sim_plan){.error = SIM_FINE});
@@ -39,6 +40,6 @@ Test(seal, a_read_that_goes_wrong_once_leaves_nothing_out_of_the_footer) {
     uint64_t calls = close_and_look(&(struct sim_plan){.error = SIM_FINE});
     cr_assert_gt(calls, 4);
     for (uint64_t i = 1; i <= calls; i++) {
-        (void)close_and_look(&(struct sim_plan){SIM_MISREAD, i, i});
+        (void)close_and_look(&(struct sim_plan){SIM_MISREAD, i, i, NULL});
     }
 }

@@ -477,12 +477,12 @@ Test(snapshot, a_disk_that_has_no_room_for_it_serves_blocks) {
     struct rig rig;
     start(&rig, 11);
     put_many(&rig, 0, 40);
-    sim_disk_plan(rig.sim, &(struct sim_plan){SIM_ENOSPC, 0, UINT64_MAX});
+    sim_disk_plan(rig.sim, &(struct sim_plan){.error = SIM_ENOSPC, .to = UINT64_MAX});
     rig.now_ns += 20 * NS_PER_S;
     rig_maintain(&rig, 600);
     cr_assert_eq(counter_get(&rig.store->snapshots.written), 0);
     cr_assert_gt(counter_get(&rig.store->snapshots.failed), 0);
-    sim_disk_plan(rig.sim, &(struct sim_plan){SIM_FINE, 0, 0});
+    sim_disk_plan(rig.sim, &(struct sim_plan){.error = SIM_FINE});
     cr_assert_eq(rig_get(&rig, 3, BYTES), 0);
     cr_assert_eq(snapshot_count(&rig), 0);
     snapshot_now(&rig);
