@@ -18,8 +18,9 @@ struct found {
     struct segment_trailer trailer;
     uint64_t data_bytes; /* end of the last accepted batch */
     bool sealed;
-    bool keep; /* holds something */
-    bool read; /* its footer was */
+    bool keep;     /* holds something */
+    bool open_end; /* whether some of its records count is told by a tier that is missing */
+    bool read;     /* its footer was */
 };
 
 #define FOUND_NONE UINT32_MAX /* of a judge_item: its segment went in order */

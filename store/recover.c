@@ -132,11 +132,15 @@ static void load_scanned(struct load *load, const struct found *found, enum reco
     }
 }
 
-/* All commit records are known: what has none was under way when power went. */
-static void drop_uncommitted(const struct load *load, const struct found *found) {
+/* All commit records are known: what has none was under way when power went. Where a tier is
+ * missing its record may lie there: the segment is left for a start that has all. */
+static void drop_uncommitted(const struct load *load, struct found *found) {
+    bool unknown = tiers_unknown(&load->store->tiers);
     for (uint64_t i = 0; i < found->scan->entry_count; i++) {
         struct scan_entry *entry = &found->scan->entries[i];
-        entry->accepted = entry->accepted && load_committed(load, entry->txn);
+        bool committed = load_committed(load, entry->txn);
+        found->open_end |= entry->accepted && !committed && unknown && !found->sealed;
+        entry->accepted = entry->accepted && committed;
     }
 }
 
@@ -325,7 +329,9 @@ static int seal_found(struct recovery *recovery, struct found *found, void *buff
         atomic_store_explicit(&segment->data_bytes, found->data_bytes, memory_order_relaxed);
         return 0;
     }
-    if (store->config.read_only || tier_state(tier_of(store, segment)) == TIER_READONLY) {
+    atomic_store_explicit(&segment->aborted, found->open_end, memory_order_relaxed);
+    if (found->open_end || store->config.read_only ||
+        tier_state(tier_of(store, segment)) == TIER_READONLY) {
         atomic_store_explicit(&segment->data_bytes, max_u64(found->data_bytes, PAGE_BYTES),
                               memory_order_relaxed);
         return 0; /* CLOSED: walked by its records */

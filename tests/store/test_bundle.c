@@ -356,6 +356,39 @@ Test(bundle, with_damaged_footers_the_commit_records_decide_again) {
     cr_assert_eq(present(0, MANY), MANY);
 }
 
+/* Its records lie on two devices, one of which is missing at a start in between. */
+Test(bundle, a_missing_tier_does_not_make_a_bundle_come_to_nothing) {
+    static const struct store_tier pair[] = {{"a", 0, TIER_SSD}, {"b", 0, TIER_SSD}};
+    uint32_t without = 0;
+    for (uint32_t round = 0; round < 6; round++) {
+        const char *missing = round < 3 ? "/s/a" : "/s/b";
+        rig_end(&rig);
+        rig_start(&rig, round);
+        rig.config.keepers = 3;
+        rig.config.tiers = pair;
+        rig.config.tier_count = 2;
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        puts_of(0, MANY, true);
+        keeper_bundle(store_keeper(rig.store, round % 3), &bundle);
+        finish(&bundle);
+        cr_assert(bundle.committed);
+        rig_crash(&rig);
+        sim_disk_device(rig.sim, missing, &(struct sim_device){.state = SIM_DEVICE_GONE});
+        if (rig_open(&rig) == 0) {
+            without++;
+            for (uint32_t i = 0; i < MANY; i++) {
+                int32_t r = rig_get(&rig, i, BYTES);
+                cr_assert(r == 0 || r == STORE_RETRY, "block %u: %d", i, r);
+            }
+            rig_crash(&rig);
+        }
+        sim_disk_device(rig.sim, missing, &(struct sim_device){.state = SIM_DEVICE_FINE});
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert_eq(present(0, MANY), MANY, "without %s, begun at %u", missing, round % 3);
+    }
+    cr_assert_gt(without, 0);
+}
+
 Test(bundle, a_full_store_refuses_all_of_it) {
     sim_disk_faults(rig.sim, &(struct sim_faults){.space = 30 * MiB});
     uint32_t refused = 0, stored = 0;
