@@ -31,11 +31,14 @@ static json_t *read_pin(struct engine *engine, const json_t *request, struct sto
 static json_t *read_unpin(struct engine *engine, const json_t *request, struct store_task *task);
 static json_t *read_gc(struct engine *engine, const json_t *request, struct store_task *task);
 static void show_gc(const struct store_task *task, json_t *answer);
+static json_t *read_backup(struct engine *engine, const json_t *request, struct store_task *task);
+static void show_backup(const struct store_task *task, json_t *answer);
 
 static const struct row rows[] = {
     {"pin", STORE_TASK_PIN, read_pin, NULL},
     {"unpin", STORE_TASK_UNPIN, read_unpin, NULL},
     {"gc", STORE_TASK_GC, read_gc, show_gc},
+    {"backup", STORE_TASK_BACKUP, read_backup, show_backup},
 };
 
 struct slot {
@@ -133,6 +136,22 @@ static json_t *read_gc(struct engine *engine, const json_t *request, struct stor
     task->ask.gc.grace_ns = grace ? (uint64_t)json_integer_value(grace) : UINT64_MAX;
     task->ask.gc.dry_run = json_is_true(json_object_get(request, "dry_run"));
     return NULL;
+}
+
+static json_t *read_backup(struct engine *engine, const json_t *request, struct store_task *task) {
+    (void)engine;
+    const char *path = json_string_value(json_object_get(request, "path"));
+    if (!path || path[0] != '/' || strlen(path) >= sizeof task->ask.path) {
+        return error_json("a backup is given a directory, from / on and shorter than %zu bytes",
+                          sizeof task->ask.path);
+    }
+    (void)snprintf(task->ask.path, sizeof task->ask.path, "%s", path);
+    return NULL;
+}
+
+static void show_backup(const struct store_task *task, json_t *answer) {
+    json_object_set_new(answer, "segments", json_integer((json_int_t)counter_get(&task->total)));
+    json_object_set_new(answer, "copied", json_integer((json_int_t)counter_get(&task->blocks)));
 }
 
 static void show_gc(const struct store_task *task, json_t *answer) {

@@ -203,6 +203,7 @@ struct store {
     struct keeper *keepers; /* [config.keepers] */
     struct porter *porter;
     struct snapshot *snapshot;
+    struct backup *backup; /* the porter's; NULL: none is under way */
     struct store_snapshots snapshots;
     pthread_mutex_t files; /* helper and porter: who makes and drops segments. No tile takes it */
     struct gone gone;      /* boot, then the porter */

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/must.h"
+#include "store/backup.h"
 #include "store/compact.h"
 #include "store/gc.h"
 #include "store/inside.h"
@@ -34,6 +35,7 @@ static const struct duty duties[] = {
     {"snapshot", NULL, snapshot_step, snapshot_abandon},
     {"pinning", pinning_open, NULL, pinning_close},
     {"collection", gc_open, gc_duty, gc_close},
+    {"backup", NULL, NULL, backup_close}, /* its steps are those of the task */
 };
 
 /* --- tasks ------------------------------------------------------------------------------------ */
@@ -43,7 +45,7 @@ static const struct duty duties[] = {
 static uint32_t (*const task_steps[STORE_TASK_KINDS])(struct porter *, struct store_task *) = {
     [STORE_TASK_PIN] = pinning_step_pin,   [STORE_TASK_UNPIN] = pinning_step_unpin,
     [STORE_TASK_PINS] = pinning_step_list, [STORE_TASK_GC] = gc_step,
-    [STORE_TASK_SCRUB] = scrub_task,
+    [STORE_TASK_SCRUB] = scrub_task,       [STORE_TASK_BACKUP] = backup_step,
 };
 
 int store_task_begin(struct store *store, struct store_task *task) {

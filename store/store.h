@@ -310,11 +310,12 @@ uint64_t store_take_rings(struct store *store);
 
 enum store_task_kind {
     STORE_TASK_NONE,
-    STORE_TASK_PIN,   /* ask.pin: the block, or all under it, must be here */
-    STORE_TASK_UNPIN, /* ask.pin.key */
-    STORE_TASK_PINS,  /* ask.pins */
-    STORE_TASK_GC,    /* ask.gc */
-    STORE_TASK_SCRUB, /* blocks: damaged ones, whether written anew or not */
+    STORE_TASK_PIN,    /* ask.pin: the block, or all under it, must be here */
+    STORE_TASK_UNPIN,  /* ask.pin.key */
+    STORE_TASK_PINS,   /* ask.pins */
+    STORE_TASK_GC,     /* ask.gc */
+    STORE_TASK_SCRUB,  /* blocks: damaged ones, whether written anew or not */
+    STORE_TASK_BACKUP, /* ask.path: the directory it goes into (store/backup.h) */
     STORE_TASK_KINDS,
 };
 enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };

@@ -205,11 +205,8 @@ class Daemon:
 
     def run(self, command, *arguments, **more):
         """A CLI command against this daemon."""
-        where = (
-            ["--admin", self.admin_path]
-            if command in ("id", "stat", "topo", "top", "why", "pin", "unpin", "pins", "gc")
-            else ["--to", self.to]
-        )
+        by_admin = "id stat topo top why pin unpin pins gc backup".split()
+        where = ["--admin", self.admin_path] if command in by_admin else ["--to", self.to]
         return run(command, *where, *arguments, **more)
 
     def signal(self, number):

@@ -16,6 +16,7 @@ extern const struct cli_command command_pin, command_unpin, command_pins, comman
 extern const struct cli_command command_id;
 extern const struct cli_command command_peers, command_connect, command_ping, command_fetch;
 extern const struct cli_command command_segdump;
+extern const struct cli_command command_backup, command_restore;
 extern const struct cli_command command_config, command_doctor, command_decode;
 extern const struct cli_command command_help, command_version;
 

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/backup.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/must.h"
+#include "store/archive.h"
+#include "store/inside.h"
+#include "store/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* the state's size: it lies in ours */
+#include <xxhash.h>
+
+#define STEP_BYTES (2 * MiB)
+#define CUT_TRIES  4096u
+#define SYNC_BYTES (32 * MiB) /* of a copy, before its pages are waited for */
+
+enum backup_phase { BACKUP_SEGMENTS, BACKUP_FILES, BACKUP_MANIFEST };
+
+struct backup {
+    struct store *store;
+    struct store_task *task;
+    const char *dir;
+    enum backup_phase phase;
+    struct archive before; /* no pages: the first of its directory */
+    struct archive now;
+    uint32_t segments; /* of the cut: the first entries */
+    uint32_t at;       /* entry that is copied */
+    uint32_t pinned;   /* entries from `at` on hold their segments: up to here */
+    int fd;            /* of the copy; -1: none */
+    uint64_t copied, synced;
+    XXH3_state_t state;
+    uint8_t *buffer; /* STEP_BYTES, page-aligned */
+};
+
+static const struct disk *disk_of(const struct backup *backup) {
+    return &backup->store->config.disk;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void unpin_rest(struct backup *backup) {
+    for (; backup->at < backup->pinned; backup->at++) {
+        uint32_t id = archive_entries(&backup->now)[backup->at].id;
+        segment_unpin(&backup->store->segments.all[id]);
+    }
+}
+
+static void let_go(struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    unpin_rest(backup);
+    if (backup->fd >= 0) {
+        (void)disk->calls->close_file(disk->backend, backup->fd);
+    }
+    archive_free(&backup->before);
+    archive_free(&backup->now);
+    vm_unmap(backup->buffer, STEP_BYTES);
+    backup->store->backup = NULL;
+    vm_unmap(backup, sizeof *backup);
+}
+
+/* Ends the task: `what` failed with r, where r is not 0. */
+static void finish(struct porter *porter, struct backup *backup, int r, const char *what) {
+    char why[256];
+    struct text text = {why, sizeof why, 0};
+    struct store_task *task = backup->task;
+    text_add(&text, what);
+    if (r < 0) {
+        text_add(&text, ": ");
+        text_add(&text, err_text(r));
+    }
+    let_go(backup);
+    porter_finish(porter, task, r, r == 0 ? NULL : why);
+}
+
+/* --- the cut ---------------------------------------------------------------------------------- */
+
+/* How many bytes of the segment count now; 0: it is none. A sealed one is taken with its footer. */
+static uint64_t cut_bytes(const struct segment *segment) {
+    enum segment_state state = segment_state(segment);
+    if (state == SEGMENT_SEALED) {
+        return atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+    }
+    if (state != SEGMENT_OPEN && state != SEGMENT_CLOSED) {
+        return 0;
+    }
+    return atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+}
+
+static uint64_t look(struct backup *backup) {
+    const struct segments *segments = &backup->store->segments;
+    struct archive_entry *entries = archive_entries(&backup->now);
+    uint32_t count = 0;
+    for (uint32_t id = 1; id < segments->top; id++) {
+        const struct segment *segment = &segments->all[id];
+        uint64_t bytes = cut_bytes(segment);
+        if (bytes > PAGE_BYTES) {
+            entries[count++] =
+                (struct archive_entry){.generation = segment->generation, .bytes = bytes, .id = id};
+        }
+    }
+    backup->segments = count;
+    return XXH3_64bits(entries, count * sizeof *entries);
+}
+
+/* Moves and their ends are the porter's, which is here: only logs and sealing go on beside it. */
+static int cut(struct backup *backup) {
+    struct store *store = backup->store;
+    int r = archive_make(&backup->now, store->segments.top + ARCHIVE_FILES_MAX);
+    if (r != 0) {
+        return r;
+    }
+    (void)pthread_mutex_lock(&store->files);
+    uint64_t before = look(backup), again = look(backup);
+    for (uint32_t tries = 0; before != again && tries < CUT_TRIES; tries++) {
+        before = again;
+        again = look(backup);
+    }
+    for (uint32_t i = 0; before == again && i < backup->segments; i++) {
+        uint32_t id = archive_entries(&backup->now)[i].id;
+        must(segment_pin(&store->segments.all[id])); /* only the porter ends one */
+        backup->pinned = i + 1;
+    }
+    (void)pthread_mutex_unlock(&store->files);
+    counter_set(&backup->task->total, backup->segments);
+    return before == again ? 0 : STORE_RETRY;
+}
+
+/* --- one copy --------------------------------------------------------------------------------- */
+
+static bool is_there(const struct backup *backup, const struct archive_entry *entry) {
+    const struct disk *disk = disk_of(backup);
+    char path[ARCHIVE_PATH_MAX];
+    archive_path(backup->dir, entry, path);
+    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY, 0);
+    if (fd < 0) {
+        return false;
+    }
+    int64_t bytes = disk->calls->file_bytes(disk->backend, fd);
+    (void)disk->calls->close_file(disk->backend, fd);
+    return bytes == (int64_t)entry->bytes;
+}
+
+static int open_copy(struct backup *backup, int mode) {
+    const struct disk *disk = disk_of(backup);
+    char path[ARCHIVE_PATH_MAX];
+    archive_join(backup->dir, "copy.new", "", path);
+    (void)disk->calls->unlink_file(disk->backend, path); /* with the mode of another */
+    backup->fd = disk->calls->open_file(disk->backend, path, O_RDWR | O_CREAT | O_EXCL, mode);
+    backup->copied = backup->synced = 0;
+    (void)XXH3_64bits_reset(&backup->state);
+    return backup->fd < 0 ? backup->fd : 0;
+}
+
+static int put_piece(struct backup *backup, uint64_t bytes) {
+    const struct disk *disk = disk_of(backup);
+    (void)XXH3_64bits_update(&backup->state, backup->buffer, bytes);
+    int64_t n = disk->calls->pwrite(disk->backend, backup->fd, backup->buffer,
+                                    round_up(bytes, PAGE_BYTES), backup->copied);
+    if (n != (int64_t)round_up(bytes, PAGE_BYTES)) {
+        return n < 0 ? (int)n : err_raise(-EIO);
+    }
+    backup->copied += bytes;
+    counter_add(&backup->task->bytes, bytes);
+    if (backup->copied < backup->synced + SYNC_BYTES) {
+        return 0;
+    }
+    backup->synced = backup->copied;
+    return disk->calls->sync_file(disk->backend, backup->fd);
+}
+
+/* The copy is whole: cut to size, made durable, and given its name. */
+static int close_copy(struct backup *backup, struct archive_entry *entry) {
+    const struct disk *disk = disk_of(backup);
+    char from[ARCHIVE_PATH_MAX], to[ARCHIVE_PATH_MAX];
+    entry->xxh3 = XXH3_64bits_digest(&backup->state);
+    archive_join(backup->dir, "copy.new", "", from);
+    archive_path(backup->dir, entry, to);
+    int r = disk->calls->truncate(disk->backend, backup->fd, entry->bytes);
+    r = r == 0 ? disk->calls->sync_file(disk->backend, backup->fd) : r;
+    int closed = disk->calls->close_file(disk->backend, backup->fd);
+    backup->fd = -1;
+    r = r == 0 ? closed : r;
+    return r == 0 ? disk->calls->rename_file(disk->backend, from, to) : r;
+}
+
+static void next_segment(struct backup *backup) {
+    segment_unpin(&backup->store->segments.all[archive_entries(&backup->now)[backup->at].id]);
+    backup->at++;
+    counter_add(&backup->task->seen, 1);
+}
+
+/* One piece of one segment. Returns: 0 or -errno. */
+static int copy_step(struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    struct archive_entry *entry = &archive_entries(&backup->now)[backup->at];
+    if (backup->fd < 0) {
+        const struct archive_entry *before =
+            backup->before.pages ? archive_find(&backup->before, entry) : NULL;
+        if (before && is_there(backup, before)) {
+            *entry = *before;
+            next_segment(backup);
+            return 0;
+        }
+        int r = open_copy(backup, 0640);
+        if (r != 0) {
+            return r;
+        }
+    }
+    const struct segment *segment = &backup->store->segments.all[entry->id];
+    uint64_t bytes = min_u64(STEP_BYTES, entry->bytes - backup->copied);
+    int64_t n = disk->calls->pread(disk->backend, segment_fd(segment), backup->buffer, bytes,
+                                   backup->copied);
+    if (n != (int64_t)bytes) {
+        return n < 0 ? (int)n : err_raise(-EIO);
+    }
+    int r = put_piece(backup, bytes);
+    if (r == 0 && backup->copied == entry->bytes) {
+        r = close_copy(backup, entry);
+        counter_add(&backup->task->blocks, 1);
+        next_segment(backup);
+    }
+    return r;
+}
+
+/* --- files beside the store ------------------------------------------------------------------- */
+
+static int list_file(void *context, const char *name) {
+    struct backup *backup = context;
+    struct archive_head *head = archive_head(&backup->now);
+    if (archive_takes(name) && head->count < backup->segments + ARCHIVE_FILES_MAX) {
+        struct archive_entry *entry = &archive_entries(&backup->now)[head->count++];
+        *entry = (struct archive_entry){.mode = 0600};
+        struct text text = {entry->name, sizeof entry->name, 0};
+        text_add(&text, name);
+    }
+    return 0;
+}
+
+/* Copies one, whole. Returns: 0; 1 it is no file for us; -errno. */
+static int copy_file(struct backup *backup, struct archive_entry *entry) {
+    const struct disk *disk = disk_of(backup);
+    char path[ARCHIVE_PATH_MAX];
+    archive_join(backup->store->dir, entry->name, "", path);
+    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0) {
+        return 1; /* a socket, or gone */
+    }
+    int64_t bytes = disk->calls->file_bytes(disk->backend, fd);
+    memset(backup->buffer, 0, ARCHIVE_FILE_BYTES);
+    int64_t n = bytes >= 0 && bytes <= (int64_t)ARCHIVE_FILE_BYTES
+                    ? disk->calls->pread(disk->backend, fd, backup->buffer, ARCHIVE_FILE_BYTES, 0)
+                    : -EFBIG;
+    (void)disk->calls->close_file(disk->backend, fd);
+    if (n < 0) {
+        return n == -EISDIR || n == -EFBIG ? 1 : (int)n;
+    }
+    entry->bytes = (uint64_t)n;
+    int r = open_copy(backup, 0600);
+    r = r == 0 && n > 0 ? put_piece(backup, entry->bytes) : r;
+    return r == 0 ? close_copy(backup, entry) : r;
+}
+
+static int copy_files(struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    struct archive_head *head = archive_head(&backup->now);
+    struct archive_entry *entries = archive_entries(&backup->now);
+    head->count = backup->segments;
+    int r = disk->calls->list_dir(disk->backend, backup->store->dir, list_file, backup);
+    uint32_t kept = backup->segments;
+    for (uint32_t i = backup->segments; r == 0 && i < head->count; i++) {
+        struct archive_entry entry = entries[i];
+        r = copy_file(backup, &entry);
+        if (r == 0) {
+            entries[kept++] = entry;
+        }
+        r = r == 1 ? 0 : r;
+    }
+    memset(entries + kept, 0, (head->count - kept) * sizeof *entries);
+    head->count = kept;
+    return r;
+}
+
+/* --- manifest --------------------------------------------------------------------------------- */
+
+static int write_manifest(struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    struct archive_head *head = archive_head(&backup->now);
+    char from[ARCHIVE_PATH_MAX], to[ARCHIVE_PATH_MAX];
+    memcpy(head->uuid, backup->store->segments.uuid, sizeof head->uuid);
+    head->number = backup->before.pages ? archive_head(&backup->before)->number + 1 : 1;
+    head->created_us = clock_wall_us();
+    (void)pthread_mutex_lock(&backup->store->files);
+    memcpy(archive_super(&backup->now), &backup->store->super.slot, sizeof(struct super_slot));
+    (void)pthread_mutex_unlock(&backup->store->files);
+    archive_seal(&backup->now);
+    archive_join(backup->dir, "BACKUP.new", "", from);
+    archive_join(backup->dir, "BACKUP", "", to);
+    int fd = disk->calls->open_file(disk->backend, from, O_RDWR | O_CREAT | O_TRUNC, 0640);
+    if (fd < 0) {
+        return fd;
+    }
+    uint64_t bytes = archive_bytes(head->count);
+    int64_t n = disk->calls->pwrite(disk->backend, fd, backup->now.pages, bytes, 0);
+    int r = n == (int64_t)bytes ? 0 : n < 0 ? (int)n : err_raise(-EIO);
+    r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
+    (void)disk->calls->close_file(disk->backend, fd);
+    char sub[ARCHIVE_PATH_MAX];
+    archive_join(backup->dir, "segments", "", sub);
+    r = r == 0 ? disk->calls->sync_dir(disk->backend, sub) : r;
+    archive_join(backup->dir, "files", "", sub);
+    r = r == 0 ? disk->calls->sync_dir(disk->backend, sub) : r;
+    r = r == 0 ? disk->calls->rename_file(disk->backend, from, to) : r;
+    return r == 0 ? disk->calls->sync_dir(disk->backend, backup->dir) : r;
+}
+
+/* Files of the last backup that this one does not need. What is left of one that broke off stays
+ * until a later one names it again, or for ever: it harms nobody. */
+static void drop_older(const struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    if (!backup->before.pages) {
+        return;
+    }
+    const struct archive_entry *entries = archive_entries(&backup->before);
+    for (uint32_t i = 0; i < archive_head(&backup->before)->count; i++) {
+        if (!archive_find(&backup->now, &entries[i])) {
+            char path[ARCHIVE_PATH_MAX];
+            archive_path(backup->dir, &entries[i], path);
+            (void)disk->calls->unlink_file(disk->backend, path);
+        }
+    }
+}
+
+/* --- the task --------------------------------------------------------------------------------- */
+
+static int any_name(void *context, const char *name) {
+    bool *any = context;
+    *any = *any || name[0] != '.';
+    return 0;
+}
+
+/* The directory is new, or holds backups of this very store. Returns: 0; an outcome or -errno, with
+ * words in *ret_why. */
+static int place_judge(struct backup *backup, const char **ret_why) {
+    const struct disk *disk = disk_of(backup);
+    char path[ARCHIVE_PATH_MAX];
+    int r = archive_make_dir(disk, backup->dir, 0700);
+    *ret_why = "the directory for the backup";
+    if (r != 0) {
+        return r;
+    }
+    r = archive_read(&backup->before, disk, backup->dir);
+    bool any = false;
+    if (r == -ENOENT) {
+        archive_join(backup->dir, "segments", "", path);
+        int list = disk->calls->list_dir(disk->backend, backup->dir, any_name, &any);
+        bool ours = disk->calls->list_dir(disk->backend, path, any_name, &(bool){false}) == 0;
+        *ret_why = "the directory is not empty and holds no backup; name an empty or a new one";
+        r = list != 0 ? list : any && !ours ? STORE_FORMAT : 0;
+    } else if (r == 0 &&
+               memcmp(archive_head(&backup->before)->uuid, backup->store->segments.uuid, 16) != 0) {
+        *ret_why = "the directory holds a backup of another store";
+        r = STORE_FORMAT;
+    } else if (r == FORMAT_BAD) {
+        r = 0; /* its manifest is damaged: all is copied again */
+    }
+    static const char *const subs[] = {"segments", "files"};
+    for (size_t i = 0; r == 0 && i < array_count(subs); i++) {
+        *ret_why = "the directory for the backup";
+        archive_join(backup->dir, subs[i], "", path);
+        r = archive_make_dir(disk, path, 0700);
+    }
+    return r;
+}
+
+static int begin(struct porter *porter, struct store_task *task, struct backup **ret_backup) {
+    struct store *store = porter->store;
+    struct backup *backup = vm_map(sizeof *backup);
+    if (!backup) {
+        return err_raise(-ENOMEM);
+    }
+    *backup = (struct backup){.store = store, .task = task, .dir = task->ask.path, .fd = -1};
+    store->backup = backup;
+    *ret_backup = backup;
+    backup->buffer = vm_map(STEP_BYTES);
+    return backup->buffer ? 0 : err_raise(-ENOMEM);
+}
+
+static uint32_t step_begin(struct porter *porter, struct store_task *task) {
+    struct backup *backup = NULL;
+    const char *why = "no memory";
+    int r = begin(porter, task, &backup);
+    if (!backup) {
+        porter_finish(porter, task, r, why);
+        return 1;
+    }
+    if (r == 0 && tiers_unknown(&porter->store->tiers)) {
+        why = "a tier is missing, and what lies on it would not be in the backup";
+        r = STORE_RETRY;
+    }
+    r = r == 0 ? place_judge(backup, &why) : r;
+    if (r == 0) {
+        why = "no moment was found at which nothing was written; try again";
+        r = cut(backup);
+    }
+    if (r != 0) {
+        finish(porter, backup, r, why);
+    }
+    return 1;
+}
+
+uint32_t backup_step(struct porter *porter, struct store_task *task) {
+    struct backup *backup = porter->store->backup;
+    if (!backup) {
+        return step_begin(porter, task);
+    }
+    if (backup->task != task) {
+        porter_finish(porter, task, STORE_RETRY, "another backup is under way");
+        return 1;
+    }
+    if (porter_canceled(porter, task)) {
+        finish(porter, backup, STORE_RETRY, "it was told to end; the last backup is as it was");
+        return 1;
+    }
+    int r = 0;
+    switch (backup->phase) {
+    case BACKUP_SEGMENTS:
+        backup->phase = backup->at == backup->segments ? BACKUP_FILES : BACKUP_SEGMENTS;
+        r = backup->at < backup->segments ? copy_step(backup) : 0;
+        break;
+    case BACKUP_FILES:
+        r = copy_files(backup);
+        backup->phase = BACKUP_MANIFEST;
+        break;
+    case BACKUP_MANIFEST:
+        r = write_manifest(backup);
+        if (r == 0) {
+            drop_older(backup);
+            finish(porter, backup, 0, "");
+            return 1;
+        }
+        break;
+    }
+    if (r != 0) {
+        finish(porter, backup, r, "copying");
+    }
+    return 1;
+}
+
+void backup_close(struct porter *porter) {
+    if (porter->store->backup) {
+        let_go(porter->store->backup);
+    }
+}

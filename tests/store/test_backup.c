@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/backup.h"
+
+#include "base/must.h"
+#include "store/archive.h"
+#include "store/restore.h"
+#include "tests/store/rig.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Backups of a store in use (store/backup.c, their form in store/archive.c), and stores made of
+ * them (store/restore.c). */
+
+enum { BYTES = 60000 }; /* some seventy fill a segment */
+
+static struct store_task begin_backup(struct rig *rig, struct store_task *task, const char *dir) {
+    *task = (struct store_task){.kind = STORE_TASK_BACKUP};
+    snprintf(task->ask.path, sizeof task->ask.path, "%s", dir);
+    cr_assert_eq(store_task_begin(rig->store, task), 0);
+    return *task;
+}
+
+static bool is_done(const struct store_task *task) {
+    return atomic_load(&task->state) == STORE_TASK_DONE;
+}
+
+/* A backup with nothing going on beside it. Returns: its result. */
+static int32_t back_up(struct rig *rig, struct store_task *task, const char *dir) {
+    (void)begin_backup(rig, task, dir);
+    for (uint32_t i = 0; !is_done(task); i++) {
+        cr_assert_lt(i, 20000u);
+        rig_maintain(rig, 1);
+    }
+    return task->result;
+}
+
+static int restore_to(struct rig *rig, const char *from, const char *to, struct restore *restore) {
+    *restore = (struct restore){.disk = &rig->disk, .from = from, .to = to};
+    return store_restore(restore);
+}
+
+static void start(struct rig *rig, uint64_t seed) {
+    rig_start(rig, seed);
+    rig->config.memory_bytes = 256 * KiB;
+    must(rig->disk.calls->make_dir(rig->disk.backend, "/s", 0750) == 0);
+    cr_assert_eq(rig_open(rig), 0, "%s", rig->report.why);
+}
+
+static void put_many(struct rig *rig, uint32_t first, uint32_t count) {
+    for (uint32_t i = first; i < first + count; i++) {
+        cr_assert_eq(rig_put(rig, i, BYTES), 0);
+        (void)store_housekeep(rig->store);
+    }
+}
+
+/* Opens the store at `dir`: so many blocks from `first` on are there, and read back right. */
+static void expect(struct rig *rig, const char *dir, uint32_t first, uint32_t count) {
+    rig->config.dir = dir;
+    cr_assert_eq(rig_open(rig), 0, "%s: %s", dir, rig->report.why);
+    cr_assert_eq(rig->report.corrupt_ranges, 0);
+    for (uint32_t i = first; i < first + count; i++) {
+        cr_assert_eq(rig_get(rig, i, BYTES), 0, "block %u", i);
+    }
+    rig_close(rig);
+    rig->config.dir = "/s";
+}
+
+static void write_file(struct rig *rig, const char *path, const char *words) {
+    static uint8_t page[PAGE_BYTES];
+    const struct disk *disk = &rig->disk;
+    memset(page, 0, sizeof page);
+    memcpy(page, words, strlen(words));
+    int fd = disk->calls->open_file(disk->backend, path, O_RDWR | O_CREAT, 0600);
+    must(fd >= 0 && disk->calls->pwrite(disk->backend, fd, page, sizeof page, 0) == sizeof page);
+    must(disk->calls->truncate(disk->backend, fd, strlen(words)) == 0);
+    must(disk->calls->sync_file(disk->backend, fd) == 0);
+    must(disk->calls->close_file(disk->backend, fd) == 0);
+}
+
+Test(backup, what_was_acknowledged_before_it_began_is_in_it_while_writing_goes_on) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    start(&rig, 1);
+    write_file(&rig, "/s/identity.key", "who we are");
+    put_many(&rig, 0, 200);
+    for (uint32_t i = 0; i < 20; i++) {
+        cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
+    }
+    (void)begin_backup(&rig, &task, "/srv/b");
+    for (uint32_t i = 200; !is_done(&task); i++) { /* puts, deletes and sealing beside it */
+        rig_maintain(&rig, 1);
+        put_many(&rig, i, 1);
+        int32_t r = rig_delete(&rig, i - 100, BYTES);
+        cr_assert(r == 0 || r == STORE_ABSENT);
+        cr_assert_lt(i, 2000u);
+    }
+    cr_assert_eq(task.result, 0, "%s", task.why);
+    cr_assert_geq(counter_get(&task.blocks), 3);
+    cr_assert_eq(counter_get(&task.seen), counter_get(&task.total));
+    rig_crash(&rig);
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "%s", restore.why);
+    cr_assert_eq(restore.number, 1);
+    cr_assert_eq(restore.segments, restore.segments_all);
+    cr_assert_geq(restore.files, 1);
+    uint64_t size = 0;
+    const uint8_t *key = sim_disk_bytes(rig.sim, "/srv/r/identity.key", &size);
+    cr_assert_eq(size, strlen("who we are"));
+    cr_assert_arr_eq(key, "who we are", size);
+    expect(&rig, "/srv/r", 20, 180);
+    rig.config.dir = "/srv/r";
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), STORE_ABSENT);
+    }
+    cr_assert_gt(lsn_epoch(store_keeper(rig.store, 0)->log.next_lsn), RESTORE_EPOCHS);
+    rig_end(&rig);
+}
+
+Test(backup, the_next_one_copies_what_is_new_and_drops_what_nobody_needs) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    start(&rig, 2);
+    put_many(&rig, 0, 210);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    uint64_t first = counter_get(&task.total);
+    cr_assert_eq(counter_get(&task.blocks), first);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    cr_assert_eq(counter_get(&task.blocks), 0, "nothing is new");
+    put_many(&rig, 300, 5);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    cr_assert_eq(counter_get(&task.blocks), 1, "the open one");
+    cr_assert_eq(counter_get(&task.total), first);
+    put_many(&rig, 400, 100);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    cr_assert_leq(counter_get(&task.blocks), 3);
+    uint32_t segments = 0;
+    for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
+        segments += strncmp(sim_disk_name(rig.sim, n), "/srv/b/segments/", 16) == 0;
+    }
+    cr_assert_eq(segments, counter_get(&task.total), "one file a segment");
+    rig_close(&rig);
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "%s", restore.why);
+    cr_assert_eq(restore.number, 4);
+    expect(&rig, "/srv/r", 0, 210);
+    expect(&rig, "/srv/r", 400, 100);
+    rig_end(&rig);
+}
+
+Test(backup, power_may_go_at_any_call_and_one_is_always_whole, .timeout = 240) {
+    for (uint64_t at = 1, over = 0; !over; at++) {
+        struct rig rig;
+        struct store_task task;
+        struct restore restore;
+        start(&rig, 100 + at);
+        put_many(&rig, 0, 80);
+        cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0);
+        put_many(&rig, 80, 80);
+        sim_disk_crash_after(rig.sim, at);
+        (void)begin_backup(&rig, &task, "/srv/b");
+        for (uint32_t i = 0; i < 500 && !is_done(&task); i++) {
+            rig_maintain(&rig, 1);
+        }
+        bool done = is_done(&task) && task.result == 0;
+        over = !sim_disk_dead(rig.sim);
+        rig_crash(&rig);
+        cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "call %lu: %s", at,
+                     restore.why);
+        cr_assert(restore.number == 2 || (restore.number == 1 && !done));
+        expect(&rig, "/srv/r", 0, restore.number == 2 ? 160 : 80);
+        cr_assert_lt(at, 2000u);
+        rig_end(&rig);
+    }
+}
+
+Test(backup, damage_in_it_is_found_by_restoring) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    start(&rig, 3);
+    put_many(&rig, 0, 100);
+    write_file(&rig, "/s/identity.key", "who we are");
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0);
+    rig_close(&rig);
+    uint32_t looked = 0;
+    for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
+        char name[128];
+        uint64_t size = 0;
+        snprintf(name, sizeof name, "%s", sim_disk_name(rig.sim, n));
+        if (strncmp(name, "/srv/b/", 7) != 0) {
+            continue;
+        }
+        for (uint32_t i = 0; i < 4; i++) {
+            const uint8_t *bytes = sim_disk_bytes(rig.sim, name, &size);
+            uint64_t offset = i * (size - 1) / 3;
+            uint8_t right = bytes[offset], wrong = right ^ 4;
+            bool padding = strcmp(name, "/srv/b/BACKUP") == 0 && i > 0;
+            sim_disk_spoil(rig.sim, name, padding ? 40 : offset, &wrong, 1);
+            char to[32];
+            snprintf(to, sizeof to, "/srv/r%u", looked++);
+            cr_assert_eq(restore_to(&rig, "/srv/b", to, &restore), STORE_CORRUPT, "%s", name);
+            cr_assert_neq(restore.why[0], 0);
+            char super[64];
+            snprintf(super, sizeof super, "%s/SUPER", to);
+            int fd = rig.disk.calls->open_file(rig.disk.backend, super, O_RDONLY, 0);
+            cr_assert_eq(fd, -ENOENT, "it is no store");
+            if (padding) {
+                right = 0;
+                bytes = sim_disk_bytes(rig.sim, name, &size);
+                sim_disk_spoil(rig.sim, name, 40, &right, 1);
+                break; /* the head's number was spoiled: that was enough */
+            }
+            sim_disk_spoil(rig.sim, name, offset, &right, 1);
+        }
+    }
+    cr_assert_gt(looked, 8u);
+    rig_end(&rig);
+}
+
+Test(backup, other_peoples_directories_are_left_alone) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    start(&rig, 4);
+    put_many(&rig, 0, 10);
+    must(rig.disk.calls->make_dir(rig.disk.backend, "/srv/full", 0750) == 0);
+    must(rig.disk.calls->sync_dir(rig.disk.backend, "/srv") == 0);
+    write_file(&rig, "/srv/full/letters", "dear");
+    must(rig.disk.calls->sync_dir(rig.disk.backend, "/srv/full") == 0);
+    cr_assert_eq(back_up(&rig, &task, "/srv/full"), STORE_FORMAT);
+    cr_assert_neq(strstr(task.why, "not empty"), NULL, "%s", task.why);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0);
+    rig_crash(&rig);
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/full", &restore), STORE_FORMAT);
+    cr_assert_eq(restore_to(&rig, "/srv/full", "/srv/r", &restore), STORE_FORMAT);
+    cr_assert_neq(strstr(restore.why, "no backup"), NULL, "%s", restore.why);
+    /* the same directory, another store */
+    rig.config.dir = "/other";
+    must(rig.disk.calls->make_dir(rig.disk.backend, "/other", 0750) == 0);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), STORE_FORMAT);
+    cr_assert_neq(strstr(task.why, "another store"), NULL, "%s", task.why);
+    rig_end(&rig);
+}
+
+static uint32_t pins_held(const struct rig *rig) {
+    uint32_t held = 0;
+    for (uint32_t id = 1; id < rig->store->segments.top; id++) {
+        held += atomic_load(&rig->store->segments.all[id].pins);
+    }
+    return held;
+}
+
+Test(backup, one_at_a_time_and_it_can_be_called_off) {
+    struct rig rig;
+    struct store_task first, second;
+    start(&rig, 5);
+    put_many(&rig, 0, 100);
+    uint32_t held = pins_held(&rig);
+    (void)begin_backup(&rig, &first, "/srv/b");
+    rig_maintain(&rig, 2);
+    cr_assert_gt(pins_held(&rig), held);
+    (void)begin_backup(&rig, &second, "/srv/c");
+    rig_maintain(&rig, 2);
+    cr_assert(is_done(&second));
+    cr_assert_eq(second.result, STORE_RETRY);
+    cr_assert_not(is_done(&first));
+    atomic_store(&first.cancel, true);
+    rig_maintain(&rig, 2);
+    cr_assert(is_done(&first));
+    cr_assert_eq(first.result, STORE_RETRY);
+    cr_assert_eq(pins_held(&rig), held, "nothing is held");
+    cr_assert_eq(back_up(&rig, &first, "/srv/b"), 0, "%s", first.why);
+    (void)begin_backup(&rig, &second, "/srv/b");
+    rig_maintain(&rig, 1);
+    rig_close(&rig); /* ends it */
+    cr_assert(is_done(&second));
+    rig_end(&rig);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_backup — backup: a running daemon copies its store into a directory. */
+
+#include "tools/millrace/commands.h"
+
+#include "store/text.h"
+#include "tools/millrace/human.h"
+#include "tools/millrace/task.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATH_BYTES 512
+
+static void note_backup(const json_t *answer, char text[TASK_NOTE_MAX]) {
+    char bytes[HUMAN_MAX];
+    (void)snprintf(text, TASK_NOTE_MAX, "%.0f of %.0f segments, %s copied",
+                   admin_number(answer, "seen"), admin_number(answer, "total"),
+                   human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
+}
+
+static void print_result(const struct cli *cli, const json_t *answer) {
+    char bytes[HUMAN_MAX];
+    double segments = admin_number(answer, "segments"), copied = admin_number(answer, "copied");
+    if (cli_has(cli, "json")) {
+        json_dumpf(answer, stdout, JSON_INDENT(2));
+        printf("\n");
+        return;
+    }
+    printf("backed up %.0f segment%s: %.0f copied (%s), %.0f there already\n", segments,
+           segments == 1 ? "" : "s", copied,
+           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes), segments - copied);
+}
+
+/* The daemon's working directory need not be ours. */
+static int absolute(const struct cli *cli, const char *given, char path[PATH_BYTES]) {
+    struct text text = {path, PATH_BYTES, 0};
+    char here[PATH_BYTES] = "";
+    if (given[0] != '/' && !getcwd(here, sizeof here)) {
+        return cli_fail(cli, CLI_FAILED, "the working directory: %s", strerror(errno));
+    }
+    if (strlen(here) + 1 + strlen(given) >= PATH_BYTES) {
+        return cli_misuse(cli, "%s: too long a path", given);
+    }
+    text_add(&text, here);
+    text_add(&text, here[0] != '\0' ? "/" : "");
+    text_add(&text, given);
+    return CLI_DONE;
+}
+
+static int cmd_backup(struct cli *cli) {
+    char path[PATH_BYTES];
+    int status = absolute(cli, cli->args[0], path);
+    if (status != CLI_DONE) {
+        return status;
+    }
+    struct task_view view = {.what = "backup",
+                             .note = note_backup,
+                             .quiet = cli_has(cli, "quiet") || cli_has(cli, "json")};
+    json_t *answer = NULL;
+    json_t *request = json_pack("{s:s, s:s}", "command", "backup", "path", path);
+    status = task_follow(cli, request, &view, &answer);
+    if (status == CLI_DONE) {
+        if (!cli_has(cli, "quiet")) {
+            print_result(cli, answer);
+        }
+        json_decref(answer);
+    }
+    return status;
+}
+
+static const struct cli_flag flags[] = {
+    CLI_FLAG_ADMIN,
+    CLI_FLAG_JSON,
+    {"quiet", 'q', NULL, "say nothing but errors"},
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_backup = {
+    .name = "backup",
+    .args = "DIR",
+    .summary = "copy the store of a running daemon into a directory of its host",
+    .flags = flags,
+    .args_min = 1,
+    .args_max = 1,
+    .more =
+        "Everything that was acknowledged before the command began is in it, and the identity of\n"
+        "the node, so keep it as you keep a key; the configuration file is not. A second backup\n"
+        "into the same directory copies only segments that are new or were still written to. What\n"
+        "breaks off leaves the last backup as it was.",
+    .examples = "  millrace backup ./backup\n",
+    .run = cmd_backup,
+};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+
+/* cmd_restore — restore: a new store from a backup, offline. */
+
+#include "tools/millrace/commands.h"
+
+#include "store/restore.h"
+#include "store/store.h"
+#include "tools/millrace/human.h"
+#include "tools/millrace/progress.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+struct shown {
+    struct progress progress;
+    bool quiet;
+};
+
+static void on_progress(void *context, const struct restore *restore) {
+    struct shown *shown = context;
+    if (!shown->quiet) {
+        progress_show(&shown->progress, restore->bytes, restore->segments);
+    }
+}
+
+/* What was made can be opened. Returns: 0 with *ret_report, or what store_open says. */
+static int look(const char *dir, const struct disk *disk, struct store_report *ret_report) {
+    struct store *store = NULL;
+    struct store_config config = {.dir = dir,
+                                  .keepers = 1,
+                                  .readers = 1,
+                                  .memory_bytes = 16 * MiB,
+                                  .read_only = true,
+                                  .disk = *disk};
+    int r = store_open(&config, ret_report, &store);
+    return r == 0 ? store_close(store) : r;
+}
+
+static void print_result(const struct cli *cli, const struct restore *restore,
+                         const struct store_report *report) {
+    char bytes[HUMAN_MAX], blocks[HUMAN_MAX], when[32] = "";
+    time_t seconds = (time_t)(restore->created_us / 1000000);
+    struct tm local;
+    if (localtime_r(&seconds, &local)) {
+        (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
+    }
+    if (cli_has(cli, "json")) {
+        printf("{\"segments\": %llu, \"files\": %llu, \"bytes\": %llu, \"blocks\": %llu, "
+               "\"backup\": %llu}\n",
+               (unsigned long long)restore->segments, (unsigned long long)restore->files,
+               (unsigned long long)restore->bytes, (unsigned long long)report->blocks,
+               (unsigned long long)restore->number);
+        return;
+    }
+    printf("restored backup %llu of %s into %s: %s blocks in %llu segments, %s\n",
+           (unsigned long long)restore->number, when, restore->to,
+           human_count(report->blocks, blocks), (unsigned long long)restore->segments,
+           human_bytes(restore->bytes, bytes));
+}
+
+static int cmd_restore(struct cli *cli) {
+    struct shown shown = {.quiet = cli_has(cli, "quiet") || cli_has(cli, "json")};
+    const char *to = cli_value(cli, "store", NULL);
+    struct disk_sync *sync = NULL;
+    struct disk disk;
+    if (!to) {
+        return cli_misuse(cli, "--store DIR: where the store is to be made");
+    }
+    int r = disk_sync_open(&sync, &disk);
+    if (r != 0) {
+        return cli_fail(cli, CLI_FAILED, "%s: %s", to, strerror(-r));
+    }
+    struct restore restore = {
+        .disk = &disk, .from = cli->args[0], .to = to, .progress = on_progress, .context = &shown};
+    struct store_report report = {0};
+    progress_begin(&shown.progress, "restore", 0, true);
+    r = store_restore(&restore);
+    const char *why = restore.why;
+    if (r == 0) {
+        r = look(to, &disk, &report);
+        why = report.why;
+    }
+    progress_clear(&shown.progress);
+    disk_sync_close(sync);
+    if (r != 0) {
+        return cli_fail(cli,
+                        r == STORE_CORRUPT  ? CLI_DAMAGED
+                        : r == STORE_FORMAT ? CLI_USAGE
+                                            : CLI_FAILED,
+                        "%s", why);
+    }
+    if (!cli_has(cli, "quiet")) {
+        print_result(cli, &restore, &report);
+    }
+    return CLI_DONE;
+}
+
+static const struct cli_flag flags[] = {
+    {"store", 0, "DIR", "where the store is made: a new or empty directory"},
+    CLI_FLAG_JSON,
+    {"quiet", 'q', NULL, "say nothing but errors"},
+    CLI_FLAG_END,
+};
+
+const struct cli_command command_restore = {
+    .name = "restore",
+    .args = "DIR --store NEW",
+    .summary = "make a new store of a backup",
+    .flags = flags,
+    .args_min = 1,
+    .args_max = 1,
+    .more =
+        "Every file is checked against the backup's list; exit status 4 names one that is damaged\n"
+        "or missing. All segments go below NEW, whatever paths they lay on. The node keeps its\n"
+        "identity, so the old one and the restored one must not run at the same time.",
+    .examples = "  millrace restore ./backup --store ./run\n",
+    .run = cmd_restore,
+};
