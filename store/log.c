@@ -227,6 +227,10 @@ static struct segment *spare_take(struct keeper *keeper, const struct log_batch 
     struct segment *segment = NULL;
     for (uint32_t i = 0; i < count && !segment; i++) {
         segment = atomic_exchange_explicit(&keeper->spares[i], NULL, memory_order_acq_rel);
+        if (segment && tier_state(tier_of(keeper->store, segment)) >= TIER_READONLY) {
+            segment_set_state(segment, SEGMENT_CLOSED); /* empty; sealed when its tier is back */
+            segment = NULL;
+        }
     }
     return segment;
 }
@@ -282,7 +286,8 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
 static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     struct log *log = &keeper->log;
     struct store *store = keeper->store;
-    if (log->open && segment_has_room(log, batch, store->segments.segment_bytes)) {
+    bool writable = log->open && tier_state(tier_of(store, log->open)) < TIER_READONLY;
+    if (writable && segment_has_room(log, batch, store->segments.segment_bytes)) {
         return true;
     }
     if (log->writing > 0) {

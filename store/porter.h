@@ -32,6 +32,7 @@ struct porter {
     struct gc *gc;                         /* store/gc.h */
     struct pinning *pinning;               /* store/pinning.h */
     struct upkeep_counters counters;
+    struct rejoin *rejoin;       /* store/rejoin.c */
     struct scrub *scrub;         /* store/scrub.c */
     struct compactor *compactor; /* store/compact.c */
     _Atomic bool stopping;       /* the porter sets it; store_task_begin looks */

@@ -190,6 +190,9 @@ int segment_drop(struct segments *segments, struct segment *segment) {
 
 int segment_free(struct segments *segments, struct segment *segment) {
     const struct disk *disk = segments->disk;
+    if (tier_state(&segments->tiers->all[segment->tier]) >= TIER_READONLY) {
+        return SEGMENT_HELD; /* what is away would come back with its tier */
+    }
     /* sequentially consistent: segment.h says why; an acquire of the pins pairs with the unpin */
     atomic_store_explicit(&segment->state, SEGMENT_DYING, memory_order_seq_cst);
     if (atomic_load_explicit(&segment->pins, memory_order_seq_cst) != 0) {

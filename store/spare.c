@@ -44,15 +44,17 @@ static bool is_full(int r) {
 }
 
 void tier_made(struct tier *tier, int result) {
-    enum tier_state state = tier_state(tier);
-    if (state >= TIER_LOADING) {
-        return; /* the probe's */
-    }
+    uint32_t before = atomic_load_explicit(&tier->state, memory_order_relaxed);
+    uint32_t after = before;
     if (result == -EROFS || result == -EACCES || result == -EPERM) {
-        tier_set_state(tier, TIER_READONLY);
+        after = TIER_READONLY;
         tier->pause = READONLY_PAUSE;
     } else if (!tier->leaving && (result == 0 || is_full(result))) {
-        tier_set_state(tier, result == 0 ? TIER_ONLINE : TIER_FULL);
+        after = result == 0 ? TIER_ONLINE : TIER_FULL;
+    }
+    if (before < TIER_LOADING) { /* beyond, and where that came in between, it is the probe's */
+        (void)atomic_compare_exchange_strong_explicit(&tier->state, &before, after,
+                                                      memory_order_release, memory_order_relaxed);
     }
     tier_error(tier, result);
 }
@@ -77,15 +79,20 @@ static int make_on(struct store *store, struct tier *tier, struct keeper *keeper
                         ret_segment);
 }
 
+static bool takes_now(const struct tier *tier) {
+    return !tier->leaving && tier_state(tier) < TIER_READONLY;
+}
+
 /* The fast paths in turn; where none of them takes it, the slow ones. Returns: 0; -ENOSPC: none has
  * room; what the last one said that failed otherwise. */
 static int make_somewhere(struct store *store, struct keeper *keeper,
                           struct segment **ret_segment) {
     struct tiers *tiers = &store->tiers;
-    int said = -ENOSPC;
+    int said = -ENODEV; /* all are away */
     for (uint32_t i = 0; i < 2 * tiers->count; i++) {
         struct tier *tier = &tiers->all[(tiers->turn + i) % tiers->count];
         bool slow = i >= tiers->count;
+        said = said == -ENODEV && takes_now(tier) ? -ENOSPC : said;
         if ((tier->kind == TIER_HDD) != slow || !takes_more(tier)) {
             continue;
         }

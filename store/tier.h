@@ -8,12 +8,12 @@
  * their names in there, so that a missing, an empty or a foreign directory is noticed
  *
  * A tier is known while its segments are in the catalog. One that was away when the store was
- * opened is not: until it is back a miss means nothing, and is answered with STORE_RETRY. One that
- * goes away later stays known: only reads of what lies on it are answered so.
+ * opened is not: until the next start a miss means nothing, and is answered with STORE_RETRY. One
+ * that goes away later stays known: only reads of what lies on it are answered so.
  *
  *   ONLINE ◄──► FULL       no room for another segment: spare.c says so and takes it back
  *   ONLINE ──► READONLY    it cannot be written, or is no longer configured: read, never added to
- *     any  ──► MISSING ──► LOADING ──► ONLINE     the porter's probe (store/rejoin.c)
+ *     any  ◄──► MISSING     its TIER file cannot be read: the porter's probe (store/rejoin.c)
  *
  * Set at boot and never changed after: dir, kind, size, leaving, uuid. The rest is atomic. */
 

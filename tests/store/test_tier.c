@@ -393,3 +393,62 @@ Test(tier, setting_tiers_up_can_be_cut_off_anywhere) {
     }
     rig_start(&rig, 1);
 }
+
+/* Turns until the porter's probe says so. */
+static void wait_for(uint32_t tier, enum tier_state state) {
+    for (uint32_t i = 0; state_of(tier) != state; i++) {
+        cr_assert_lt(i, 100, "tier %u is %s", tier, tier_state_name(state_of(tier)));
+        rig.now_ns += NS_PER_S / 4;
+        rig_turn(&rig);
+        (void)store_maintain(rig.store, rig.now_ns);
+        (void)store_housekeep(rig.store);
+    }
+}
+
+static uint32_t count_here(uint32_t count) {
+    uint32_t here = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t r = rig_get(&rig, i, BYTES);
+        cr_assert(r == 0 || r == STORE_RETRY, "block %u: %d", i, r);
+        here += r == 0;
+    }
+    return here;
+}
+
+/* A slow tier that goes while the store serves, and comes back: values without a restart. */
+static void goes_and_comes(enum sim_device_state how) {
+    enum { COUNT = 8 * SEGMENT_BLOCKS };
+    use(small_fast, 2);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    put_many(0, COUNT);
+    device("/s/hdd", how);
+    (void)rig_get(&rig, COUNT - 1, BYTES);
+    wait_for(1, TIER_MISSING);
+    uint32_t here = count_here(COUNT);
+    cr_assert_gt(here, SEGMENT_BLOCKS);
+    cr_assert_lt(here, COUNT / 2);
+    cr_assert_eq(rig_get(&rig, 99999, BYTES), STORE_ABSENT, "the catalog knows all there is");
+    cr_assert_eq(rig_delete(&rig, 99999, BYTES), STORE_ABSENT);
+    /* case 12: the block is away, its tombstone takes the segment that was kept back for it */
+    cr_assert_eq(rig_delete(&rig, COUNT - 2, BYTES), 0);
+    device("/s/hdd", SIM_DEVICE_FINE);
+    wait_for(1, TIER_ONLINE);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), i == COUNT - 2 ? STORE_ABSENT : 0, "block %u", i);
+    }
+    put_many(COUNT, COUNT + SEGMENT_BLOCKS);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    get_many(0, COUNT - 2, 0);
+    cr_assert_eq(rig_get(&rig, COUNT - 2, BYTES), STORE_ABSENT, "it does not come back");
+}
+
+Test(tier, case_14_a_tier_that_fails_while_serving_comes_back_without_a_restart) {
+    goes_and_comes(SIM_DEVICE_FAILING);
+}
+Test(tier, case_14_a_tier_that_goes_while_serving_comes_back_without_a_restart) {
+    goes_and_comes(SIM_DEVICE_GONE);
+}
+Test(tier, case_14_a_tier_unmounted_while_serving_comes_back_without_a_restart) {
+    goes_and_comes(SIM_DEVICE_EMPTY);
+}
