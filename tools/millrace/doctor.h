@@ -20,7 +20,7 @@ struct doctor_finding {
     char mend[320];  /* empty when OK */
 };
 
-#define DOCTOR_FINDINGS_MAX 32
+#define DOCTOR_FINDINGS_MAX 48
 struct doctor {
     struct doctor_finding findings[DOCTOR_FINDINGS_MAX];
     uint32_t count;

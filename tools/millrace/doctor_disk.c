@@ -53,6 +53,16 @@ static void existing(const char *dir, char *path, size_t path_bytes) {
     }
 }
 
+#define TIER_ROOM 2048
+
+/* Where a tier lies: a relative path is in the store's directory. */
+static void tier_place(const struct settings *settings, const struct store_tier *tier,
+                       char dir[TIER_ROOM]) {
+    bool relative = tier->dir[0] != '/';
+    snprintf(dir, TIER_ROOM, "%s%s%s", relative ? settings->store_dir : "", relative ? "/" : "",
+             tier->dir);
+}
+
 static void look_type(struct doctor *doctor, const char *path, const struct statfs *fs) {
     const struct file_system *known = NULL;
     for (size_t i = 0; i < array_count(file_systems); i++) {
@@ -149,6 +159,65 @@ static void look_direct(struct doctor *doctor, const char *path) {
     }
 }
 
+/* The tier before this one that lies on the same file system, or NULL. */
+static const char *beside(const struct settings *settings, const struct settings_tiers *tiers,
+                          uint32_t which, dev_t device) {
+    for (uint32_t i = 0; i < which; i++) {
+        char dir[TIER_ROOM], path[TIER_ROOM];
+        struct stat stat_out;
+        tier_place(settings, &tiers->list[i], dir);
+        existing(dir, path, sizeof path);
+        if (stat(path, &stat_out) == 0 && stat_out.st_dev == device) {
+            return tiers->list[i].dir;
+        }
+    }
+    return NULL;
+}
+
+/* One line a tier: can it be written, directly and durably, and has it a disk of its own? */
+static void look_tier(struct doctor *doctor, const struct settings *settings,
+                      const struct settings_tiers *tiers, uint32_t which) {
+    const struct store_tier *tier = &tiers->list[which];
+    char dir[TIER_ROOM], path[TIER_ROOM];
+    struct stat stat_out = {.st_dev = 0};
+    bool direct = true;
+    tier_place(settings, tier, dir);
+    existing(dir, path, sizeof path);
+    int error = write_page(path, &direct);
+    const char *other =
+        stat(path, &stat_out) == 0 ? beside(settings, tiers, which, stat_out.st_dev) : NULL;
+    bool bad = (error != 0 && error != ENOSPC) || !direct;
+    struct doctor_finding *finding =
+        doctor_add(doctor, tier->kind == TIER_SSD ? "fast tier" : "slow tier",
+                   bad     ? DOCTOR_BAD
+                   : other ? DOCTOR_WARN
+                           : DOCTOR_OK);
+    if (bad) {
+        say(finding->found, "%.120s %s%s", path, direct ? "cannot be written: " : "has no O_DIRECT",
+            direct ? strerror(error) : "");
+        say(finding->costs, "a new tier is not set up there; one with blocks is only read");
+        say(finding->mend, "chown it to the daemon's user, on ext4 or xfs");
+    } else if (other) {
+        say(finding->found, "%.80s is on the file system of %.80s", path, other);
+        say(finding->costs, "they share its space and its speed, and fail together");
+        say(finding->mend, "give each a disk of its own, or both a size");
+    } else {
+        say(finding->found, "%.120s can be written", path);
+    }
+}
+
+static void look_tiers(struct doctor *doctor, const struct settings *settings) {
+    struct settings_tiers tiers;
+    const char *name;
+    char why[256];
+    if (settings_tiers(settings, &tiers, &name, why, sizeof why) != 0) {
+        return; /* said when the settings were read */
+    }
+    for (uint32_t i = 0; i < tiers.count; i++) {
+        look_tier(doctor, settings, &tiers, i);
+    }
+}
+
 void doctor_look_disk(struct doctor *doctor, const struct settings *settings) {
     char path[sizeof settings->store_dir];
     struct statfs fs;
@@ -158,4 +227,5 @@ void doctor_look_disk(struct doctor *doctor, const struct settings *settings) {
         look_space(doctor, &fs);
     }
     look_direct(doctor, path);
+    look_tiers(doctor, settings);
 }
