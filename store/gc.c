@@ -468,14 +468,6 @@ static uint32_t sweep_step(struct porter *porter) {
 
 /* --- the task --------------------------------------------------------------------------------- */
 
-static uint32_t unclear_pins(const struct store *store) {
-    uint32_t sum = 0;
-    for (uint32_t k = 0; k < store->config.keepers; k++) {
-        sum += store->keepers[k].pins.unclear; /* set at boot */
-    }
-    return sum;
-}
-
 static uint32_t quiet_step(struct porter *porter) {
     struct gc *gc = porter->gc;
     if (pinning_writes(porter) > 0 || gc->sampling) {
@@ -526,7 +518,7 @@ uint32_t gc_step(struct porter *porter, struct store_task *task) {
                           "known; try again when it is back");
             return 1;
         }
-        if (unclear_pins(porter->store) > 0) {
+        if (pins_unclear(porter->store)) {
             porter_finish(
                 porter, task, STORE_CORRUPT,
                 "nothing was collected: a record of a pin is damaged, and with it what it "

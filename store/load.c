@@ -228,6 +228,9 @@ void load_pin(struct load *load, uint32_t segment, const struct footer_entry *en
     struct store_pin pin = {.mode = 0};
     uint8_t *pages = vm_map(PIN_PAGES_BYTES);
     int r = pages ? pin_record(load, segment, pages, entry, &pin) : err_raise(-ENOMEM);
+    if (r == FORMAT_BAD) { /* the read is doubted before the disk is */
+        r = pin_record(load, segment, pages, entry, &pin);
+    }
     vm_unmap(pages, PIN_PAGES_BYTES);
     if (r == FORMAT_BAD && entry->digest_bytes > FOOTER_PREFIX) {
         pins->unclear++; /* its key is lost with it */

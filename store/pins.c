@@ -167,8 +167,19 @@ uint32_t pins_page(const struct pins *pins, uint32_t *cursor, struct store_pin o
     return count;
 }
 
+bool pins_unclear(const struct store *store) {
+    uint64_t sum = 0;
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        sum += store->keepers[k].pins.unclear;
+    }
+    return sum > 0;
+}
+
 bool pins_record_live(const struct store *store, uint64_t hash, uint64_t birth_lsn) {
     const struct pins *pins = &store->keepers[hash_keeper(store, hash)].pins;
+    if (pins->unclear > 0) { /* set at boot */
+        return true;
+    }
     uint64_t before = atomic_load_explicit(&pins->sequence, memory_order_acquire);
     bool live = (before & 1) != 0;
     uint32_t at = chain_get(bucket_of(pins, hash));

@@ -74,9 +74,12 @@ bool pins_has(const struct pins *pins, uint64_t hash);
  * Returns: how many. */
 uint32_t pins_page(const struct pins *pins, uint32_t *cursor, struct store_pin out[], uint32_t max);
 
+struct store;
+/* This start could not read a record of some pin: what it pinned is not known. Thread: any. */
+bool pins_unclear(const struct store *store);
+
 /* pins_record_live: does this PIN record still count? A compaction carries those that do. True also
  * where it cannot tell. An UNPIN record is carried by the rule of tombstones. Thread: any. */
-struct store;
 bool pins_record_live(const struct store *store, uint64_t hash, uint64_t birth_lsn);
 
 /* --- operations (order.c) --- */

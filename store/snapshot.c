@@ -398,9 +398,10 @@ static void note_end(struct snapshot *snapshot, int r) {
 }
 
 /* Takes the coverage. Is there news? Where the next start has to settle whether some bundle counts,
- * the catalog does not know either. */
+ * the catalog does not know either; nor does it know of pins that this start could not read. */
 static bool is_due(struct snapshot *snapshot) {
-    if (atomic_load_explicit(&snapshot->store->in_doubt, memory_order_relaxed)) {
+    if (atomic_load_explicit(&snapshot->store->in_doubt, memory_order_relaxed) ||
+        pins_unclear(snapshot->store)) {
         return false;
     }
     cover(snapshot);
