@@ -265,7 +265,9 @@ const uint8_t *platter_flat(struct sim_platter *platter, const struct sim_file *
         must(platter->flat != NULL);
         platter->flat_max = bytes;
     }
-    memset(platter->flat, 0, platter->flat_max);
+    if (bytes > 0) {
+        memset(platter->flat, 0, platter->flat_max);
+    }
     for (uint64_t i = 0; i < file->top; i++) {
         memcpy(platter->flat + i * PAGE_BYTES, bytes_of(file->leaves[i].disk), PAGE_BYTES);
     }
