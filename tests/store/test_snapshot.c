@@ -260,12 +260,14 @@ static void live(struct rig *rig, uint64_t *random, uint32_t turns) {
 
 Test(snapshot, all_ways_to_the_catalog_lead_to_the_same, .timeout = 240) {
     uint32_t used = 0, partly = 0;
+    uint64_t moved = 0;
     for (uint64_t seed = 100; seed < 140; seed++) {
         struct rig rig;
         uint64_t random = seed;
         start(&rig, seed);
         for (uint32_t life = 0; life < 3; life++) {
             live(&rig, &random, 60 + (uint32_t)(sim_random(&random) % 400));
+            moved += counter_get(&store_upkeep(rig.store)->moves);
             bool clean = sim_random(&random) % 3 == 0;
             clean ? rig_close(&rig) : rig_crash(&rig);
             if (life < 2) {
@@ -305,6 +307,7 @@ Test(snapshot, all_ways_to_the_catalog_lead_to_the_same, .timeout = 240) {
         same(&first, &batches, what);
         rig_end(&rig);
     }
+    cr_assert_gt(moved, 100u, "compaction went on beside it");
     cr_assert_gt(used, 20u);
     cr_assert_gt(partly, 5u, "snapshots from amid the work, with a rest to read");
 }
