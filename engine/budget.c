@@ -2,6 +2,7 @@
 #include "engine/budget.h"
 
 #include "base/bits.h"
+#include "build_info.h"
 #include "engine/engine_private.h"
 #include "engine/net.h"
 
@@ -105,7 +106,8 @@ void budget_look(const struct engine *engine, struct budget_view *view) {
     }
     view->bodies_bytes = used - min_u64(used, frames);
     view->ladder.budget_bytes = engine->settings.memory_budget_bytes;
-    view->ladder.resident_bytes = resident_bytes();
+    /* A sanitizer's own memory would climb the ladder by itself. */
+    view->ladder.resident_bytes = HAVE_JEMALLOC ? resident_bytes() : kept;
     /* What is free in the arenas is frames' to use, or goes back when they are trimmed. */
     view->ladder.frames_bytes = max_u64(kept, frames) - min_u64(view->bodies_bytes, kept);
     view->ladder.index_bytes = store_index_bytes(engine->store);
