@@ -272,6 +272,9 @@ static int take_block(struct compactor *compactor, const struct footer_entry *en
 
 /* A commit is asked for only where a footer of its start is damaged and the batches are scanned. */
 static bool commit_needed(const struct compactor *compactor, uint64_t birth_lsn) {
+    if (tiers_unknown(&compactor->store->tiers)) {
+        return true; /* what it decides may lie on a tier that is away */
+    }
     const struct segments *segments = &compactor->store->segments;
     for (uint32_t id = 1; id < segments->top; id++) {
         const struct segment *other = &segments->all[id];

@@ -296,6 +296,16 @@ static void post_notes(struct mover *mover, struct move_stream *stream) {
     }
 }
 
+/* Blocks that changed tiers, for stat. */
+static void count_move(struct store *store, const struct move_item *item) {
+    struct tier *from = tier_of(store, &store->segments.all[place_spot(item->from).segment]);
+    struct tier *to = tier_of(store, &store->segments.all[place_spot(item->to).segment]);
+    if (item->moved && from != to) {
+        atomic_fetch_add_explicit(&from->moved_out, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&to->moved_in, 1, memory_order_relaxed);
+    }
+}
+
 static uint32_t stream_publish(struct mover *mover, struct move_stream *stream) {
     for (uint32_t i = 0; i < stream->note_count; i++) {
         if (!note_done(&stream->notes[i].note)) {
@@ -305,6 +315,7 @@ static uint32_t stream_publish(struct mover *mover, struct move_stream *stream) 
     for (uint32_t n = 0; n < stream->note_count; n++) {
         for (uint32_t i = 0; i < stream->notes[n].count; i++) {
             counter_add(&mover->porter->counters.moves, stream->notes[n].items[i].moved);
+            count_move(mover->store, &stream->notes[n].items[i]);
         }
     }
     /* release: the entries come before; pairs with whoever copies the catalog */

@@ -452,3 +452,37 @@ Test(tier, case_14_a_tier_that_goes_while_serving_comes_back_without_a_restart) 
 Test(tier, case_14_a_tier_unmounted_while_serving_comes_back_without_a_restart) {
     goes_and_comes(SIM_DEVICE_EMPTY);
 }
+
+/* A block of a tier is deleted; its tombstone, on another, is compacted while the first is away,
+ * and nothing else that is there is older. */
+Test(tier, case_12_a_tombstone_outlives_compaction_while_the_older_copy_is_away) {
+    enum { COUNT = 2 * SEGMENT_BLOCKS, VICTIM = 7, EXTRA = 60 };
+    static const struct store_tier first[] = {{"a", 0, TIER_SSD}};
+    static const struct store_tier both[] = {{"ssd", 0, TIER_SSD}, {"a", 1, TIER_SSD}};
+    use(first, 1);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    put_many(0, COUNT);
+    rig_close(&rig);
+    use(both, 2);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    put_many(COUNT, COUNT + EXTRA);
+    cr_assert_eq(rig_delete(&rig, VICTIM, BYTES), 0);
+    for (uint32_t i = COUNT; i < COUNT + EXTRA; i++) {
+        cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
+    }
+    rig_close(&rig);
+    device("/s/a", SIM_DEVICE_GONE);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    for (uint32_t i = 0; i < 400 && counter_get(&store_upkeep(rig.store)->segments_freed) == 0;
+         i++) {
+        rig.now_ns += NS_PER_S;
+        rig_maintain(&rig, 10);
+    }
+    cr_assert_gt(counter_get(&store_upkeep(rig.store)->segments_freed), 0);
+    cr_assert_gt(counter_get(&store_upkeep(rig.store)->tombstones_carried), EXTRA);
+    rig_close(&rig);
+    device("/s/a", SIM_DEVICE_FINE);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(rig_get(&rig, VICTIM, BYTES), STORE_ABSENT);
+    get_many(VICTIM + 1, COUNT, 0);
+}
