@@ -113,7 +113,7 @@ struct conn {
     uint32_t out_queued;  /* what the kernel still had to send when last asked (SIOCOUTQ) */
     uint32_t out_special; /* pieces that are not to go plain */
     uint32_t loans;       /* sends of its that the kernel has not notified of */
-    uint32_t helped;      /* LIST and STAT in flight */
+    uint32_t helped;      /* LIST, STAT, PIN, UNPIN in flight */
     uint32_t sending;     /* bytes the kernel was given */
     uint64_t progress_ns; /* last time output moved or was empty; for idling: last byte received */
 

@@ -96,6 +96,8 @@ static uint32_t cost_of(const struct job *job) {
     case JOB_HAVE:
     case JOB_LIST:
     case JOB_STAT:
+    case JOB_PIN:
+    case JOB_UNPIN:
     case JOB_KIND_COUNT:
         break;
     }

@@ -14,8 +14,18 @@
 
 #define HELPER_REST_NS (20 * NS_PER_MS) /* between looks at the store's spare segments */
 
+/* A pin on its way through the porter. */
+struct helper_pin {
+    struct store_task task;
+    struct helper *helper;
+    struct job *job;         /* NULL: free */
+    struct helper_pin *next; /* in the stack of those that are over */
+};
+
 struct helper {
     struct core *core;
+    struct helper_pin pins[HELPER_PINS];
+    _Atomic(struct helper_pin *) pinned; /* over: pushed to by the porter, taken by the helper */
     struct job_chain home[LAYOUT_CORES_MAX];
     struct helper_page pages[HELPER_PAGES];
 };
@@ -73,9 +83,95 @@ static void fill_list(struct helper *helper, struct job *job, struct helper_page
     job->status = r == 0 ? JOB_OK : r == STORE_RETRY ? JOB_RETRY : JOB_FAILED;
 }
 
+static void send_home(struct helper *helper, struct job *job) {
+    job->finished_ns = job_since(job, clock_ns());
+    job_chain_push(&helper->home[job->net], job);
+}
+
+/* ---- pins: the porter's work, begun and ended here ------------------------------------------ */
+
+/* Thread: the porter. */
+static void pin_over(struct store_task *task) {
+    struct helper_pin *pin = container_of(task, struct helper_pin, task);
+    struct helper *helper = pin->helper;
+    struct engine *engine = helper->core->engine;
+    struct helper_pin *head = atomic_load_explicit(&helper->pinned, memory_order_relaxed);
+    do {
+        pin->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &helper->pinned, &head, pin, memory_order_release, /* pairs with take_pinned */
+        memory_order_relaxed));
+    core_tell(&engine->cores[engine->layout.count + 1], engine->layout.count);
+}
+
+static void set_status(struct job *job, int32_t result) {
+    static const uint8_t statuses[] = {
+        [0] = JOB_OK,
+        [STORE_ABSENT] = JOB_ABSENT,
+        [STORE_RETRY] = JOB_RETRY,
+        [STORE_CORRUPT] = JOB_CORRUPT,
+        [STORE_FULL] = JOB_FULL,
+        [STORE_READONLY] = JOB_READONLY,
+        [STORE_PINNED] = JOB_REFUSED,
+    };
+    bool refused = result == STORE_PINNED || result == -ENOTSUP;
+    bool known = result >= 0 && (size_t)result < array_count(statuses);
+    job->status = refused ? JOB_REFUSED : known ? statuses[result] : JOB_FAILED;
+    job->arg = refused ? REFUSED_POLICY : REFUSED_NONE;
+}
+
+static void begin_pin(struct helper *helper, struct job *job) {
+    struct helper_pin *pin = NULL;
+    job->data = NULL;
+    for (uint32_t i = 0; i < HELPER_PINS && !pin; i++) {
+        pin = helper->pins[i].job ? NULL : &helper->pins[i];
+    }
+    int r = STORE_RETRY;
+    if (pin) {
+        pin->helper = helper;
+        pin->job = job;
+        pin->task = (struct store_task){
+            .finished = pin_over, .kind = job->kind == JOB_PIN ? STORE_TASK_PIN : STORE_TASK_UNPIN};
+        pin->task.ask.pin = (struct store_pin){
+            .key = job->key, .codec = job->arg, .mode = (uint8_t)job->data_bytes};
+        r = store_task_begin(helper->core->engine->store, &pin->task);
+    }
+    if (r == 0) {
+        core_tell(helper->core, helper->core->engine->layout.count + 1); /* the porter may rest */
+        return;
+    }
+    if (pin) {
+        pin->job = NULL;
+    }
+    job->status = r == STORE_READONLY ? JOB_READONLY : JOB_BUSY;
+    send_home(helper, job);
+}
+
+/* Returns: how many came. */
+static uint32_t take_pinned(struct helper *helper) {
+    struct helper_pin *pin = atomic_exchange_explicit(&helper->pinned, NULL, memory_order_acquire);
+    uint32_t count = 0;
+    while (pin) {
+        struct helper_pin *next = pin->next;
+        set_status(pin->job, pin->task.result);
+        send_home(helper, pin->job);
+        pin->job = NULL;
+        pin = next;
+        count++;
+    }
+    return count;
+}
+
+/* ---- one job -------------------------------------------------------------------------------- */
+
 static void serve(struct helper *helper, struct job *job) {
     job->started_ns = job_since(job, clock_ns());
     bool late = job->deadline_ms != 0 && job->started_ns > (uint64_t)job->deadline_ms * NS_PER_MS;
+    bool pins = job->kind == JOB_PIN || job->kind == JOB_UNPIN;
+    if (pins && !late) {
+        begin_pin(helper, job);
+        return;
+    }
     struct helper_page *page = late ? NULL : take_page(helper);
     job->data = page;
     if (late) {
@@ -89,8 +185,7 @@ static void serve(struct helper *helper, struct job *job) {
             (uint32_t)stat_text(helper->core->engine, (char *)page->body, sizeof page->body);
         job->status = page->bytes > 0 ? JOB_OK : JOB_FAILED;
     }
-    job->finished_ns = job_since(job, clock_ns());
-    job_chain_push(&helper->home[job->net], job);
+    send_home(helper, job);
 }
 
 static void flush_home(struct helper *helper) {
@@ -114,6 +209,7 @@ static void flush_home(struct helper *helper) {
 static void rest(struct core *core) {
     bell_arm(&core->bell);
     if (ring_count(core->engine->mesh.helper_in) == 0 &&
+        !atomic_load_explicit(&core->helper->pinned, memory_order_acquire) &&
         atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_HALT) {
         counter_add(&core->counters.parks, 1);
         int r = io_enter(&core->io, true, HELPER_REST_NS);
@@ -134,6 +230,7 @@ void helper_run(struct core *core) {
             serve(core->helper, job);
             served++;
         }
+        served += take_pinned(core->helper);
         flush_home(core->helper);
         uint32_t kept = store_housekeep(engine->store);
         budget_watch(engine, core->now_ns);

@@ -13,6 +13,7 @@
 #include "engine/core.h"
 #include "engine/mesh.h"
 
+#define HELPER_PINS  32u /* pins under way for connections; more are told BUSY */
 #define HELPER_PAGES 64u
 
 /* What LIST and STAT bring home: a page of the helper's own pool. */

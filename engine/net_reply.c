@@ -207,6 +207,8 @@ static bool write_ok(struct net *net, struct conn *conn, struct job *job) {
         return write_value(net, conn, job, job->data);
     case JOB_PUT:
     case JOB_DELETE:
+    case JOB_PIN:
+    case JOB_UNPIN:
     case JOB_VERIFY: {
         uint8_t *out = conn_room(&net->outs, conn, 6);
         if (out) {
@@ -249,7 +251,9 @@ static void drop_data(struct net *net, struct job *job) {
         break;
     case JOB_LIST:
     case JOB_STAT:
-        helper_page_done(job->data);
+    case JOB_PIN:
+    case JOB_UNPIN:
+        helper_page_done(job->data); /* pins have none */
         ((struct conn *)pool_at(&net->conns, job->conn))->helped--;
         break;
     case JOB_DELETE:

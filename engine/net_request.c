@@ -384,6 +384,16 @@ static void begin_request(struct net *net, struct conn *conn, struct job *job,
         job->kind = JOB_STAT;
         push_helped(net, conn, job);
         break;
+    case TLV_PIN:
+        job->kind = JOB_PIN;
+        job->arg = request->codec;
+        job->data_bytes = request->mode;
+        push_helped(net, conn, job);
+        break;
+    case TLV_UNPIN:
+        job->kind = JOB_UNPIN;
+        push_helped(net, conn, job);
+        break;
     case TLV_LIST:
         job->kind = JOB_LIST;
         job->arg = request->count;
@@ -418,9 +428,10 @@ static void on_request(struct net *net, struct conn *conn, struct job *job,
         return;
     }
     enum job_class class = request_class(conn, request);
-    /* Its own class had a job, and the lower one it asks for may have none; LIST and STAT wait in
-     * one line for all, so a connection has a few of them at most. */
-    bool helped = request->type == TLV_LIST || request->type == TLV_STAT;
+    /* Its own class had a job, and the lower one it asks for may have none; LIST, STAT and pins
+     * wait in one line for all, so a connection has a few of them at most. */
+    bool helped = request->type == TLV_LIST || request->type == TLV_STAT ||
+                  request->type == TLV_PIN || request->type == TLV_UNPIN;
     bool no_job = !class_may_take(net, class);
     if (unlikely(no_job || (helped && conn->helped >= HELPED_MAX))) {
         counter_add(&net->counters.no_jobs, no_job);

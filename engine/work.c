@@ -165,6 +165,8 @@ static uint8_t op_kind(const struct job *job) {
     case JOB_HANDSHAKE:
     case JOB_GET_MANY:
     case JOB_PUT_MANY:
+    case JOB_PIN:
+    case JOB_UNPIN:
     case JOB_KIND_COUNT:
         break;
     }

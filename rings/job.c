@@ -10,6 +10,7 @@ const char *const job_kind_names[JOB_KIND_COUNT] = {
     [JOB_STAT] = "stat",         [JOB_HASH] = "hash",
     [JOB_STORE] = "store",       [JOB_HANDSHAKE] = "handshake",
     [JOB_GET_MANY] = "get_many", [JOB_PUT_MANY] = "put_many",
+    [JOB_PIN] = "pin",           [JOB_UNPIN] = "unpin",
 };
 
 const char *const job_status_names[JOB_STATUS_COUNT] = {

@@ -34,6 +34,8 @@ enum job_kind {
     JOB_HANDSHAKE, /* data: a struct handshake, one step of it */
     JOB_GET_MANY,  /* data: keys and what became of them (engine/many.h), count in `arg` */
     JOB_PUT_MANY,  /* data: blocks and what became of them, count in `arg` */
+    JOB_PIN,       /* key, codec in `arg`, mode in `data_bytes`: the porter's, by the helper */
+    JOB_UNPIN,     /* key */
     JOB_KIND_COUNT,
 };
 

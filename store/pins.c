@@ -224,10 +224,11 @@ int pin_read(const uint8_t *bytes, uint64_t count, struct store_pin *ret_pin) {
 
 /* --- operations ------------------------------------------------------------------------------- */
 
+/* Nothing to write; no name leaves the one there is. */
 static bool same_pin(const struct pins *pins, const struct pin_slot *slot,
                      const struct store_pin *pin) {
     return slot->mode == pin->mode && slot->codec == pin->codec &&
-           slot->name_bytes == pin->name_bytes &&
+           (pin->name_bytes == 0 || slot->name_bytes == pin->name_bytes) &&
            memcmp(pins->names[slot - pins->slots], pin->name, pin->name_bytes) == 0;
 }
 

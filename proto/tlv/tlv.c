@@ -26,6 +26,8 @@ static const struct shape shapes[256] = {
     [TLV_STAT] = {COMMON, COMMON},
     [TLV_LIST] = {COMMON + 10, COMMON + 10},
     [TLV_VERIFY] = {COMMON, PAYLOAD_MAX},
+    [TLV_PIN] = {COMMON + 5, PAYLOAD_MAX},
+    [TLV_UNPIN] = {COMMON, PAYLOAD_MAX},
     [TLV_GET_MANY] = {COMMON + 10, COMMON + 10},
     [TLV_PUT_MANY] = {COMMON + 6, COMMON + 6},
 };
@@ -161,6 +163,9 @@ static inline int limits_check(uint8_t type, const uint8_t *fields) {
         uint32_t count = get_be16(fields + 8);
         return count == 0 || count > TLV_LIST_MAX ? TLV_CODE_BAD_FIELD : 0;
     }
+    if (type == TLV_PIN) {
+        return fields[4] != 1 && fields[4] != 2 ? TLV_CODE_BAD_FIELD : 0;
+    }
     static_assert(TLV_HAVE_KEYS_MAX == TLV_MANY_MAX, "one check for both");
     /* The shortest multihash has two bytes: fewer cannot be so many keys. */
     switch (type) {
@@ -193,7 +198,13 @@ static inline void fields_read(const uint8_t *payload, size_t length, uint8_t ty
     case TLV_GET:
     case TLV_DELETE:
     case TLV_VERIFY:
+    case TLV_UNPIN:
         key_of(fields, bytes, request, ret_key);
+        break;
+    case TLV_PIN:
+        request->codec = get_be32(fields);
+        request->mode = fields[4];
+        key_of(fields + 5, bytes - 5, request, ret_key);
         break;
     case TLV_GET_RANGE:
         request->offset = get_be32(fields);
@@ -302,6 +313,10 @@ size_t tlv_request_write(const struct tlv_request *request, const struct key *ke
         put_be32(p + 2, request->length);
         put_be32(p + 6, request->body_bytes);
         p += 10;
+    } else if (request->type == TLV_PIN) {
+        put_be32(p, request->codec);
+        p[4] = request->mode;
+        p += 5;
     } else if (request->type == TLV_LIST) {
         put_be64(p, request->cursor);
         put_be16(p + 8, request->count);

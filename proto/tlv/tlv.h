@@ -25,6 +25,8 @@
  *                    (count multihashes; most: bytes of blocks the answer may hold, 0: 1 MiB)
  *   PUT_MANY   0x29  count u16, body u32                         RESULTS (flag 1: all or nothing)
  *                    (each item: codec u32, bytes u32, multihash, block)
+ *   PIN        0x2c  codec u32, mode u8 (1 recursive, 2 direct), mh  DONE, NOT_FOUND, FAULT
+ *   UNPIN      0x2d  multihash                                   DONE, NOT_FOUND
  *   any                                                          BUSY, RETRY, FAULT
  *
  *   HELLO's payload: id u32, version u16, class u8, flags u8, features u32, body u32
@@ -90,6 +92,8 @@ enum tlv_type {
     TLV_STAT = 0x25,
     TLV_LIST = 0x26,
     TLV_VERIFY = 0x27,
+    TLV_PIN = 0x2c,
+    TLV_UNPIN = 0x2d,
     TLV_GET_MANY = 0x28,
     TLV_PUT_MANY = 0x29,
     TLV_VALUE = 0x40,
@@ -147,7 +151,7 @@ struct tlv_request {
     uint16_t deadline_ms;
     uint16_t count; /* HAVE, GET_MANY, PUT_MANY: items; LIST: most items */
     uint32_t id;
-    uint32_t codec;          /* PUT */
+    uint32_t codec;          /* PUT, PIN */
     uint32_t offset, length; /* GET_RANGE; GET_MANY: length is the most it wants */
     uint32_t body_bytes;     /* follows the payload */
     uint64_t cursor;         /* LIST */
@@ -155,6 +159,7 @@ struct tlv_request {
     uint32_t features;       /* HELLO */
     uint16_t version;        /* HELLO */
     uint16_t key_code;       /* key_refused: TLV_CODE_UNKNOWN_HASH or TLV_CODE_BAD_KEY */
+    uint8_t mode;            /* PIN: 1 recursive, 2 direct */
 };
 
 /* tlv_request_read decodes one request frame from contiguous bytes (payload only, not the body).

@@ -15,14 +15,19 @@
 static const char *const class_names[] = {"critical", "high", "normal", "low"};
 
 static const char *const type_names[256] = {
-    [TLV_HELLO] = "HELLO",       [TLV_WELCOME] = "WELCOME",   [TLV_PING] = "PING",
-    [TLV_PONG] = "PONG",         [TLV_GET] = "GET",           [TLV_GET_RANGE] = "GET_RANGE",
-    [TLV_HAVE] = "HAVE",         [TLV_PUT] = "PUT",           [TLV_DELETE] = "DELETE",
-    [TLV_STAT] = "STAT",         [TLV_LIST] = "LIST",         [TLV_VERIFY] = "VERIFY",
-    [TLV_VALUE] = "VALUE",       [TLV_DONE] = "DONE",         [TLV_HAVES] = "HAVES",
-    [TLV_STATS] = "STATS",       [TLV_ITEMS] = "ITEMS",       [TLV_NOT_FOUND] = "NOT_FOUND",
-    [TLV_BUSY] = "BUSY",         [TLV_RETRY] = "RETRY",       [TLV_FAULT] = "FAULT",
-    [TLV_GET_MANY] = "GET_MANY", [TLV_PUT_MANY] = "PUT_MANY", [TLV_VALUES] = "VALUES",
+    [TLV_HELLO] = "HELLO",       [TLV_WELCOME] = "WELCOME",
+    [TLV_PING] = "PING",         [TLV_PONG] = "PONG",
+    [TLV_GET] = "GET",           [TLV_GET_RANGE] = "GET_RANGE",
+    [TLV_HAVE] = "HAVE",         [TLV_PUT] = "PUT",
+    [TLV_DELETE] = "DELETE",     [TLV_STAT] = "STAT",
+    [TLV_LIST] = "LIST",         [TLV_VERIFY] = "VERIFY",
+    [TLV_PIN] = "PIN",           [TLV_UNPIN] = "UNPIN",
+    [TLV_VALUE] = "VALUE",       [TLV_DONE] = "DONE",
+    [TLV_HAVES] = "HAVES",       [TLV_STATS] = "STATS",
+    [TLV_ITEMS] = "ITEMS",       [TLV_NOT_FOUND] = "NOT_FOUND",
+    [TLV_BUSY] = "BUSY",         [TLV_RETRY] = "RETRY",
+    [TLV_FAULT] = "FAULT",       [TLV_GET_MANY] = "GET_MANY",
+    [TLV_PUT_MANY] = "PUT_MANY", [TLV_VALUES] = "VALUES",
     [TLV_RESULTS] = "RESULTS",
 };
 
@@ -133,6 +138,10 @@ static void say_request(struct line *line, const struct tlv_request *request,
         break;
     case TLV_GET_MANY:
         say(line, " count=%u most=%u", request->count, request->length);
+        break;
+    case TLV_PIN:
+        say(line, " mode=%s", request->mode == 1 ? "recursive" : "direct");
+        say_codec(line, request->codec);
         break;
     case TLV_LIST:
         say(line, " cursor=%llu max=%u", (unsigned long long)request->cursor, request->count);

@@ -23,13 +23,10 @@ class Pins(cases.Case):
         """Adds so many bytes. Returns: the root's CID."""
         path = self.scratch() / f"{seed}"
         path.write_bytes(random.Random(seed).randbytes(size))
-        done = self.d.run("add", "-Q", path)
+        flags = [] if pinned else ["--pin=false"]
+        done = self.d.run("add", "-Q", *flags, path)
         self.assertEqual(done.returncode, 0, done.stderr)
-        cid = done.stdout.strip().splitlines()[-1]
-        if pinned:
-            done = self.d.run("pin", cid)
-            self.assertEqual(done.returncode, 0, done.stderr)
-        return cid
+        return done.stdout.strip().splitlines()[-1]
 
     def pins(self):
         done = self.d.run("pins", "--json")

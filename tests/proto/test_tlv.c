@@ -87,7 +87,7 @@ Test(tlv, unknown_types_are_refused_by_their_first_byte) {
         known += r == TLV_SHORT;
         cr_assert(r == TLV_SHORT || code == TLV_CODE_UNKNOWN_TYPE);
     }
-    cr_assert_eq(known, 12, "twelve request types; the legacy bids 1 to 3 are not among them");
+    cr_assert_eq(known, 14, "fourteen request types; the legacy bids 1 to 3 are not among them");
 }
 
 Test(tlv, wrong_lengths_are_refused_before_the_payload) {
@@ -96,7 +96,8 @@ Test(tlv, wrong_lengths_are_refused_before_the_payload) {
     } shapes[] = {{TLV_HELLO, 16, 16},      {TLV_PING, 8, 8},       {TLV_GET, 8, 126},
                   {TLV_GET_RANGE, 16, 126}, {TLV_HAVE, 14, 14},     {TLV_PUT, 16, 126},
                   {TLV_DELETE, 8, 126},     {TLV_STAT, 8, 8},       {TLV_LIST, 18, 18},
-                  {TLV_VERIFY, 8, 126},     {TLV_GET_MANY, 18, 18}, {TLV_PUT_MANY, 14, 14}};
+                  {TLV_VERIFY, 8, 126},     {TLV_GET_MANY, 18, 18}, {TLV_PUT_MANY, 14, 14},
+                  {TLV_PIN, 13, 126},       {TLV_UNPIN, 8, 126}};
     for (size_t i = 0; i < array_count(shapes); i++) {
         for (uint32_t length = 0; length < 256; length++) {
             uint8_t bytes[2] = {shapes[i].type, (uint8_t)length};
@@ -109,6 +110,24 @@ Test(tlv, wrong_lengths_are_refused_before_the_payload) {
             cr_assert_eq(r, good ? TLV_SHORT : TLV_BAD);
             cr_assert(good || code == TLV_CODE_BAD_LENGTH);
         }
+    }
+}
+
+Test(tlv, a_pin_is_recursive_or_direct) {
+    struct key key = frame_key("hello"), out_key;
+    for (uint32_t mode = 0; mode < 256; mode++) {
+        struct tlv_request pin = {
+            .type = TLV_PIN, .class = TLV_CLASS_DEFAULT, .codec = 0x70, .mode = (uint8_t)mode};
+        struct tlv_request out;
+        uint8_t bytes[TLV_REQUEST_MAX];
+        enum tlv_code code = 0;
+        size_t used = 0;
+        size_t count = tlv_request_write(&pin, &key, bytes);
+        int r = tlv_request_read(bytes, count, &out, &out_key, &used, &code);
+        bool good = mode == 1 || mode == 2;
+        cr_assert_eq(r, good ? 0 : TLV_BAD);
+        cr_assert(good ? out.mode == mode && out.codec == 0x70 && key_equal(&key, &out_key)
+                       : code == TLV_CODE_BAD_FIELD);
     }
 }
 

@@ -47,7 +47,7 @@ static inline uint32_t frame_put_item(uint8_t *out, const char *block) {
     return (uint32_t)head + item.bytes;
 }
 
-#define REQUEST_FRAMES 13u
+#define REQUEST_FRAMES 15u
 static inline void request_frames(struct frame frames[REQUEST_FRAMES]) {
     struct key key = frame_key("hello"), other = frame_key("world");
     uint8_t keys[2 * KEY_MULTIHASH_MAX], hello[TLV_HELLO_BODY_MAX];
@@ -105,6 +105,11 @@ static inline void request_frames(struct frame frames[REQUEST_FRAMES]) {
                              .count = 2,
                              .body_bytes = puts_bytes};
     frames[i++] = request_frame(r, NULL, puts);
+    r = (struct tlv_request){
+        .type = TLV_PIN, .id = 17, .class = TLV_CLASS_DEFAULT, .codec = 0x70, .mode = 1};
+    frames[i++] = request_frame(r, &key, NULL);
+    r = (struct tlv_request){.type = TLV_UNPIN, .id = 18, .class = TLV_CLASS_DEFAULT};
+    frames[i++] = request_frame(r, &key, NULL);
     must(i == REQUEST_FRAMES);
 }
 

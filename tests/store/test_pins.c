@@ -125,6 +125,8 @@ Test(pins, the_same_pin_again_writes_nothing) {
     cr_assert_eq(pin(1, STORE_PIN_RECURSIVE, "x"), 0);
     uint64_t lsn = rig.store->keepers[0].log.next_lsn;
     cr_assert_eq(pin(1, STORE_PIN_RECURSIVE, "x"), 0);
+    cr_assert_eq(pin(1, STORE_PIN_RECURSIVE, ""), 0, "no name leaves the one it has");
+    expect(1, STORE_PIN_RECURSIVE, "x");
     cr_assert_eq(rig.store->keepers[0].log.next_lsn, lsn);
     rig_end(&rig);
 }

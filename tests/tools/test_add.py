@@ -75,6 +75,17 @@ class Add(Case):
                 self.assertEqual(self.add("-Q", "--chunker", plan, file), [root])
                 self.assertTrue(self.cat(root) == data)
 
+    def test_roots_are_pinned_unless_it_is_not_wanted(self):
+        a, b = self.file(seeded(1), "a"), self.file(seeded(262145), "b")
+        self.add("--pin=false", a, b)
+        self.assertEqual(self.server.pins, set())
+        self.add(a, b)
+        self.assertEqual(len(self.server.pins), 2)
+        self.assertTrue(self.server.pins <= set(self.server.blocks))
+        self.add("-w", a, b)
+        self.assertEqual(len(self.server.pins), 3)
+        self.add("--pin", "maybe", a, status=2)
+
     def test_version_0_and_its_leaves(self):
         data = seeded(2_000_000)
         file = self.file(data, "f")

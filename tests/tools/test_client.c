@@ -624,6 +624,8 @@ Test(client, absent_blocks_are_not_found) {
     cr_assert_eq(mr_get(client, &cid, &got), MR_NOT_FOUND);
     cr_assert_eq(mr_delete(client, &cid), MR_NOT_FOUND);
     cr_assert_eq(mr_verify(client, &cid), MR_NOT_FOUND);
+    cr_assert_eq(mr_pin(client, &cid, false), MR_NOT_FOUND);
+    cr_assert_eq(mr_unpin(client, &cid), MR_NOT_FOUND);
     cr_assert_str_eq(mr_error(client), "not found");
     done(client, &fake);
 }

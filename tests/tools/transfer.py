@@ -89,6 +89,9 @@ class Peer(socketserver.StreamRequestHandler):
             head = number + struct.pack(">HI", len(found), len(found))
             return tlv.frame(tlv.HAVES, head) + found
         mh = payload[8:]
+        if kind == tlv.PIN:
+            self.server.pins.add(payload[13:])
+            return tlv.frame(tlv.DONE, number)
         if kind == tlv.GET_RANGE:
             offset, length = struct.unpack_from(">II", payload, 8)
             mh = payload[16:]
@@ -130,7 +133,7 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.server = Server(("127.0.0.1", 0), Peer)
         self.server.blocks, self.server.mood = {}, {}
-        self.server.busy, self.server.sound = 0, True
+        self.server.busy, self.server.sound, self.server.pins = 0, True, set()
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.addCleanup(self.server.server_close)
         self.addCleanup(self.server.shutdown)

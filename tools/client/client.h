@@ -21,7 +21,15 @@
 #define CLIENT_NONE       UINT32_MAX
 
 /* Kinds of requests that never become completions. */
-enum { KIND_STAT = MR_KIND_VERIFY + 1, KIND_LIST, KIND_HELLO, KIND_GET_MANY, KIND_PUT_MANY };
+enum {
+    KIND_STAT = MR_KIND_VERIFY + 1,
+    KIND_LIST,
+    KIND_HELLO,
+    KIND_GET_MANY,
+    KIND_PUT_MANY,
+    KIND_PIN,
+    KIND_UNPIN
+};
 
 enum slot_state { SLOT_FREE, SLOT_WAITING, SLOT_DONE };
 
@@ -116,6 +124,7 @@ struct asking {
     uint64_t cursor; /* LIST */
     uint16_t count;  /* LIST, GET_MANY, PUT_MANY: their data is the body */
     uint8_t flags;
+    uint8_t mode; /* PIN */
     bool check;
     bool blocking;
     const struct mr_ask *ask;

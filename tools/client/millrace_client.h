@@ -232,6 +232,13 @@ MR_API int mr_delete(struct mr_client *client, const struct mr_cid *cid);
  * MR_CORRUPT. */
 MR_API int mr_verify(struct mr_client *client, const struct mr_cid *cid);
 
+/* mr_pin keeps the block, and unless `direct` all under it, from being collected: durable when it
+ * returns 0. Returns also: MR_NOT_FOUND: it, or a block under it, is not there; MR_CORRUPT. It
+ * takes as long as the server needs to look at the whole DAG. mr_unpin: MR_NOT_FOUND: it is not
+ * pinned. */
+MR_API int mr_pin(struct mr_client *client, const struct mr_cid *cid, bool direct);
+MR_API int mr_unpin(struct mr_client *client, const struct mr_cid *cid);
+
 /* mr_stat fetches the server's counters as JSON text, terminated. Owns: the caller, free(3). */
 MR_API int mr_stat(struct mr_client *client, char **ret_json, size_t *ret_size);
 

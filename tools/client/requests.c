@@ -35,6 +35,10 @@ static uint8_t frame_type(const struct asking *asking) {
         return TLV_GET_MANY;
     case KIND_PUT_MANY:
         return TLV_PUT_MANY;
+    case KIND_PIN:
+        return TLV_PIN;
+    case KIND_UNPIN:
+        return TLV_UNPIN;
     default:
         never("a kind without a frame");
     }
@@ -51,6 +55,7 @@ static struct tlv_request frame_of(const struct mr_client *client, const struct 
         .id = id,
         .offset = asking->offset,
         .length = asking->length,
+        .mode = asking->mode,
         .cursor = asking->cursor,
         .count = asking->count,
         .flags = asking->flags,

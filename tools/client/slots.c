@@ -226,10 +226,10 @@ static bool reply_fits(const struct slot *slot, const struct tlv_reply *reply) {
         return value_fits(slot, reply);
     case TLV_DONE:
         return slot->kind == MR_KIND_PUT || slot->kind == MR_KIND_DELETE ||
-               slot->kind == MR_KIND_VERIFY;
+               slot->kind == MR_KIND_VERIFY || slot->kind == KIND_PIN || slot->kind == KIND_UNPIN;
     case TLV_NOT_FOUND:
         return slot->kind == MR_KIND_GET || slot->kind == MR_KIND_DELETE ||
-               slot->kind == MR_KIND_VERIFY;
+               slot->kind == MR_KIND_VERIFY || slot->kind == KIND_PIN || slot->kind == KIND_UNPIN;
     case TLV_HAVES:
         return slot->kind == MR_KIND_HAVE && reply->count == answers_open(slot);
     case TLV_STATS:

@@ -115,6 +115,26 @@ static int wrap(struct adder *adder, const struct root roots[], uint32_t count,
     return status == CLI_DONE ? adder_line(adder, ret_link, "") : status;
 }
 
+/* What was added is kept: each root and all under it. */
+static int pin(struct adder *adder, const struct unixfs_link *link) {
+    struct mr_cid cid = {.size = (uint32_t)link->cid_bytes};
+    char text[CID_TEXT_MAX];
+    memcpy(cid.bytes, link->cid, link->cid_bytes);
+    int r = mr_pin(adder->client, &cid, false);
+    if (r == 0) {
+        return CLI_DONE;
+    }
+    return cli_fail(adder->cli, remote_status(r, mr_fault(adder->client)),
+                    "%s is stored, but not pinned: %s (--pin=false adds without a pin)",
+                    adder_cid_text(link, text),
+                    r == MR_NOT_FOUND ? "a block of it has been deleted meanwhile"
+                                      : mr_error(adder->client));
+}
+
+static bool wants_pin(const struct cli *cli) {
+    return strcmp(cli_value(cli, "pin", "true"), "false") != 0;
+}
+
 /* Adds all arguments. The roots' CIDs are printed when everything is on disk. */
 static int add_all(struct tree *tree, const struct cli *cli, struct root roots[]) {
     struct adder *adder = tree->adder;
@@ -134,6 +154,12 @@ static int add_all(struct tree *tree, const struct cli *cli, struct root roots[]
     }
     progress_clear(&adder->progress);
     for (uint32_t i = 0; i < cli->args_count && status == CLI_DONE && !wrapped; i++) {
+        status = wants_pin(cli) ? pin(adder, &roots[i].link) : CLI_DONE;
+    }
+    if (status == CLI_DONE && wrapped && wants_pin(cli)) {
+        status = pin(adder, &whole);
+    }
+    for (uint32_t i = 0; i < cli->args_count && status == CLI_DONE && !wrapped; i++) {
         printf("%s\n", adder_cid_text(&roots[i].link, cid));
     }
     if (status == CLI_DONE && wrapped) {
@@ -152,6 +178,10 @@ static int wishes(const struct cli *cli, struct adder *adder) {
     }
     if (strcmp(version, "0") != 0 && strcmp(version, "1") != 0) {
         return cli_misuse(cli, "--cid-version %s: it takes 0 or 1", version);
+    }
+    const char *pinned = cli_value(cli, "pin", "true");
+    if (strcmp(pinned, "true") != 0 && strcmp(pinned, "false") != 0) {
+        return cli_misuse(cli, "--pin %s: it takes true or false", pinned);
     }
     adder->cli = cli;
     adder->cid_version = version[0] == '1';
@@ -205,6 +235,7 @@ static const struct cli_flag flags[] = {
     {"raw-leaves", 0, NULL, "raw leaves with version 0 too"},
     {"wrap-with-directory", 'w', NULL, "one directory over all arguments is the root"},
     {"hidden", 'H', NULL, "also what begins with a dot, below a directory"},
+    {"pin", 0, "true|false", "pin the roots, so that gc keeps them (default true)"},
     {"quieter", 'Q', NULL, "print the root's CID alone"},
     CLI_FLAG_END,
 };
@@ -223,8 +254,9 @@ const struct cli_command command_add = {
         "Symbolic links are stored as such; mode and time of files are not kept.\n"
         "Content is streamed: memory does not grow with the file. A line 'added CID name' is\n"
         "printed when all of it is on the daemon's disk. Several roots are printed one a line,\n"
-        "in the order of the arguments. When it fails, blocks that were stored stay. There are\n"
-        "no pins yet: nothing protects what was added from 'rm'.",
+        "in the order of the arguments, and pinned ('millrace unpin CID' takes that back). When "
+        "it\n"
+        "fails, blocks that were stored stay until 'millrace gc' collects them.",
     .examples = "  millrace add video.mp4\n  millrace add -Q site/\n"
                 "  tar c . | millrace add --chunker buzhash -\n  millrace add -w a.txt b.txt\n",
     .run = cmd_add,
