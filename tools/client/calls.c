@@ -297,13 +297,13 @@ int mr_verify(struct mr_client *client, const struct mr_cid *cid) {
 
 int mr_pin(struct mr_client *client, const struct mr_cid *cid, bool direct) {
     struct mr_completion done;
-    return call(client, (struct asking){.kind = KIND_PIN, .cid = cid, .mode = direct ? 2 : 1},
-                &done);
+    return client_call(
+        client, (struct asking){.kind = KIND_PIN, .cid = cid, .mode = direct ? 2 : 1}, &done);
 }
 
 int mr_unpin(struct mr_client *client, const struct mr_cid *cid) {
     struct mr_completion done;
-    return call(client, (struct asking){.kind = KIND_UNPIN, .cid = cid}, &done);
+    return client_call(client, (struct asking){.kind = KIND_UNPIN, .cid = cid}, &done);
 }
 
 int mr_stat(struct mr_client *client, char **ret_json, size_t *ret_size) {
