@@ -154,13 +154,13 @@ static void order_resolve(struct keeper *keeper, struct store_op *op) {
         }
         struct frame *frame = store_frame(keeper->store, places[i]);
         if (key_equal(&frame->key, &op->key)) { /* ours to evict: it stays while we look */
-            if (op->kind == STORE_PUT) {
-                order_duplicate(keeper, op,
-                                atomic_load_explicit(&frame->place, memory_order_relaxed));
+            uint64_t place = atomic_load_explicit(&frame->place, memory_order_relaxed);
+            if (op->kind == STORE_PUT && !unknown) {
+                order_duplicate(keeper, op, place);
                 return;
             }
-            state->place = atomic_load_explicit(&frame->place, memory_order_relaxed);
-            log_append(keeper, op);
+            state->place = place;
+            order_append(keeper, op);
             return;
         }
         state->match++;
@@ -214,6 +214,13 @@ static bool same_block(const struct store_op *op, const struct record_header *re
            (op->bytes == 0 || memcmp(payload, op->data, op->bytes) == 0);
 }
 
+/* A tier that is away may hold a tombstone of what this start takes for live: a put of such a block
+ * is a new birth, or it would die with the old one when the tier is back. */
+static bool may_be_dead(const struct keeper *keeper, const struct record_header *record) {
+    return tiers_unknown(&keeper->store->tiers) &&
+           lsn_epoch(record->birth_lsn) != keeper->store->segments.epoch;
+}
+
 void order_fetched(struct keeper *keeper, struct store_op *op, const struct record_header *record,
                    int32_t result) {
     struct key key;
@@ -222,7 +229,8 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
         order_resolve(keeper, op);
         return;
     }
-    if (op->kind == STORE_PUT && result == 0 && same_block(op, record)) {
+    if (op->kind == STORE_PUT && result == 0 && same_block(op, record) &&
+        !may_be_dead(keeper, record)) {
         order_duplicate(keeper, op, op_state(op)->place);
         return;
     }

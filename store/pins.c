@@ -242,7 +242,8 @@ static void resolve_pin(struct keeper *keeper, struct store_op *op) {
         order_fail(keeper, op, STORE_PINNED);
         return;
     }
-    if (slot && same_pin(pins, slot, &pin)) {
+    /* An UNPIN of it may lie on a tier that is away: then it is pinned anew. */
+    if (slot && same_pin(pins, slot, &pin) && !tiers_unknown(&keeper->store->tiers)) {
         order_fail(keeper, op, 0);
         return;
     }

@@ -134,7 +134,7 @@ static void learn_read(struct life *life, struct slot *slot) {
         !life->may_go[slot->key]) {
         life_fail(life, slot->key, "I1: an acknowledged block is said to be absent");
     }
-    if (result == 0 && life->known[slot->key] == KNOWN_ABSENT) {
+    if (result == 0 && life->known[slot->key] == KNOWN_ABSENT && !life->unknown) {
         life_fail(life, slot->key, "I3: a deleted block is back");
     }
     if (result == STORE_CORRUPT && !life_misread(life)) {
@@ -441,6 +441,7 @@ bool life_open(struct life *life, struct store_report *report) {
                                        {"hdd", 0, TIER_HDD}};
     life->keepers = 1 + life_pick(life, KEEPERS_MAX);
     life->opens++;
+    life->unknown = life->away;
     uint64_t memory_bytes = 200 * KiB + life_pick(life, 1000) * KiB;
     struct store_config config = {.dir = "/s",
                                   .keepers = life->keepers,

@@ -64,10 +64,11 @@ struct life {
     bool collecting;
     uint64_t collections;
     struct sim_faults faults;
-    bool lied;                     /* the platter is not what was written */
-    bool scripted;                 /* calls of the disk or for memory fail by number */
-    bool tiered;                   /* a small fast tier and a slow one */
-    bool away;                     /* the slow one is */
+    bool lied;     /* the platter is not what was written */
+    bool scripted; /* calls of the disk or for memory fail by number */
+    bool tiered;   /* a small fast tier and a slow one */
+    bool away;     /* the slow one is */
+    bool unknown;  /* and was when the store was opened: its tombstones are not known */
     enum sim_device_state trouble; /* that comes over the slow one now and then */
     bool verbose;
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;

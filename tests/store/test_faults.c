@@ -208,6 +208,45 @@ Test(faults, a_pin_that_may_lie_on_a_tier_that_is_away_is_not_called_absent) {
     cr_assert_eq(rig_do(&rig, &op), STORE_RETRY);
 }
 
+static bool log_is_on_the_slow_one(void) {
+    for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
+        const char *name = sim_disk_name(rig.sim, n);
+        uint64_t size = 0;
+        if (strstr(name, "/hdd/") && strstr(name, ".seg")) {
+            const uint8_t *bytes = sim_disk_bytes(rig.sim, name, &size);
+            if (size > 2 * PAGE_BYTES && bytes[PAGE_BYTES] != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+Test(faults, a_put_outlives_the_tombstone_on_a_tier_that_was_away_when_it_came) {
+    static const struct store_tier small[] = {{"ssd", 20 * MiB, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+    rig_close(&rig);
+    rig.config.tiers = small;
+    rig.config.tier_count = array_count(small);
+    reopen();
+    put_all();
+    for (uint32_t i = 0; !log_is_on_the_slow_one(); i++) {
+        cr_assert_lt(i, 100);
+        cr_assert_eq(rig_put(&rig, 1000 + i, 400 * 1024), 0);
+    }
+    cr_assert_eq(rig_delete(&rig, 3, BYTES), 0);
+    cr_assert_eq(rig_delete(&rig, 4, BYTES), 0);
+    rig_crash(&rig); /* a snapshot would know */
+    sim_disk_device(rig.sim, "/s/hdd", &(struct sim_device){.state = SIM_DEVICE_GONE});
+    rig.config.tiers = two; /* no bound on the fast one: it has to take all */
+    reopen();
+    cr_assert_eq(rig_put(&rig, 3, BYTES), 0);
+    rig_crash(&rig);
+    sim_disk_device(rig.sim, "/s/hdd", &(struct sim_device){.state = SIM_DEVICE_FINE});
+    reopen();
+    cr_assert_eq(rig_get(&rig, 3, BYTES), 0, "acknowledged, so there");
+    cr_assert_eq(rig_get(&rig, 4, BYTES), STORE_ABSENT, "deleted, so absent once it is known");
+}
+
 Test(faults, what_is_under_an_unmounted_disk_gets_no_segment) {
     put_all();
     sim_disk_device(rig.sim, "/s/ssd", &(struct sim_device){.state = SIM_DEVICE_EMPTY});
