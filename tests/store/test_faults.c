@@ -212,7 +212,7 @@ static bool log_is_on_the_slow_one(void) {
     for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
         const char *name = sim_disk_name(rig.sim, n);
         uint64_t size = 0;
-        if (strstr(name, "/hdd/") && strstr(name, ".seg")) {
+        if (sim_lies_in(name, "/s/hdd", true) && strstr(name, ".seg")) {
             const uint8_t *bytes = sim_disk_bytes(rig.sim, name, &size);
             if (size > 2 * PAGE_BYTES && bytes[PAGE_BYTES] != 0) {
                 return true;
