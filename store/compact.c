@@ -44,6 +44,9 @@ struct compactor {
     uint32_t dying;
     uint8_t *page;
     struct choose_segment *candidates; /* [SEGMENT_IDS] */
+    struct choose_tier tiers[TIERS_MAX];
+    uint32_t slow;      /* where a demoted source goes */
+    uint64_t hot_bytes; /* of it that may stay on the fast tier */
 };
 
 int compact_open(struct porter *porter) {
@@ -178,6 +181,8 @@ static void source_begin(struct compactor *compactor, const struct choice *choic
     compactor->next = compactor->count = compactor->errors = compactor->kept = 0;
     compactor->failed = compactor->flushed = false;
     compactor->phase = COMPACT_COPY;
+    compactor->hot_bytes =
+        atomic_load_explicit(&compactor->source->live_bytes, memory_order_relaxed) / 2;
     compactor->floor = birth_floor(compactor);
     int r = buffers_open(compactor);
     r = r == 0 ? records_open(compactor) : r;
@@ -201,10 +206,19 @@ static uint64_t live_word(struct compactor *compactor, uint64_t hash, uint64_t p
     return word;
 }
 
-/* Where a live record goes. */
-static uint32_t destination(const struct compactor *compactor, uint64_t word) {
-    (void)word;
-    return compactor->source->tier;
+/* Where a record goes: of a demoted segment what was read more than once stays on the fast tier,
+ * but no more than half of it, or a tier full of such would be rewritten without end. */
+static uint32_t destination(struct compactor *compactor, uint64_t word, uint64_t bytes) {
+    uint32_t here = compactor->source->tier;
+    if (compactor->reason != CHOOSE_DEMOTE || word == 0) {
+        return here;
+    }
+    bool hot = place_resident(word) || (word >> PLACE_FREQ_SHIFT & 3) >= 2;
+    if (hot && bytes <= compactor->hot_bytes) {
+        compactor->hot_bytes -= bytes;
+        return here;
+    }
+    return compactor->slow;
 }
 
 static enum peek_depth depth_for(const struct compactor *compactor) {
@@ -254,8 +268,8 @@ static int take_block(struct compactor *compactor, const struct footer_entry *en
     if (word == 0) {
         return 0;
     }
-    uint32_t tier = destination(compactor, word);
     *ret_bytes = (uint64_t)place_spot(place).length_units * RECORD_UNIT;
+    uint32_t tier = destination(compactor, word, *ret_bytes);
     int r = peek_look(&compactor->peek, place, depth_for(compactor));
     if (r == 0 && compactor->peek.record->type != RECORD_BLOCK) {
         r = STORE_CORRUPT;
@@ -322,7 +336,7 @@ static int take_other(struct compactor *compactor, const struct footer_entry *en
     r = add(compactor,
             &(struct move_record){header, (const uint8_t *)header + header->header_bytes,
                                   entry->hash, 0},
-            destination(compactor, 0));
+            destination(compactor, 0, 0));
     counter_add(&counters->tombstones_carried, r == 0);
     return r;
 }
@@ -437,6 +451,8 @@ static uint32_t candidates_list(struct compactor *compactor) {
         }
         compactor->candidates[count++] = (struct choose_segment){
             .id = id,
+            .tier = segment->tier,
+            .slow = tier_of(compactor->store, segment)->kind == TIER_HDD,
             .generation = segment->generation,
             .data_bytes =
                 atomic_load_explicit(&segment->data_bytes, memory_order_relaxed) - PAGE_BYTES,
@@ -448,12 +464,50 @@ static uint32_t candidates_list(struct compactor *compactor) {
     return count;
 }
 
-static uint32_t fill_of(const struct compactor *compactor) {
-    struct store_usage usage;
-    store_usage(compactor->store, &usage);
-    uint64_t quota = tiers_limit(&compactor->store->tiers);
-    uint64_t space = quota != 0 ? quota : usage.bytes_on_disk + usage.free_bytes;
-    return space == 0 ? 0 : (uint32_t)min_u64(usage.bytes_on_disk * 1000 / space, 1000);
+static uint64_t used_on(const struct store *store, uint32_t tier) {
+    uint64_t bytes = 0;
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        const struct segment *segment = &store->segments.all[id];
+        if (segment_state(segment) != SEGMENT_NONE && segment->tier == tier) {
+            bytes += atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+        }
+    }
+    return bytes;
+}
+
+static void tiers_look(struct compactor *compactor) {
+    const struct store *store = compactor->store;
+    const struct disk *disk = &store->config.disk;
+    for (uint32_t i = 0; i < store->tiers.count; i++) {
+        const struct tier *tier = &store->tiers.all[i];
+        uint64_t used = used_on(store, i);
+        bool present = !tier->leaving && tier_state(tier) < TIER_READONLY;
+        bool full = tier_state(tier) == TIER_FULL; /* logs find no room: whatever the sums say */
+        uint64_t space = tier->size_bytes;
+        if (space == 0 && present) {
+            int64_t free_bytes = disk->calls->free_bytes(disk->backend, tier->dir);
+            space = used + (free_bytes > 0 ? (uint64_t)free_bytes : 0);
+        }
+        compactor->tiers[i] = (struct choose_tier){
+            .present = present,
+            .slow = tier->kind == TIER_HDD,
+            .fill = full         ? 1000
+                    : space == 0 ? 0
+                                 : (uint32_t)min_u64(used * 1000 / space, 1000)};
+    }
+}
+
+/* The slow tier with the most room in it. */
+static uint32_t slow_tier(const struct compactor *compactor, uint32_t otherwise) {
+    uint32_t best = otherwise, least = UINT32_MAX;
+    for (uint32_t i = 0; i < compactor->store->tiers.count; i++) {
+        const struct choose_tier *tier = &compactor->tiers[i];
+        if (tier->present && tier->slow && tier->fill < least) {
+            least = tier->fill;
+            best = i;
+        }
+    }
+    return best;
 }
 
 static uint32_t look_for_work(struct compactor *compactor) {
@@ -469,12 +523,14 @@ static uint32_t look_for_work(struct compactor *compactor) {
     uint32_t count = candidates_list(compactor);
     struct choose_rules rules = choose_default;
     rules.segment_bytes = compactor->store->segments.segment_bytes;
-    struct choose_tier tier = {.present = true, .fill = fill_of(compactor)};
-    struct choice choice = choose(&rules, compactor->candidates, count, &tier, 1);
+    tiers_look(compactor);
+    struct choice choice = choose(&rules, compactor->candidates, count, compactor->tiers,
+                                  compactor->store->tiers.count);
     if (choice.reason == CHOOSE_NOTHING) {
         compactor->look_ns = now_ns + LOOK_NS;
         return 0;
     }
+    compactor->slow = slow_tier(compactor, compactor->store->segments.all[choice.id].tier);
     source_begin(compactor, &choice);
     return 1;
 }

@@ -257,9 +257,7 @@ static inline uint64_t store_place(const struct store *store, const struct spot 
     return place_pack(spot) | place_of_segment(store, &store->segments.all[spot->segment]);
 }
 static inline uint32_t store_tier_at(const struct store *store, uint64_t place) {
-    (void)store;
-    (void)place;
-    return 0;
+    return store->segments.all[place_spot(place).segment].tier;
 }
 static inline uint32_t move_log(uint32_t tier) {
     return MOVE_LOG - tier;

@@ -319,3 +319,35 @@ Test(move, tombstones_go_once_nothing_older_is_left) {
     cr_assert_eq(rig.report.tombstones, 0, "%lu are left", rig.report.tombstones);
     rig_end(&rig);
 }
+
+static const struct store_tier small_fast[] = {{"ssd", 24 * MiB, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+
+Test(move, the_oldest_of_a_full_fast_tier_goes_to_the_slow_one) {
+    struct rig rig;
+    rig_start(&rig, 21);
+    rig.config.tiers = small_fast;
+    rig.config.tier_count = 2;
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 300; i++) { /* 18 MB: more than the fast tier takes */
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0, "put %u", i);
+        turn(&rig);
+    }
+    turns(&rig, 300);
+    struct store_tier_usage usages[2];
+    cr_assert_eq(store_tiers(rig.store, usages, 2), 2);
+    cr_assert_gt(usages[1].moved_in, 60);
+    cr_assert_eq(usages[0].moved_out, usages[1].moved_in);
+    cr_assert_geq(counter_get(&store_upkeep(rig.store)->demotions), 1);
+    for (uint32_t i = 0; i < 300; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), 0, "block %u", i);
+    }
+    rig_mark(&rig);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.corrupt_ranges, 0);
+    cr_assert_eq(rig.report.blocks, 300);
+    for (uint32_t i = 0; i < 300; i += 7) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), 0, "block %u", i);
+    }
+    rig_end(&rig);
+}
