@@ -76,6 +76,13 @@ const struct option settings_table[] = {
              "time",
              "Between snapshots of the index, from which a start after a crash is quick; one is "
              "always written at a clean stop. 0: only then."),
+    SIZE("store.move_rate", store_move_bytes, "128MiB", 0, 64 * GiB, false, "bytes",
+         "Most bytes a second that compaction and moves between tiers write; 0: no limit."),
+    DURATION("store.scrub_cycle", store_scrub_cycle_ns, "14d", 0, FOREVER_NS, false, "time",
+             "In so long every stored block is read again and verified, a little at a time; 0: "
+             "only when asked."),
+    SIZE("store.scrub_rate", store_scrub_bytes, "256MiB", 0, 64 * GiB, false, "bytes",
+         "Most bytes a second that a scrub reads when it is asked for; 0: no limit."),
     SIZE("store.block_max", store_block_bytes_max, "2MiB", 4 * KiB, STORE_BLOCK_HARD_MAX, false,
          "bytes", "Largest block that is accepted; other IPFS nodes take at most 2MiB."),
     CHOICE("store.policy", store_policy, "s3fifo", policy_words, false,

@@ -119,6 +119,9 @@ static json_t *store_json(const struct engine *engine) {
     for (size_t i = 0; i < store_counter_count; i++) {
         put(object, store_counter_info[i].name, sums[i]);
     }
+    json_object_set_new(object, "upkeep",
+                        counters_json((const counter_t *)store_upkeep(engine->store),
+                                      upkeep_counter_info, upkeep_counter_count));
     struct store_usage usage;
     store_usage(engine->store, &usage);
     put(object, "segments", usage.segments);

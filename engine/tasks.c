@@ -33,12 +33,14 @@ static json_t *read_gc(struct engine *engine, const json_t *request, struct stor
 static void show_gc(const struct store_task *task, json_t *answer);
 static json_t *read_backup(struct engine *engine, const json_t *request, struct store_task *task);
 static void show_backup(const struct store_task *task, json_t *answer);
+static void show_scrub(const struct store_task *task, json_t *answer);
 
 static const struct row rows[] = {
     {"pin", STORE_TASK_PIN, read_pin, NULL},
     {"unpin", STORE_TASK_UNPIN, read_unpin, NULL},
     {"gc", STORE_TASK_GC, read_gc, show_gc},
     {"backup", STORE_TASK_BACKUP, read_backup, show_backup},
+    {"scrub", STORE_TASK_SCRUB, NULL, show_scrub},
 };
 
 struct slot {
@@ -152,6 +154,11 @@ static json_t *read_backup(struct engine *engine, const json_t *request, struct 
 static void show_backup(const struct store_task *task, json_t *answer) {
     json_object_set_new(answer, "segments", json_integer((json_int_t)counter_get(&task->total)));
     json_object_set_new(answer, "copied", json_integer((json_int_t)counter_get(&task->blocks)));
+}
+
+static void show_scrub(const struct store_task *task, json_t *answer) {
+    json_object_set_new(answer, "repaired", json_integer((json_int_t)counter_get(&task->blocks)));
+    json_object_set_new(answer, "damaged", json_integer((json_int_t)counter_get(&task->phase)));
 }
 
 static void show_gc(const struct store_task *task, json_t *answer) {

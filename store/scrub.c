@@ -276,7 +276,8 @@ uint32_t scrub_task(struct porter *porter, struct store_task *task) {
     uint32_t work = pass_step(scrub, &scrub->fast, &over);
     counter_set(&task->seen, scrub->seen);
     counter_set(&task->bytes, scrub->bytes);
-    counter_set(&task->blocks, scrub->repaired + scrub->damaged);
+    counter_set(&task->blocks, scrub->repaired);
+    counter_set(&task->phase, scrub->damaged);
     if (over) {
         char why[200];
         say(scrub, why, sizeof why);

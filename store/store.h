@@ -314,7 +314,7 @@ enum store_task_kind {
     STORE_TASK_UNPIN,  /* ask.pin.key */
     STORE_TASK_PINS,   /* ask.pins */
     STORE_TASK_GC,     /* ask.gc */
-    STORE_TASK_SCRUB,  /* blocks: damaged ones, whether written anew or not */
+    STORE_TASK_SCRUB,  /* blocks: damaged, and written anew from another copy */
     STORE_TASK_BACKUP, /* ask.path: the directory it goes into (store/backup.h) */
     STORE_TASK_KINDS,
 };
@@ -364,7 +364,7 @@ struct store_task {
     /* progress, for whoever looks */
     counter_t seen, total;   /* blocks looked at, and about how many there are; 0: unknown */
     counter_t blocks, bytes; /* that the task did something about */
-    counter_t phase;         /* GC: up to 1 it begins, 2 marks, 4 sweeps */
+    counter_t phase;         /* GC: up to 1 it begins, 2 marks, 4 sweeps; SCRUB: damaged for good */
     int32_t result;          /* 0, enum store_outcome, -errno */
     char why[512];           /* a sentence for people where the result is not 0 */
 };

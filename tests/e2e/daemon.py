@@ -205,7 +205,7 @@ class Daemon:
 
     def run(self, command, *arguments, **more):
         """A CLI command against this daemon."""
-        by_admin = "id stat topo top why pin unpin pins gc backup".split()
+        by_admin = "id stat topo top why pin unpin pins gc scrub backup".split()
         where = ["--admin", self.admin_path] if command in by_admin else ["--to", self.to]
         return run(command, *where, *arguments, **more)
 

@@ -82,7 +82,7 @@ Test(scrub, rot_without_a_copy_is_said_and_a_put_heals_it) {
     run(&rig, &task);
     cr_assert_eq(task.result, STORE_CORRUPT);
     cr_assert_neq(task.why[0], 0);
-    cr_assert_eq(counter_get(&task.blocks), 2);
+    cr_assert_eq(counter_get(&task.phase), 2);
     cr_assert_eq(counter_get(&upkeep(&rig)->quarantined), 2);
     cr_assert_eq(rig_get(&rig, 3, BYTES), STORE_CORRUPT);
     cr_assert_eq(rig_put(&rig, 3, BYTES), 0);

@@ -6,10 +6,12 @@
 #include "tools/millrace/commands.h"
 
 #include "base/cid.h"
+#include "base/clock.h"
 #include "store/store.h"
 #include "tools/millrace/flight.h"
 #include "tools/millrace/human.h"
 #include "tools/millrace/progress.h"
+#include "tools/millrace/task.h"
 #include "tools/millrace/walk.h"
 
 #include <jansson.h>
@@ -18,9 +20,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct totals {
-    uint64_t blocks, bytes, bad, gone, failed;
+    uint64_t blocks, bytes, bad, gone, failed, repaired;
     bool json;
     json_t *damage; /* array */
     struct progress progress;
@@ -43,11 +46,11 @@ static int conclude(struct totals *totals) {
     double seconds = progress_seconds(&totals->progress);
     progress_clear(&totals->progress);
     if (totals->json) {
-        json_t *document =
-            json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:O}", "blocks", (json_int_t)totals->blocks,
-                      "bytes", (json_int_t)totals->bytes, "bad", (json_int_t)totals->bad, "gone",
-                      (json_int_t)totals->gone, "failed", (json_int_t)totals->failed, "seconds",
-                      seconds, "damage", totals->damage);
+        json_t *document = json_pack(
+            "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:O}", "blocks", (json_int_t)totals->blocks,
+            "bytes", (json_int_t)totals->bytes, "bad", (json_int_t)totals->bad, "repaired",
+            (json_int_t)totals->repaired, "gone", (json_int_t)totals->gone, "failed",
+            (json_int_t)totals->failed, "seconds", seconds, "damage", totals->damage);
         json_dumpf(document, stdout, JSON_INDENT(2));
         printf("\n");
         json_decref(document);
@@ -55,6 +58,9 @@ static int conclude(struct totals *totals) {
         printf("%s block%s, %s verified in %s: %llu damaged", human_count(totals->blocks, blocks),
                totals->blocks == 1 ? "" : "s", human_bytes(totals->bytes, bytes),
                human_time(seconds, time), (unsigned long long)totals->bad);
+        if (totals->repaired > 0) {
+            printf(", %llu written anew", (unsigned long long)totals->repaired);
+        }
         if (totals->failed > 0) {
             printf(", %llu could not be checked", (unsigned long long)totals->failed);
         }
@@ -184,6 +190,64 @@ static int store_there(const struct cli *cli, const char *dir) {
     return cli_fail(cli, CLI_USAGE, "%s: not a store: it holds no SUPER", dir);
 }
 
+/* The store works for as long as a scrub takes: its keeper and its porter, turn by turn. */
+static int repair_store(struct store *store, struct disk_sync *sync, struct totals *totals) {
+    struct keeper *keeper = store_keeper(store, 0);
+    struct store_task task = {.kind = STORE_TASK_SCRUB};
+    int r = store_task_begin(store, &task);
+    while (r == 0 && atomic_load_explicit(&task.state, memory_order_acquire) != STORE_TASK_DONE) {
+        uint32_t work = store_maintain(store, clock_ns());
+        (void)keeper_poll(keeper, clock_ns());
+        work += disk_sync_poll(sync) + store_housekeep(store);
+        progress_show(&totals->progress, counter_get(&task.bytes), counter_get(&task.seen));
+        if (work == 0) {
+            struct timespec rest = {.tv_nsec = (long)NS_PER_MS};
+            (void)nanosleep(&rest, NULL);
+        }
+    }
+    totals->repaired = counter_get(&task.blocks);
+    /* what was written last is told to the keeper before the store closes */
+    for (uint32_t i = 0; i < 64 || !keeper_idle(keeper); i++) {
+        (void)store_maintain(store, clock_ns());
+        (void)keeper_poll(keeper, clock_ns());
+        (void)disk_sync_poll(sync);
+    }
+    return r;
+}
+
+static int repair_offline(const struct cli *cli, const char *dir, struct totals *totals) {
+    struct store_report report = {0};
+    struct store *store = NULL;
+    struct disk_sync *sync = NULL;
+    struct store_config config = {.dir = dir, .keepers = 1, .readers = 1, .memory_bytes = 16 * MiB};
+    int r = disk_sync_open(&sync, &config.disk);
+    if (r != 0) {
+        return cli_fail(cli, CLI_FAILED, "%s: %s", dir, strerror(-r));
+    }
+    progress_begin(&totals->progress, "repair", 0, true);
+    r = store_open(&config, &report, &store);
+    if (r != 0) {
+        disk_sync_close(sync);
+        return open_fail(cli, dir, r, &report);
+    }
+    r = repair_store(store, sync, totals);
+    int closed = store_close(store);
+    disk_sync_close(sync);
+    progress_clear(&totals->progress);
+    return r != 0 || closed != 0 ? cli_fail(cli, CLI_FAILED, "%s: the repair broke off", dir)
+                                 : CLI_DONE;
+}
+
+static int repair_online(const struct cli *cli, struct totals *totals) {
+    json_t *answer = NULL;
+    int status = scrub_follow(cli, totals->json, &answer);
+    if (answer) {
+        totals->repaired = (uint64_t)admin_number(answer, "repaired");
+        json_decref(answer);
+    }
+    return status == CLI_DAMAGED ? CLI_DONE : status; /* what is damaged is named next */
+}
+
 static int verify_offline(const struct cli *cli, const char *dir, struct totals *totals) {
     struct store_report report = {0};
     struct store_check_totals checked = {0};
@@ -192,6 +256,9 @@ static int verify_offline(const struct cli *cli, const char *dir, struct totals 
     struct store_config config = {
         .dir = dir, .keepers = 1, .readers = 1, .memory_bytes = 16 * MiB, .read_only = true};
     int r = store_there(cli, dir);
+    if (r == CLI_DONE && cli_has(cli, "repair")) {
+        r = repair_offline(cli, dir, totals);
+    }
     if (r != CLI_DONE) {
         return r;
     }
@@ -225,7 +292,13 @@ static int cmd_verify(struct cli *cli) {
         return cli_misuse(cli, "--store looks at a store offline, --to asks a daemon: choose one");
     }
     struct totals totals = {.json = cli_has(cli, "json"), .damage = json_array()};
-    int status = dir != NULL ? verify_offline(cli, dir, &totals) : verify_online(cli, &totals);
+    int status = CLI_DONE;
+    if (dir == NULL && cli_has(cli, "repair")) {
+        status = repair_online(cli, &totals);
+    }
+    if (status == CLI_DONE) {
+        status = dir != NULL ? verify_offline(cli, dir, &totals) : verify_online(cli, &totals);
+    }
     json_decref(totals.damage);
     return status;
 }
@@ -233,6 +306,8 @@ static int cmd_verify(struct cli *cli) {
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
     {"store", 0, "DIR", "look at this store offline, while no daemon serves it"},
+    {"repair", 0, NULL, "first write damaged blocks anew where there is another copy"},
+    CLI_FLAG_ADMIN,
     CLI_FLAG_JSON,
     CLI_FLAG_END,
 };
@@ -242,6 +317,8 @@ const struct cli_command command_verify = {
     .args = "",
     .summary = "check every stored block again; exit status 4 if one is damaged",
     .flags = flags,
-    .examples = "  millrace verify\n  millrace verify --store ./run --json\n",
+    .more = "With --repair a running daemon is asked to scrub (--admin), and an offline store is\n"
+            "opened for writing. What has no other sound copy stays damaged, and is named.\n",
+    .examples = "  millrace verify\n  millrace verify --store ./run --repair --json\n",
     .run = cmd_verify,
 };

@@ -15,7 +15,7 @@ extern const struct cli_command command_stat, command_topo, command_why, command
 extern const struct cli_command command_pin, command_unpin, command_pins, command_gc;
 extern const struct cli_command command_id;
 extern const struct cli_command command_peers, command_connect, command_ping, command_fetch;
-extern const struct cli_command command_segdump;
+extern const struct cli_command command_segdump, command_scrub;
 extern const struct cli_command command_backup, command_restore;
 extern const struct cli_command command_config, command_doctor, command_decode;
 extern const struct cli_command command_help, command_version;

@@ -13,17 +13,23 @@
 #include <string.h>
 
 const struct cli_command *const cli_commands[] = {
-    &command_serve,   &command_put,     &command_get,
-    &command_has,     &command_rm,      &command_add,
-    &command_cat,     &command_ls,      &command_import,
-    &command_export,  &command_pin,     &command_unpin,
-    &command_pins,    &command_gc,      &command_backup,
-    &command_restore, &command_verify,  &command_stat,
-    &command_top,     &command_topo,    &command_why,
-    &command_id,      &command_peers,   &command_connect,
-    &command_ping,    &command_fetch,   &command_config,
-    &command_doctor,  &command_segdump, &command_decode,
-    &command_help,    &command_version, NULL,
+    &command_serve,   &command_put,
+    &command_get,     &command_has,
+    &command_rm,      &command_add,
+    &command_cat,     &command_ls,
+    &command_import,  &command_export,
+    &command_pin,     &command_unpin,
+    &command_pins,    &command_gc,
+    &command_backup,  &command_restore,
+    &command_verify,  &command_scrub,
+    &command_stat,    &command_top,
+    &command_topo,    &command_why,
+    &command_id,      &command_peers,
+    &command_connect, &command_ping,
+    &command_fetch,   &command_config,
+    &command_doctor,  &command_segdump,
+    &command_decode,  &command_help,
+    &command_version, NULL,
 };
 
 static int cmd_version(struct cli *cli) {

@@ -21,3 +21,6 @@ struct task_view {
  * well; else the exit status, after saying why: CLI_ABSENT, CLI_DAMAGED, CLI_FAILED. */
 must_check int task_follow(const struct cli *cli, json_t *request, const struct task_view *view,
                            json_t **ret_answer);
+
+/* A scrub (cmd_scrub.c), as task_follow. */
+must_check int scrub_follow(const struct cli *cli, bool quiet, json_t **ret_answer);
