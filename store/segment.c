@@ -200,8 +200,9 @@ int segment_free(struct segments *segments, struct segment *segment) {
     }
     char path[SEGMENT_PATH_MAX];
     segment_path(segments, segment->id, path);
-    int r = disk->calls->unlink_file(disk->backend, path);
-    r = r == -ENOENT ? 0 : r; /* unlinked before; what failed then was to make it last */
+    /* Not found, and never unlinked: the whole tier is away, with the file on it. */
+    int r = segment->unlinked ? 0 : disk->calls->unlink_file(disk->backend, path);
+    segment->unlinked = r == 0;
     r = r == 0 ? sync_dir(segments, segment->tier) : r;
     if (r != 0) {
         return r;
