@@ -134,7 +134,8 @@ static void crash_round(struct life *life) {
     /* Some starts are themselves cut short, several in a row. */
     for (uint32_t i = 0; i < 3 && life_pick(life, 2) == 0; i++) {
         sim_disk_crash_after(life->sim, 1 + life_pick(life, 60));
-        if (life->trouble != SIM_DEVICE_FINE && life_pick(life, 2)) {
+        /* A tier that was made in the directory under its disk is not on the disk: not at first. */
+        if (life->trouble != SIM_DEVICE_FINE && life_pick(life, 2) && life->opens > 0) {
             life_device(life, life->trouble);
             sim_disk_crash_after(life->sim, 20 + life_pick(life, 300));
         }
