@@ -484,6 +484,10 @@ void store_usage(const struct store *store, struct store_usage *ret_usage) {
         }
     }
     usage.free_bytes = tiers_free_bytes(store);
+    usage.snapshots_written = counter_get(&store->snapshots.written);
+    usage.snapshots_failed = counter_get(&store->snapshots.failed);
+    usage.snapshot_blocks = counter_get(&store->snapshots.blocks);
+    usage.snapshot_bytes = counter_get(&store->snapshots.bytes);
     usage.read_only =
         store->config.read_only || atomic_load_explicit(&store->read_only, memory_order_relaxed);
     *ret_usage = usage;

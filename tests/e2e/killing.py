@@ -140,14 +140,16 @@ def prove(d, ledger, numbers):
     return problems
 
 
-def loop(kills, seed, flags=(), writers=2, report=None):
-    """Kills a daemon so many times under load. Returns (problems, acknowledged, blocks proven)."""
+def loop(kills, seed, flags=(), writers=2, report=None, config=None, upset=None):
+    """Kills a daemon so many times under load, each time right after upset(d, kill) where there is
+    one. Returns (problems, acknowledged, blocks proven).
+    """
     source = random.Random(seed)
     ledger, lock = Ledger(), threading.Lock()
     acknowledged = proven = 0
     problems = []
     next_number = 1
-    with Daemon(flags=flags, segment="4MiB") as d:
+    with Daemon(flags=flags, segment="4MiB", config=config) as d:
         for kill in range(1, kills + 1):
             threads = [
                 Writer(d.address, ledger, lock, next_number + i, writers, source.random())
@@ -164,6 +166,8 @@ def loop(kills, seed, flags=(), writers=2, report=None):
                 "acknowledgements",
                 60,
             )
+            if upset:
+                upset(d, kill)
             d.signal(signal.SIGKILL)
             d.process.wait()
             for thread in threads:
