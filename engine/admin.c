@@ -147,7 +147,7 @@ static json_t *answer(struct engine *engine, const char *line) {
     if (!reply) {
         reply = error_json("no such command; there are stat, topo, why, id, peers, connect, "
                            "disconnect, ping, fetch, pin, unpin, pins, gc, "
-                           "task, tasks, cancel, reload, drain");
+                           "backup, task, tasks, cancel, reload, drain");
     }
     json_decref(request);
     return reply;

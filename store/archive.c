@@ -41,7 +41,8 @@ static bool entry_fits(const struct archive_entry *entry) {
         return false;
     }
     return entry->generation != 0
-               ? entry->id > 0 && entry->name[0] == 0 && entry->bytes % PAGE_BYTES == 0
+               ? entry->id > 0 && entry->name[0] == 0 && entry->bytes % PAGE_BYTES == 0 &&
+                     entry->bytes <= ARCHIVE_SEGMENT_MAX
                : entry->id == 0 && archive_takes(entry->name) && entry->bytes <= ARCHIVE_FILE_BYTES;
 }
 

@@ -3,9 +3,9 @@
 
 /* archive — what a backup directory looks like.
  *
- *   DIR/BACKUP                     the manifest: written last, by a rename; it alone says what
- * counts DIR/segments/IIIII-G-B.seg     segments: id, generation and bytes in hex DIR/files/NAME-X
- * what else lies beside a store (identity.key ...), X = its XXH3
+ *   DIR/BACKUP                    the manifest: written last, by a rename; it alone counts
+ *   DIR/segments/IIIII-G-B.seg    segments: id, generation and bytes in hex
+ *   DIR/files/NAME-X              what else lies beside a store (identity.key), X = its XXH3
  *
  *   manifest: | head, a page | what SUPER said, a page | entries of 64 bytes, zeroes to a page |
  *
@@ -14,13 +14,15 @@
 
 #include "store/disk.h"
 #include "store/format.h"
+#include "store/store.h"
 
-#define ARCHIVE_MAGIC      0x4b41424du /* "MBAK" */
-#define ARCHIVE_VERSION    1u
-#define ARCHIVE_NAME_MAX   32u /* of a file beside the store, with its end */
-#define ARCHIVE_FILES_MAX  64u
-#define ARCHIVE_FILE_BYTES (1u * 1024 * 1024)
-#define ARCHIVE_PATH_MAX   768u
+#define ARCHIVE_MAGIC       0x4b41424du /* "MBAK" */
+#define ARCHIVE_VERSION     1u
+#define ARCHIVE_NAME_MAX    32u /* of a file beside the store, with its end */
+#define ARCHIVE_FILES_MAX   64u
+#define ARCHIVE_FILE_BYTES  (1u * 1024 * 1024)
+#define ARCHIVE_PATH_MAX    768u
+#define ARCHIVE_SEGMENT_MAX (2 * STORE_SEGMENT_BYTES_MAX) /* with its footer */
 
 struct archive_head {
     uint32_t magic;

@@ -17,6 +17,7 @@
 
 #define STEP_BYTES (2 * MiB)
 #define CUT_TRIES  4096u
+#define WRITING    "writing into the directory for the backup (the last one there is as it was)"
 #define SYNC_BYTES (32 * MiB) /* of a copy, before its pages are waited for */
 
 enum backup_phase { BACKUP_SEGMENTS, BACKUP_FILES, BACKUP_MANIFEST };
@@ -26,6 +27,7 @@ struct backup {
     struct store_task *task;
     const char *dir;
     enum backup_phase phase;
+    const char *doing;     /* for people, when it fails */
     struct archive before; /* no pages: the first of its directory */
     struct archive now;
     uint32_t segments; /* of the cut: the first entries */
@@ -147,6 +149,7 @@ static bool is_there(const struct backup *backup, const struct archive_entry *en
 
 static int open_copy(struct backup *backup, int mode) {
     const struct disk *disk = disk_of(backup);
+    backup->doing = WRITING;
     char path[ARCHIVE_PATH_MAX];
     archive_join(backup->dir, "copy.new", "", path);
     (void)disk->calls->unlink_file(disk->backend, path); /* with the mode of another */
@@ -158,6 +161,7 @@ static int open_copy(struct backup *backup, int mode) {
 
 static int put_piece(struct backup *backup, uint64_t bytes) {
     const struct disk *disk = disk_of(backup);
+    backup->doing = WRITING;
     (void)XXH3_64bits_update(&backup->state, backup->buffer, bytes);
     int64_t n = disk->calls->pwrite(disk->backend, backup->fd, backup->buffer,
                                     round_up(bytes, PAGE_BYTES), backup->copied);
@@ -211,6 +215,7 @@ static int copy_step(struct backup *backup) {
             return r;
         }
     }
+    backup->doing = "reading a segment of the store";
     const struct segment *segment = &backup->store->segments.all[entry->id];
     uint64_t bytes = min_u64(STEP_BYTES, entry->bytes - backup->copied);
     int64_t n = disk->calls->pread(disk->backend, segment_fd(segment), backup->buffer, bytes,
@@ -246,7 +251,7 @@ static int copy_file(struct backup *backup, struct archive_entry *entry) {
     const struct disk *disk = disk_of(backup);
     char path[ARCHIVE_PATH_MAX];
     archive_join(backup->store->dir, entry->name, "", path);
-    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY | O_NONBLOCK, 0);
+    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY, 0);
     if (fd < 0) {
         return 1; /* a socket, or gone */
     }
@@ -267,6 +272,7 @@ static int copy_file(struct backup *backup, struct archive_entry *entry) {
 
 static int copy_files(struct backup *backup) {
     const struct disk *disk = disk_of(backup);
+    backup->doing = "reading the files beside the store";
     struct archive_head *head = archive_head(&backup->now);
     struct archive_entry *entries = archive_entries(&backup->now);
     head->count = backup->segments;
@@ -291,6 +297,7 @@ static int write_manifest(struct backup *backup) {
     const struct disk *disk = disk_of(backup);
     struct archive_head *head = archive_head(&backup->now);
     char from[ARCHIVE_PATH_MAX], to[ARCHIVE_PATH_MAX];
+    backup->doing = WRITING;
     memcpy(head->uuid, backup->store->segments.uuid, sizeof head->uuid);
     head->number = backup->before.pages ? archive_head(&backup->before)->number + 1 : 1;
     head->created_us = clock_wall_us();
@@ -383,7 +390,8 @@ static int begin(struct porter *porter, struct store_task *task, struct backup *
     if (!backup) {
         return err_raise(-ENOMEM);
     }
-    *backup = (struct backup){.store = store, .task = task, .dir = task->ask.path, .fd = -1};
+    *backup = (struct backup){
+        .store = store, .task = task, .dir = task->ask.path, .fd = -1, .doing = "a backup"};
     store->backup = backup;
     *ret_backup = backup;
     backup->buffer = vm_map(STEP_BYTES);
@@ -446,7 +454,7 @@ uint32_t backup_step(struct porter *porter, struct store_task *task) {
         break;
     }
     if (r != 0) {
-        finish(porter, backup, r, "copying");
+        finish(porter, backup, r, backup->doing);
     }
     return 1;
 }

@@ -72,14 +72,37 @@ static int64_t sync_pwrite(void *backend, int fd, const void *buffer, size_t byt
     return write_with(fd, buffer, bytes, offset, 0);
 }
 
+/* Opening a pipe waits for whoever writes to it, and a device has no end: neither is a file of
+ * ours, whoever put it there under that name. Directories are left to the calls that follow. */
+static int keep_file(int fd) {
+    struct stat about;
+    if (fstat(fd, &about) != 0) {
+        return -errno;
+    }
+    if (!S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) {
+        return -EOPNOTSUPP;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0 ? 0 : -errno;
+}
+
 static int sync_open_file(void *backend, const char *path, int flags, int mode) {
     (void)backend;
-    int fd = open(path, flags | O_CLOEXEC, mode);
+    flags |= O_CLOEXEC | O_NONBLOCK;
+    int fd = open(path, flags, mode);
     if (fd < 0 && errno == EINVAL && (flags & O_DIRECT)) {
         /* A file system without O_DIRECT: slower, and just as durable by RWF_DSYNC. */
-        fd = open(path, (flags & ~O_DIRECT) | O_CLOEXEC, mode);
+        fd = open(path, flags & ~O_DIRECT, mode);
     }
-    return fd < 0 ? err_raise(-errno) : fd;
+    if (fd < 0) {
+        return err_raise(-errno);
+    }
+    int r = keep_file(fd);
+    if (r != 0) {
+        close(fd);
+        return err_raise(r);
+    }
+    return fd;
 }
 
 static int sync_close_file(void *backend, int fd) {

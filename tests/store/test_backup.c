@@ -249,6 +249,37 @@ Test(backup, other_peoples_directories_are_left_alone) {
     rig_end(&rig);
 }
 
+Test(backup, a_failure_says_where_it_was) {
+    struct rig rig;
+    struct store_task task;
+    start(&rig, 9);
+    put_many(&rig, 0, 20);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0);
+    put_many(&rig, 20, 20);
+    sim_disk_device(rig.sim, "/srv", &(struct sim_device){.space = 1});
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), -ENOSPC);
+    cr_assert_neq(strstr(task.why, "directory for the backup"), NULL, "%s", task.why);
+    rig_end(&rig);
+}
+
+/* Sealed, so nothing but this look at what it claims stands in the way. */
+Test(backup, a_manifest_that_claims_what_no_segment_can_be_is_damaged) {
+    struct rig rig;
+    struct archive archive;
+    rig_start(&rig, 10);
+    cr_assert_eq(archive_make(&archive, 1), 0);
+    archive_head(&archive)->count = 1;
+    struct archive_entry *entry = archive_entries(&archive);
+    *entry = (struct archive_entry){.generation = 1, .id = 1, .bytes = 16 * MiB};
+    archive_seal(&archive);
+    cr_assert_eq(archive_check(&archive), 0);
+    entry->bytes = UINT64_C(1) << 40;
+    archive_seal(&archive);
+    cr_assert_eq(archive_check(&archive), FORMAT_BAD);
+    archive_free(&archive);
+    rig_end(&rig);
+}
+
 static uint32_t pins_held(const struct rig *rig) {
     uint32_t held = 0;
     for (uint32_t id = 1; id < rig->store->segments.top; id++) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The plain backend (store/disk_sync.c) on a real directory, and a store on it. */
@@ -45,6 +46,20 @@ static uint32_t calls_done;
 static void count_done(struct disk_op *op) {
     (void)op;
     calls_done++;
+}
+
+/* Without a reader or a writer on the other side opening one would last for ever. */
+Test(disk_sync, a_pipe_or_a_device_is_no_file, .timeout = 20) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(disk.calls->open_file(disk.backend, path, O_RDONLY | O_DIRECT, 0), -EOPNOTSUPP);
+    cr_assert_eq(disk.calls->open_file(disk.backend, path, O_RDWR, 0), -EOPNOTSUPP);
+    cr_assert_eq(disk.calls->open_file(disk.backend, "/dev/zero", O_RDONLY, 0), -EOPNOTSUPP);
+    snprintf(path, sizeof path, "%s/file", dir);
+    int fd = disk.calls->open_file(disk.backend, path, O_RDWR | O_CREAT, 0600);
+    cr_assert_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0, "reads of it wait");
+    cr_assert_eq(disk.calls->close_file(disk.backend, fd), 0);
 }
 
 Test(disk_sync, writes_and_reads_when_polled_and_not_before) {
