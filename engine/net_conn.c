@@ -315,8 +315,9 @@ void net_conn_try_free(struct net *net, struct conn *conn) {
     if (conn->out_head && !conn->send_out) {
         net_conn_dirty(net, conn); /* the last words */
     }
+    /* on the waiting list: the last of the deferred put it there, and it comes by once more */
     if (conn->jobs > 0 || conn->send_out || conn->cancel_out || conn->dirty || conn->starved ||
-        linger(net, conn) || conn->receive_out) {
+        conn->waiting || linger(net, conn) || conn->receive_out) {
         return;
     }
     if (conn->peer) {

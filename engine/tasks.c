@@ -294,7 +294,7 @@ static json_t *answer_cancel(struct engine *engine, const json_t *request) {
     }
     /* Relaxed: the porter looks at it at its next step, and nothing else follows from it. */
     atomic_store_explicit(&slot->task.cancel, true, memory_order_relaxed);
-    return json_pack("{s:b}", "canceled", 1);
+    return json_pack("{s:b}", "canceled", !is_over(slot)); /* what is over stays as it ended */
 }
 
 static json_t *answer_tasks(struct engine *engine) {

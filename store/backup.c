@@ -366,7 +366,9 @@ static int place_judge(struct backup *backup, const char **ret_why) {
         archive_join(backup->dir, "segments", "", path);
         int list = disk->calls->list_dir(disk->backend, backup->dir, any_name, &any);
         bool ours = disk->calls->list_dir(disk->backend, path, any_name, &(bool){false}) == 0;
-        *ret_why = "the directory is not empty and holds no backup; name an empty or a new one";
+        if (list == 0 && any && !ours) {
+            *ret_why = "the directory is not empty and holds no backup; name an empty or a new one";
+        }
         r = list != 0 ? list : any && !ours ? STORE_FORMAT : 0;
     } else if (r == 0 &&
                memcmp(archive_head(&backup->before)->uuid, backup->store->segments.uuid, 16) != 0) {

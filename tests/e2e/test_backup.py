@@ -8,6 +8,7 @@ store/backup.c, store/restore.c, store/snapshot.c.
 """
 
 import json
+import os
 import stat
 import threading
 
@@ -86,6 +87,14 @@ class Backup(cases.Case):
         done = d.run("backup", d.directory)
         self.assertEqual(done.returncode, 1, "that is the store")
         self.assertIn("not empty", done.stderr)
+        nowhere = self.scratch() / "nowhere"
+        nowhere.symlink_to(nowhere.parent / "not made")
+        done = d.run("backup", nowhere)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the directory for the backup: No such file", done.stderr)
+        done = d.run("backup", os.fsdecode(b"/srv/\xff"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("not UTF-8", done.stderr)
         done = run("restore", where, "--store", d.directory)
         self.assertEqual(done.returncode, 2)
         self.assertIn("not empty", done.stderr)

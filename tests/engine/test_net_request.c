@@ -183,6 +183,45 @@ Test(net_request, an_unknown_frame_type_ends_the_connection) {
     caller_close(&caller);
 }
 
+/* What was put aside for it goes at the end, and the last of it once put a connection that was
+ * being freed on the list of those that wait. */
+Test(net_request, who_breaks_the_protocol_with_answers_put_aside_and_goes_is_freed_once) {
+    enum { BYTES = 300000, GETS = 60, ROUNDS = 8 };
+    uint8_t frames[GETS * TLV_REQUEST_MAX] = {0};
+    size_t used = 0;
+    rig.settings.net_output_bytes_max = 1 * MiB;
+    rig_run(&rig);
+    struct caller other = caller_open(&rig);
+    struct block block = block_make(1, BYTES);
+    store(&other, 1, &block);
+    for (uint32_t i = 0; i < GETS - 1; i++) {
+        struct tlv_request get = request_of(TLV_GET, i);
+        used += tlv_request_write(&get, &block.key, frames + used);
+    }
+    frames[used] = 0xff; /* read with the rest, before any of it is answered */
+    used += 2;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        uint64_t deferred = rig_net_counter(&rig, "deferred");
+        uint64_t faults = rig_net_counter(&rig, "bad_frames");
+        struct caller caller = caller_open(&rig);
+        int small = 4096;
+        cr_assert_eq(setsockopt(caller.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+        caller_send(&caller, frames, used);
+        while (rig_net_counter(&rig, "deferred") == deferred ||
+               rig_net_counter(&rig, "bad_frames") == faults) {
+        }
+        struct linger reset = {.l_onoff = 1};
+        cr_assert_eq(setsockopt(caller.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+        caller_close(&caller);
+        caller_get(&other, 100 + round, &block.key);
+        caller_expect_value(&other, 100 + round, &block);
+    }
+    while (rig_net_counter(&rig, "connections") > 1) {
+    }
+    block_free(&block);
+    caller_close(&other);
+}
+
 Test(net_request, ranges_are_cut_from_the_block) {
     rig_run(&rig);
     struct caller caller = caller_open(&rig);

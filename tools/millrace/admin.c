@@ -109,7 +109,9 @@ json_t *admin_request(const struct cli *cli, json_t *request, int *ret_status) {
     size_t length = json_dumpb(request, line, sizeof line - 2, JSON_COMPACT);
     json_decref(request);
     if (length == 0 || length > sizeof line - 2) {
-        cli_fail(cli, CLI_FAILED, "the request is too long for the admin socket");
+        cli_fail(cli, CLI_FAILED,
+                 length == 0 ? "a name or a path that is not UTF-8 cannot be asked for"
+                             : "the request is too long for the admin socket");
         return NULL;
     }
     memcpy(line + length, "\n", 2);
