@@ -104,6 +104,12 @@ static void choose_faults(struct life *life) {
     default:
         break;
     }
+    if (life->lied) {
+        faults->write_flip = life_pick(life, 600);
+        faults->write_astray = life_pick(life, 300);
+        faults->read_flip = life_pick(life, 600);
+        faults->read_astray = life_pick(life, 300);
+    }
     life->trouble = life->tiered ? away : SIM_DEVICE_FINE;
     sim_disk_faults(life->sim, faults);
     if (life->verbose) {
@@ -195,11 +201,15 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     life->verbose = verbose;
     life->now_ns = NS_PER_S;
     life->tiered = seed % 3 != 0;
+    life->lied = seed % 16 == 15;
     life->sim = sim_disk_open(seed, &life->disk);
     sim_disk_clock(life->sim, &life->now_ns);
     choose_faults(life);
     for (uint32_t i = 0; i < 24; i++) {
         crash_round(life);
+        if (life->lied) {
+            (void)sim_disk_rot(life->sim);
+        }
     }
     if (life->store) {
         life_power_off(life);
