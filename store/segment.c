@@ -171,7 +171,8 @@ int segment_make(struct segments *segments, const struct segment_order *order,
     atomic_store_explicit(&segment->aborted, false, memory_order_relaxed);
     atomic_store_explicit(&segment->data_bytes, PAGE_BYTES, memory_order_relaxed);
     atomic_store_explicit(&segment->file_bytes, segments->segment_bytes, memory_order_relaxed);
-    atomic_store_explicit(&segment->prewrite, UINT64_C(1) << 32 | 1, memory_order_relaxed);
+    uint64_t pages = order->claimed ? segments->segment_bytes / PAGE_BYTES : 1;
+    atomic_store_explicit(&segment->prewrite, pages << 32 | pages, memory_order_relaxed);
     segments->top = max_u32(segments->top, id + 1);
     segment_set_state(segment, SEGMENT_SPARE);
     *ret_segment = segment;

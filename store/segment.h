@@ -121,12 +121,13 @@ static inline int segment_fd(const struct segment *segment) {
 uint32_t segment_id_of(const char *name);
 
 /* segment_make creates, reserves and heads a new segment, durable with its directory entry. page:
- * PAGE_BYTES aligned scratch. Returns: 0, -ENOSPC (nothing is left behind), -errno. Thread: boot or
- * helper. */
+ * PAGE_BYTES aligned scratch. Returns: 0, -ENOSPC (nothing is left behind), -errno. Thread: boot,
+ * or helper and porter under store->files. */
 struct segment_order {
     uint32_t tier;
     uint32_t log;
     uint64_t create_lsn;
+    bool claimed; /* all of it is the maker's at once: housekeeping writes no zeroes into it */
     void *page;
 };
 must_check int segment_make(struct segments *segments, const struct segment_order *order,
@@ -151,6 +152,12 @@ static inline bool segment_pin(struct segment *segment) {
         return false;
     }
     return true;
+}
+
+/* A pin of housekeeping, which alone seals and so knows that the file stays, but not that it is not
+ * opened anew meanwhile: then the old descriptor is closed, and its number soon another file's. */
+static inline void segment_hold(struct segment *segment) {
+    atomic_fetch_add_explicit(&segment->pins, 1, memory_order_seq_cst); /* as segment_pin */
 }
 
 /* segment_free lets go of a segment in which nothing is live: no reader gets in any more, and when

@@ -165,9 +165,13 @@ static int prewrite(struct store *store, struct segment *segment) {
     }
     uint64_t pen = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
     uint64_t ahead = state == SEGMENT_OPEN ? HOUSEKEEP_AHEAD : HOUSEKEEP_STEP;
-    return prewrite_zeroed(segment) >= pen + ahead
-               ? 0
-               : segment_prewrite(&store->segments, segment, store->zeroes, HOUSEKEEP_STEP);
+    if (prewrite_zeroed(segment) >= pen + ahead) {
+        return 0;
+    }
+    segment_hold(segment);
+    int r = segment_prewrite(&store->segments, segment, store->zeroes, HOUSEKEEP_STEP);
+    segment_unpin(segment);
+    return r;
 }
 
 /* A seal that failed reads the whole segment again next time: let some rounds pass. */
@@ -180,7 +184,9 @@ static bool seal(struct store *store, struct segment *segment) {
     if (!seal_may(segment)) {
         return false;
     }
+    segment_hold(segment);
     int r = seal_closed(&store->segments, segment, store->hash_seed);
+    segment_unpin(segment);
     segment->seal_pause = r == 0 ? 0 : SEAL_PAUSE;
     return r == 0;
 }

@@ -455,6 +455,39 @@ Test(tier, case_14_a_tier_unmounted_while_serving_comes_back_without_a_restart) 
 
 /* A block of a tier is deleted; its tombstone, on another, is compacted while the first is away,
  * and nothing else that is there is older. */
+/* Writes to a file of the store that nobody holds: its descriptor may be closed under them. */
+static const struct disk_calls *plain_calls;
+static uint32_t held_writes, loose_writes;
+
+static int64_t watched_pwrite(void *backend, int fd, const void *buffer, size_t bytes,
+                              uint64_t offset) {
+    for (uint32_t id = 1; rig.store && id < rig.store->segments.top; id++) {
+        const struct segment *segment = &rig.store->segments.all[id];
+        if (segment_state(segment) != SEGMENT_NONE && segment_fd(segment) == fd) {
+            uint32_t pins = atomic_load_explicit(&segment->pins, memory_order_relaxed);
+            held_writes += pins > 0;
+            loose_writes += pins == 0;
+        }
+    }
+    return plain_calls->pwrite(backend, fd, buffer, bytes, offset);
+}
+
+Test(tier, housekeeping_holds_the_files_it_writes_to) {
+    plain_calls = rig.disk.calls;
+    struct disk_calls calls = *plain_calls;
+    calls.pwrite = watched_pwrite;
+    rig.config.disk.calls = &calls;
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 2 * SEGMENT_BLOCKS; i++) { /* zeroes ahead, footers behind */
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0);
+        (void)store_housekeep(rig.store);
+    }
+    cr_assert_gt(held_writes, 2);
+    cr_assert_eq(loose_writes, 0);
+    rig_close(&rig);
+    rig.config.disk.calls = plain_calls;
+}
+
 Test(tier, case_12_a_tombstone_outlives_compaction_while_the_older_copy_is_away) {
     enum { COUNT = 2 * SEGMENT_BLOCKS, VICTIM = 7, EXTRA = 60 };
     static const struct store_tier first[] = {{"a", 0, TIER_SSD}};
