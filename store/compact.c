@@ -167,6 +167,8 @@ static int records_open(struct compactor *compactor) {
     compactor->scan.hash_seed = store->hash_seed;
     scan_run(&compactor->scan);
     compactor->count = (uint32_t)compactor->scan.entry_count;
+    /* What the footer named and the batches do not show just now may be a tombstone. */
+    compactor->kept += compactor->count < compactor->trailer.footer_count;
     return 0;
 }
 
@@ -410,7 +412,7 @@ static uint32_t settle(struct compactor *compactor) {
         return 0;
     }
     struct segment *source = compactor->source;
-    /* acquire: with the last account of a block its entry was changed; pairs with order.c */
+    /* acquire: with the last account of a block its entry was changed; pairs with order_account */
     uint64_t live = atomic_load_explicit(&source->live_bytes, memory_order_acquire);
     bool dropped = move_dropped(&compactor->mover);
     if (dropped || compactor->failed) {

@@ -242,8 +242,8 @@ static uint64_t place_bytes(uint64_t place) {
     return (uint64_t)place_spot(place).length_units * RECORD_UNIT;
 }
 
-/* Live bytes change under several keepers' hands, whence the atomic adds; nothing follows from
- * their order. */
+/* Live bytes change under several keepers' hands, whence the atomic adds. Release: who finds none
+ * left finds every entry changed; pairs with settle in compact.c. */
 void order_account(struct keeper *keeper, uint64_t place, int sign) {
     struct segment *segment = &keeper->store->segments.all[place_spot(place).segment];
     uint64_t bytes = place_bytes(place);
@@ -254,7 +254,7 @@ void order_account(struct keeper *keeper, uint64_t place, int sign) {
         counter_add(&counters->blocks, 1);
         counter_add(&counters->bytes, bytes);
     } else {
-        atomic_fetch_sub_explicit(&segment->live_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&segment->live_bytes, bytes, memory_order_release);
         atomic_fetch_sub_explicit(&segment->live_blocks, 1, memory_order_relaxed);
         counter_set(&counters->blocks, counter_get(&counters->blocks) - 1);
         counter_set(&counters->bytes, counter_get(&counters->bytes) - bytes);
