@@ -23,6 +23,7 @@ static void segment_leave(struct move_stream *stream, bool suspect) {
     struct segment *segment = stream->open;
     segment->suspect = suspect;
     stream->previous_generation = segment->generation;
+    stream->marked_lsn = stream->data_lsn;      /* its footer will say that it is durable */
     segment_set_state(segment, SEGMENT_CLOSED); /* pairs with housekeeping, which seals it */
     stream->open = NULL;
 }
@@ -129,6 +130,7 @@ static int segment_for(struct mover *mover, const struct move_stream *stream,
     struct segment_order order = {.tier = stream->tier,
                                   .log = move_log(stream->tier),
                                   .create_lsn = lsn_make(store->segments.epoch, 0),
+                                  .claimed = true, /* a move is not waited for */
                                   .page = mover->page};
     (void)pthread_mutex_lock(&store->files);
     int r = tier_room(store, tier, ROOM_MOVE) ? segment_make(&store->segments, &order, ret_segment)
@@ -140,7 +142,6 @@ static int segment_for(struct mover *mover, const struct move_stream *stream,
 
 /* Sees to an open segment with room. Returns: 0 or -errno. */
 static int stream_ready(struct mover *mover, struct move_stream *stream) {
-    struct store *store = mover->store;
     if (stream->open && has_room(mover, stream)) {
         return 0;
     }
@@ -152,9 +153,6 @@ static int stream_ready(struct mover *mover, struct move_stream *stream) {
     if (r != 0) {
         return r;
     }
-    /* Nobody fills it with zeroes ahead of us: a move is not waited for. */
-    bool claimed = segment_claim(segment, store->segments.segment_bytes);
-    must(claimed);
     stream->open = segment;
     stream->write_at = PAGE_BYTES;
     stream->segment_records = 0;
@@ -198,12 +196,25 @@ static void stream_fail(struct mover *mover, struct move_stream *stream) {
 }
 
 /* Nobody knows of the batch: as if it had never been filled. */
-static void stream_drop(struct move_stream *stream) {
+static void stream_undo(struct move_stream *stream) {
     if (stream->batch.first_lsn != 0) {
         stream->next_lsn = stream->batch.first_lsn;
     }
     stream_empty(stream);
+}
+
+static void stream_drop(struct move_stream *stream) {
+    stream_undo(stream);
     stream->full = true;
+}
+
+/* A batch that only says what is durable is not worth a segment: where it does not fit, the last
+ * one is left, and sealed. On a full tier there is none to be had before this one is done with. */
+static void marker_spare(struct move_stream *stream) {
+    if (stream->open) {
+        segment_leave(stream, false);
+    }
+    stream_undo(stream);
 }
 
 /* Items that name an entry, grouped by its owner, one note for so many. */
@@ -213,6 +224,10 @@ static uint32_t stream_write(struct mover *mover, struct move_stream *stream) {
     struct log_batch *batch = &stream->batch;
     if (mover->porter->now_ns < stream->rest_ns) {
         return 0;
+    }
+    if (batch->records == 0 && !(stream->open && has_room(mover, stream))) {
+        marker_spare(stream);
+        return 1;
     }
     int r = stream_ready(mover, stream);
     if (r != 0) {

@@ -71,7 +71,6 @@ struct mover {
     struct store *store;
     struct move_stream streams[MOVE_STREAMS];
     void *page;
-    bool closing;
 };
 
 must_check int mover_open(struct mover *mover, struct porter *porter);

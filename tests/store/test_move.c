@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/move.h"
 
+#include "base/must.h"
 #include "store/compact.h"
 #include "store/repair.h"
 #include "tests/store/rig.h"
@@ -257,6 +258,93 @@ Test(move, without_space_it_waits_and_loses_nothing) {
     sim_disk_faults(rig.sim, &(struct sim_faults){.space = 0});
     turns(&rig, 60);
     cr_assert_geq(freed(&rig), 1);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+/* All is copied, published and durable, but for the word that says so. */
+static bool wants_marker(const struct move_stream *stream) {
+    return stream->opened && stream->phase == MOVE_FILLING && stream->batch.records == 0 &&
+           stream->data_lsn > stream->marked_lsn;
+}
+
+Test(move, a_full_tier_does_not_keep_what_was_moved_off_it) {
+    struct rig rig;
+    half_dead(&rig, 21);
+    const struct move_stream *stream = &porter_mover(rig.store->porter)->streams[0];
+    for (uint32_t i = 0; !wants_marker(stream); i++) {
+        cr_assert_lt(i, 100);
+        turn(&rig);
+    }
+    cr_assert_eq(freed(&rig), 0);
+    uint64_t next_lsn = stream->next_lsn;
+    sim_disk_plan(rig.sim, &(struct sim_plan){.error = SIM_EIO, .to = UINT64_MAX});
+    for (uint32_t i = 0; i < 4 && stream->open; i++) { /* the batch that says it fails */
+        (void)store_maintain(rig.store, rig.now_ns);
+    }
+    cr_assert_null(stream->open);
+    sim_disk_plan(rig.sim, &(struct sim_plan){.error = SIM_ENOSPC, .to = UINT64_MAX});
+    turns(&rig, 60);
+    cr_assert_geq(freed(&rig), 1);
+    cr_assert_eq(stream->next_lsn, next_lsn, "the log of moves has no hole");
+    check_all(&rig);
+    rig_crash(&rig);
+    sim_disk_plan(rig.sim, &(struct sim_plan){.error = SIM_FINE});
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.corrupt_ranges, 0);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
+Test(move, housekeeping_writes_no_zeroes_into_a_segment_of_moves) {
+    struct rig rig;
+    rig_start(&rig, 22);
+    cr_assert_eq(rig_open(&rig), 0);
+    struct segments *segments = &rig.store->segments;
+    struct segment_order order = {
+        .log = move_log(0), .create_lsn = 1, .claimed = true, .page = rig.store->page};
+    struct segment *segment = NULL;
+    cr_assert_eq(segment_make(segments, &order, &segment), 0);
+    cr_assert_eq(segment_prewrite(segments, segment, rig.store->zeroes, MiB), 0,
+                 "however early the helper looks");
+    cr_assert(segment_claim(segment, segments->segment_bytes));
+    rig_end(&rig);
+}
+
+/* The path of the sealed segment that has nothing but tombstones. */
+static struct segment *tombstones_of(struct rig *rig, char path[SEGMENT_PATH_MAX]) {
+    struct segments *segments = &rig->store->segments;
+    for (uint32_t id = 1; id < segments->top; id++) {
+        struct segment *segment = &segments->all[id];
+        if (segment_state(segment) == SEGMENT_SEALED && segment->tombstones > 0) {
+            segment_path(segments, id, path);
+            return segment;
+        }
+    }
+    never("no segment has tombstones");
+}
+
+Test(move, tombstones_that_cannot_be_read_just_now_hold_their_segment) {
+    struct rig rig;
+    half_dead(&rig, 23);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    char path[SEGMENT_PATH_MAX];
+    const struct segment *segment = tombstones_of(&rig, path);
+    uint64_t bytes = 0;
+    uint8_t byte = sim_disk_bytes(rig.sim, path, &bytes)[segment->footer_offset] ^ 1;
+    sim_disk_spoil(rig.sim, path, segment->footer_offset, &byte, 1);
+    sim_disk_bad_page(rig.sim, path, PAGE_BYTES);
+    for (uint32_t i = 0; i < 100; i++) { /* moves alone: nobody reads, nobody seals */
+        rig_turn(&rig);
+        rig.now_ns += NS_PER_S;
+        (void)store_maintain(rig.store, rig.now_ns);
+    }
+    cr_assert_eq(segment_state(segment), SEGMENT_SEALED);
+    sim_disk_heal(rig.sim);
+    rig_crash(&rig);
+    (void)rig_forget(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
     check_all(&rig);
     rig_end(&rig);
 }
