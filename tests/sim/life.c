@@ -476,6 +476,7 @@ bool life_open(struct life *life, struct store_report *report) {
         !life->away && !life_misread(life)) {
         life_fail(life, 0, "damage reported where there is none");
     }
+    life->made = life->made || !life->away;
     return true;
 }
 

@@ -141,7 +141,7 @@ static void crash_round(struct life *life) {
     for (uint32_t i = 0; i < 3 && life_pick(life, 2) == 0; i++) {
         sim_disk_crash_after(life->sim, 1 + life_pick(life, 60));
         /* A tier that was made in the directory under its disk is not on the disk: not at first. */
-        if (life->trouble != SIM_DEVICE_FINE && life_pick(life, 2) && life->opens > 0) {
+        if (life->trouble != SIM_DEVICE_FINE && life_pick(life, 2) && life->made) {
             life_device(life, life->trouble);
             sim_disk_crash_after(life->sim, 20 + life_pick(life, 300));
         }
