@@ -136,7 +136,7 @@ struct choice choose(const struct choose_rules *rules, const struct choose_segme
                      uint32_t count, const struct choose_tier tiers[], uint32_t tier_count) {
     for (uint32_t i = 0; i < count; i++) {
         must(segments[i].tier < tier_count);
-        if (kept(&segments[i]) == 0) {
+        if (kept(&segments[i]) == 0 && segments[i].stuck_bytes != CHOOSE_STUCK_DEAD) {
             return (struct choice){CHOOSE_DEAD, segments[i].id};
         }
     }

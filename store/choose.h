@@ -23,6 +23,9 @@ enum choose_reason {
     CHOOSE_CRUMBS,
 };
 
+/* stuck_bytes where nothing lives and yet something in there must not go: less than any block. */
+#define CHOOSE_STUCK_DEAD 1u
+
 struct choose_segment {
     uint32_t id;
     uint32_t tier;

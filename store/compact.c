@@ -423,7 +423,7 @@ static uint32_t settle(struct compactor *compactor) {
         let_go(compactor);
         return 1;
     }
-    source->stuck_bytes = max_u64(live, 1);
+    source->stuck_bytes = max_u64(live, CHOOSE_STUCK_DEAD);
     source_close(compactor);
     return 1;
 }

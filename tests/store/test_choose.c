@@ -42,6 +42,14 @@ Test(choose, what_is_dead_goes_first) {
     cr_assert_eq(ask(segments, 2, 500).id, 2);
 }
 
+Test(choose, what_is_dead_and_stuck_does_not_keep_others_from_their_turn) {
+    struct choose_segment segments[] = {segment(1, 0), segment(2, 300)};
+    segments[0].stuck_bytes = CHOOSE_STUCK_DEAD; /* a record of a pin cannot be read */
+    cr_assert_eq(ask(segments, 2, 500).reason, CHOOSE_GARBAGE);
+    cr_assert_eq(ask(segments, 2, 500).id, 2);
+    cr_assert_eq(ask(segments, 1, 1000).reason, CHOOSE_NOTHING, "or it is chosen without end");
+}
+
 Test(choose, garbage_weighs_with_age) {
     struct choose_segment even[] = {segment(5, 500), segment(9, 500)};
     cr_assert_eq(ask(even, 2, 500).reason, CHOOSE_GARBAGE);

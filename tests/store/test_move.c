@@ -349,6 +349,31 @@ Test(move, tombstones_that_cannot_be_read_just_now_hold_their_segment) {
     rig_end(&rig);
 }
 
+Test(move, a_record_that_cannot_be_read_holds_its_segment_and_no_other) {
+    struct rig rig;
+    half_dead(&rig, 24);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    uint8_t payload[PIN_PAYLOAD_MAX];
+    struct store_pin pin = {.codec = 0x55, .mode = STORE_PIN_DIRECT};
+    (void)rig_block(5, BYTES, &pin.key);
+    struct store_op op = {.kind = STORE_PIN, .key = pin.key, .codec = 0x55, .data = payload};
+    op.bytes = pin_write(&pin, payload);
+    cr_assert_eq(rig_do(&rig, &op), 0);
+    const struct segment *segment = rig.store->keepers[0].log.open;
+    uint32_t id = segment->id;
+    char path[SEGMENT_PATH_MAX];
+    segment_path(&rig.store->segments, id, path);
+    rig_close(&rig);
+    sim_disk_spoil(rig.sim, path, PAGE_BYTES + BATCH_RECORD + record_header_bytes(34), "X", 1);
+    cr_assert_eq(rig_open(&rig), 0);
+    turns(&rig, 60);
+    cr_assert_eq(segment_state(&rig.store->segments.all[id]), SEGMENT_SEALED);
+    cr_assert_geq(freed(&rig), 1);
+    check_all(&rig);
+    rig_end(&rig);
+}
+
 Test(move, a_damaged_block_stays_damaged_and_holds_its_segment) {
     struct rig rig;
     half_dead(&rig, 18);
