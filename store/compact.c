@@ -415,6 +415,10 @@ static uint32_t settle(struct compactor *compactor) {
     /* acquire: with the last account of a block its entry was changed; pairs with order_account */
     uint64_t live = atomic_load_explicit(&source->live_bytes, memory_order_acquire);
     bool dropped = move_dropped(&compactor->mover);
+    bool here = tier_state(tier_of(compactor->store, source)) < TIER_READONLY;
+    if (compactor->errors > ERRORS_MAX && here) { /* or it would be chosen before others again */
+        source->stuck_bytes = max_u64(live, CHOOSE_STUCK_DEAD);
+    }
     if (dropped || compactor->failed) {
         give_up(compactor);
         return 1;

@@ -374,6 +374,34 @@ Test(move, a_record_that_cannot_be_read_holds_its_segment_and_no_other) {
     rig_end(&rig);
 }
 
+Test(move, a_segment_with_much_damage_keeps_no_other_from_its_turn) {
+    struct rig rig;
+    rig_start(&rig, 25);
+    for (uint32_t session = 0; session < 2; session++) {
+        cr_assert_eq(rig_open(&rig), 0);
+        for (uint32_t i = 0; i < BLOCKS; i++) {
+            cr_assert_eq(rig_put(&rig, 100 * session + i, BYTES), 0);
+        }
+        rig_close(&rig);
+    }
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (i % 2 == 0) {
+            spoil(&rig, place_of(&rig, i)); /* of the older segment, which comes first */
+        } else {
+            cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
+            cr_assert_eq(rig_delete(&rig, 100 + i, BYTES), 0);
+        }
+    }
+    turns(&rig, 100);
+    cr_assert_geq(freed(&rig), 1);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), i % 2 == 0 ? STORE_CORRUPT : STORE_ABSENT);
+        cr_assert_eq(rig_get(&rig, 100 + i, BYTES), i % 2 == 0 ? 0 : STORE_ABSENT);
+    }
+    rig_end(&rig);
+}
+
 Test(move, a_damaged_block_stays_damaged_and_holds_its_segment) {
     struct rig rig;
     half_dead(&rig, 18);
