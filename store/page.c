@@ -3,14 +3,17 @@
 #include "base/err.h"
 #include "store/inside.h"
 #include "store/scan.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* the state's size: it lies on the stack */
+#include <xxhash.h>
 
 /* Listing: segments by id, records by offset; a record is listed if the catalog says that its block
- * lies just there, so each block comes once. Sealed segments are listed from their footers, others
- * by stepping from record header to record header. The cursor is segment << 32 | offset in units:
- * it means the same before and after a segment is sealed. */
+ * lies just there, so each block comes once. Sealed segments are listed from their footers where
+ * those are sound, others by stepping from record header to record header. The cursor is segment <<
+ * 32 | offset in units: it means the same before and after a segment is sealed. */
 
 #define CURSOR_END    UINT64_MAX
 #define WALK_LOOK_MAX 16384u
@@ -159,10 +162,49 @@ static uint64_t walk_footer(struct walk *walk, uint64_t offset) {
     return low < walk->segment->footer_count ? offset : UINT64_MAX;
 }
 
+/* Reads it once from end to end. A damaged one would leave out blocks that are there. */
+static enum footer_seen footer_look(struct walk *walk) {
+    const struct segment *segment = walk->segment;
+    walk->filled = 0;
+    if (trailer_read(&walk->store->segments, segment, walk->buffer) != 0) {
+        return FOOTER_DAMAGED;
+    }
+    const struct segment_trailer *trailer = (const void *)walk->buffer;
+    uint64_t sum = trailer->footer_xxh3;
+    uint64_t left = trailer->footer_count * sizeof(struct footer_entry);
+    uint64_t offset = trailer->footer_offset;
+    const struct disk *disk = &walk->store->config.disk;
+    XXH3_state_t state;
+    (void)XXH3_64bits_reset(&state);
+    while (left > 0) {
+        uint64_t count = min_u64(left, WALK_BYTES);
+        int64_t n = disk->calls->pread(disk->backend, segment->fd, walk->buffer,
+                                       round_up(count, PAGE_BYTES), offset);
+        if (n < (int64_t)count) {
+            return FOOTER_DAMAGED;
+        }
+        (void)XXH3_64bits_update(&state, walk->buffer, count);
+        left -= count;
+        offset += count;
+    }
+    return XXH3_64bits_digest(&state) == sum ? FOOTER_SOUND : FOOTER_DAMAGED;
+}
+
+static bool footer_sound(struct walk *walk) {
+    struct segment *segment = walk->segment;
+    /* relaxed: a word about bytes that do not change any more */
+    uint32_t seen = atomic_load_explicit(&segment->footer_seen, memory_order_relaxed);
+    if (seen == FOOTER_UNSEEN) {
+        seen = footer_look(walk);
+        atomic_store_explicit(&segment->footer_seen, seen, memory_order_relaxed);
+    }
+    return seen == FOOTER_SOUND;
+}
+
 /* Of a pinned segment. Returns: the offset to go on from, UINT64_MAX: done. */
 static uint64_t walk_segment(struct walk *walk, uint64_t offset) {
     struct segment *segment = walk->segment;
-    if (segment_state(segment) == SEGMENT_SEALED) {
+    if (segment_state(segment) == SEGMENT_SEALED && footer_sound(walk)) {
         offset = walk_footer(walk, offset);
     } else {
         uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);

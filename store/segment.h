@@ -54,7 +54,8 @@ struct segment {
     uint32_t footer_count; /* set before SEALED */
     uint32_t tombstones;   /* set before SEALED */
     uint64_t footer_offset;
-    _Atomic uint64_t data_bytes; /* end of the last acknowledged batch */
+    _Atomic uint32_t footer_seen; /* enum footer_seen: whoever lists it first finds out */
+    _Atomic uint64_t data_bytes;  /* end of the last acknowledged batch */
     _Atomic uint64_t file_bytes;
     _Atomic uint64_t live_bytes;
     _Atomic uint64_t live_blocks;
@@ -71,6 +72,8 @@ struct segment {
     /* Of a move segment: end of the last batch whose blocks the catalog knows (or will not). */
     _Atomic uint64_t published_bytes;
 };
+
+enum footer_seen { FOOTER_UNSEEN, FOOTER_SOUND, FOOTER_DAMAGED };
 
 struct segments {
     struct segment *all; /* [SEGMENT_IDS], by id */

@@ -55,6 +55,7 @@ static const char *const mode_names[MODE_COUNT] = {
 struct run {
     enum mode mode;
     uint64_t at;
+    bool verbose;
 };
 
 #define STARTS_MAX 8u
@@ -238,6 +239,7 @@ static struct script_size run_one(const struct run *run) {
     life->scripted = run->mode != MODE_NONE;
     life->what = mode_names[run->mode];
     life->at = run->at;
+    life->verbose = run->verbose;
     struct script_size size = {0};
     sim_memory_refuse(0, 0);
     arrange(life, run);
@@ -272,7 +274,7 @@ static uint64_t run_mode(enum mode mode, const struct script_size *size, uint64_
         if (mode == MODE_MISREAD && in_a_start(size, i)) {
             continue;
         }
-        (void)run_one(&(struct run){mode, i});
+        (void)run_one(&(struct run){mode, i, false});
         runs++;
     }
     printf("%d  %s: %" PRIu64 " runs of %" PRIu64 " steps\n", mode, mode_names[mode], runs, steps);
@@ -303,10 +305,10 @@ int main(int argc, char **argv) {
     must(hash_open() == 0);
     life_blocks();
     if (at != 0) {
-        (void)run_one(&(struct run){(enum mode)only, at});
+        (void)run_one(&(struct run){(enum mode)only, at, true});
         return 0;
     }
-    struct script_size size = run_one(&(struct run){MODE_NONE, 0});
+    struct script_size size = run_one(&(struct run){MODE_NONE, 0, false});
     uint64_t runs = 0;
     for (enum mode mode = MODE_CRASH; mode < MODE_COUNT; mode++) {
         if (only == MODE_NONE || only == (uint64_t)mode) {

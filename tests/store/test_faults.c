@@ -105,6 +105,24 @@ Test(faults, a_bad_sector_costs_one_block_and_passing_trouble_none) {
     }
 }
 
+Test(faults, a_damaged_footer_leaves_no_block_out_of_a_list) {
+    put_all();
+    rig_close(&rig);
+    const char *name = a_segment_with_data();
+    uint64_t size = 0;
+    uint8_t value = (uint8_t)(sim_disk_bytes(rig.sim, name, &size)[size - 2 * PAGE_BYTES + 20] ^ 1);
+    sim_disk_spoil(rig.sim, name, size - 2 * PAGE_BYTES + 20, &value, 1);
+    reopen();
+    static struct store_item items[4 * BLOCKS];
+    uint32_t listed = 0;
+    for (uint64_t cursor = 0; cursor != UINT64_MAX;) {
+        uint32_t count = 0;
+        cr_assert_eq(store_page(rig.store, &cursor, items, array_count(items), &count), 0);
+        listed += count;
+    }
+    cr_assert_eq(listed, BLOCKS);
+}
+
 Test(faults, a_device_that_fails_whole_is_an_error_and_comes_back_without_a_restart) {
     put_all();
     reopen();
