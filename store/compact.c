@@ -36,11 +36,13 @@ struct compactor {
     bool scanned;
     uint32_t next, count;
     uint32_t errors;
-    uint32_t kept; /* live records that could not be moved */
-    bool failed;   /* given up for now */
+    uint32_t kept;  /* live records that could not be moved */
+    uint32_t added; /* handed to the mover */
+    bool failed;    /* given up for now */
     bool flushed;
     uint64_t floor; /* no other segment holds what was born before this */
     uint64_t look_ns, rest_ns;
+    uint64_t tier_rest_ns[TIERS_MAX]; /* what moves off its segments found no room: till then */
     uint32_t dying;
     uint8_t *page;
     struct choose_segment *candidates; /* [SEGMENT_IDS] */
@@ -180,7 +182,7 @@ static void give_up(struct compactor *compactor) {
 static void source_begin(struct compactor *compactor, const struct choice *choice) {
     compactor->source = &compactor->store->segments.all[choice->id];
     compactor->reason = choice->reason;
-    compactor->next = compactor->count = compactor->errors = compactor->kept = 0;
+    compactor->next = compactor->count = compactor->errors = compactor->kept = compactor->added = 0;
     compactor->failed = compactor->flushed = false;
     compactor->phase = COMPACT_COPY;
     compactor->hot_bytes =
@@ -234,6 +236,7 @@ static int add(struct compactor *compactor, const struct move_record *record, ui
     int r = move_add(&compactor->mover, tier, record);
     if (r == 0) {
         allowance_spend(&compactor->rate, compactor->porter->now_ns, span);
+        compactor->added++;
     }
     return r;
 }
@@ -419,7 +422,15 @@ static uint32_t settle(struct compactor *compactor) {
     if (compactor->errors > ERRORS_MAX && here) { /* or it would be chosen before others again */
         source->stuck_bytes = max_u64(live, CHOOSE_STUCK_DEAD);
     }
-    if (dropped || compactor->failed) {
+    if (dropped && (compactor->failed || compactor->added > 0)) { /* other tiers may have room */
+        compactor->tier_rest_ns[source->tier] = compactor->porter->now_ns + REST_NS;
+        if (live + source->tombstones == 0) { /* dead but for a pin: it is not chosen first again */
+            source->stuck_bytes = CHOOSE_STUCK_DEAD;
+        }
+        source_close(compactor);
+        return 1;
+    }
+    if (compactor->failed) {
         give_up(compactor);
         return 1;
     }
@@ -446,13 +457,21 @@ static void reap(struct compactor *compactor) {
 
 /* --- the choice ------------------------------------------------------------------------------- */
 
+/* Its moves found no room a moment ago, and something would have to move. */
+static bool rests(const struct compactor *compactor, const struct segment *segment) {
+    /* relaxed: where it just changed, the next look sees it */
+    uint64_t live = atomic_load_explicit(&segment->live_bytes, memory_order_relaxed);
+    return compactor->porter->now_ns < compactor->tier_rest_ns[segment->tier] &&
+           live + segment->tombstones > 0;
+}
+
 static uint32_t candidates_list(struct compactor *compactor) {
     const struct segments *segments = &compactor->store->segments;
     uint32_t count = 0;
     for (uint32_t id = 1; id < segments->top; id++) {
         const struct segment *segment = &segments->all[id];
         bool writable = tier_state(tier_of(compactor->store, segment)) < TIER_READONLY;
-        if (segment_state(segment) != SEGMENT_SEALED || !writable) {
+        if (segment_state(segment) != SEGMENT_SEALED || !writable || rests(compactor, segment)) {
             continue;
         }
         compactor->candidates[count++] = (struct choose_segment){

@@ -402,6 +402,36 @@ Test(move, a_segment_with_much_damage_keeps_no_other_from_its_turn) {
     rig_end(&rig);
 }
 
+Test(move, a_full_tier_keeps_no_other_from_its_turn) {
+    static const struct store_tier pair[] = {{"a", 0, TIER_SSD}, {"b", 0, TIER_SSD}};
+    enum { MANY = 150 }; /* more than two segments: some lie on each */
+    struct rig rig;
+    rig_start(&rig, 26);
+    rig.config.tiers = pair;
+    rig.config.tier_count = 2;
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < MANY; i++) {
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0);
+    }
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 1; i < MANY; i += 2) {
+        cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
+    }
+    const struct segment *oldest = &rig.store->segments.all[place_spot(place_of(&rig, 0)).segment];
+    sim_disk_device(rig.sim, oldest->tier == 0 ? "/s/a" : "/s/b", &(struct sim_device){.space = 1});
+    turns(&rig, 100);
+    cr_assert_geq(freed(&rig), 1);
+    cr_assert_eq(segment_state(oldest), SEGMENT_SEALED, "it waits for room");
+    sim_disk_device(rig.sim, oldest->tier == 0 ? "/s/a" : "/s/b", &(struct sim_device){.space = 0});
+    turns(&rig, 100);
+    cr_assert_eq(segment_state(oldest), SEGMENT_NONE);
+    for (uint32_t i = 0; i < MANY; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), i % 2 == 0 ? 0 : STORE_ABSENT);
+    }
+    rig_end(&rig);
+}
+
 Test(move, a_damaged_block_stays_damaged_and_holds_its_segment) {
     struct rig rig;
     half_dead(&rig, 18);
