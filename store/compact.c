@@ -388,7 +388,7 @@ static void let_go(struct compactor *compactor) {
         .first_lsn = trailer->first_lsn, .last_lsn = trailer->last_lsn, .log = source->log};
     if (trailer->first_lsn != 0) {
         int r = gone_add(&store->gone, &range);
-        r = r == 0 ? gone_write(&store->gone, &store->segments) : r;
+        r = r == 0 ? gone_write(&store->gone, &store->segments, !tiers_unknown(&store->tiers)) : r;
         if (r != 0) { /* the next start would report damage that is none: let it stay for now */
             counter_add(&counters->move_errors, 1);
             give_up(compactor);
@@ -541,7 +541,8 @@ static uint32_t look_for_work(struct compactor *compactor) {
         return 0;
     }
     if (compactor->store->gone.there == 0 &&
-        gone_write(&compactor->store->gone, &compactor->store->segments) != 0) {
+        gone_write(&compactor->store->gone, &compactor->store->segments,
+                   !tiers_unknown(&compactor->store->tiers)) != 0) {
         compactor->rest_ns = now_ns + REST_NS;
         return 0;
     }

@@ -153,10 +153,10 @@ static int write_file(const struct gone *gone, const struct segments *segments, 
     return r;
 }
 
-int gone_write(struct gone *gone, const struct segments *segments) {
+int gone_write(struct gone *gone, const struct segments *segments, bool all_here) {
     const struct disk *disk = segments->disk;
     for (uint32_t i = 0; i < gone->count;) {
-        if (log_exists(segments, &gone_ranges(gone)[i])) {
+        if (!all_here || log_exists(segments, &gone_ranges(gone)[i])) {
             i++;
         } else {
             forget(gone, i);

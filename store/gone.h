@@ -57,6 +57,6 @@ void gone_close(struct gone *gone);
 uint32_t gone_check(const void *file, uint64_t bytes, const uint8_t uuid[16]);
 /* Adds one, joined with its neighbours. Returns: 0 or -ENOMEM. */
 must_check int gone_add(struct gone *gone, const struct gone_range *range);
-/* Forgets logs of earlier starts of which no segment is left, and makes the rest durable. Returns:
- * 0 or -errno. */
-must_check int gone_write(struct gone *gone, const struct segments *segments);
+/* Forgets logs of earlier starts of which no segment is left (all_here: no tier is away, that may
+ * hold some), and makes the rest durable. Returns: 0 or -errno. */
+must_check int gone_write(struct gone *gone, const struct segments *segments, bool all_here);
