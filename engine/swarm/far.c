@@ -21,7 +21,7 @@ static uint32_t here(const struct client *client) {
 
 /* ---- notes ---------------------------------------------------------------------------------- */
 
-static void chain_push(struct note_chain *chain, struct note *note) {
+static void chain_push(struct far_chain *chain, struct far_note *note) {
     note->next = NULL;
     if (chain->tail) {
         chain->tail->next = note;
@@ -32,10 +32,10 @@ static void chain_push(struct note_chain *chain, struct note *note) {
 }
 
 /* lossy: the fetch would ask again. Returns: NULL: not now. */
-static struct note *note_take(struct client *client, enum note_kind kind, bool lossy) {
+static struct far_note *note_take(struct client *client, enum note_kind kind, bool lossy) {
     struct far *far = &client->far;
     uint32_t most = lossy ? FAR_NOTES_MAX : 2 * FAR_NOTES_MAX;
-    struct note *note =
+    struct far_note *note =
         far->notes < most ? arena_take(client->net->core->arena, sizeof *note, 16) : NULL;
     if (!note) {
         counter_add(&client->counters.notes_lost, 1);
@@ -48,11 +48,11 @@ static struct note *note_take(struct client *client, enum note_kind kind, bool l
     return note;
 }
 
-static void note_send(struct client *client, uint32_t core, struct note *note) {
+static void note_send(struct client *client, uint32_t core, struct far_note *note) {
     chain_push(&client->far.out[core], note);
 }
 
-static bool push_chain(struct client *client, struct note_chain *chain, struct ring *ring,
+static bool push_chain(struct client *client, struct far_chain *chain, struct ring *ring,
                        uint32_t core) {
     if (!chain->head) {
         return true;
@@ -60,14 +60,14 @@ static bool push_chain(struct client *client, struct note_chain *chain, struct r
     if (!ring_push_spsc(ring, chain->head)) {
         return false; /* it has 63 turns of ours to read: the next turn tries again */
     }
-    *chain = (struct note_chain){0};
+    *chain = (struct far_chain){0};
     core_tell(client->net->core, core);
     return true;
 }
 
-static void take_home(struct client *client, struct note *note) {
+static void take_home(struct client *client, struct far_note *note) {
     while (note) {
-        struct note *next = note->next;
+        struct far_note *next = note->next;
         arena_give(client->net->core->arena, note, sizeof *note);
         must(client->far.notes > 0);
         client->far.notes--;
@@ -87,12 +87,12 @@ static uint8_t slot_of(const struct session *session, const struct peer_link *li
     return peer->used && peer->epoch == link->epoch ? link->slot : FETCH_PEER_NONE;
 }
 
-static void on_up(struct client *client, struct session *session, const struct note *note) {
+static void on_up(struct client *client, struct session *session, const struct far_note *note) {
     struct peer_link link;
     if (session->ending || !session_attach_far(session, note, &link)) {
         return;
     }
-    struct note *answer = note_take(client, NOTE_LINKED, false);
+    struct far_note *answer = note_take(client, NOTE_LINKED, false);
     if (!answer) {
         session_detach(session, link.slot); /* it never heard of it */
         return;
@@ -103,14 +103,14 @@ static void on_up(struct client *client, struct session *session, const struct n
     note_send(client, note->from, answer);
 }
 
-static void on_offer(struct client *client, struct session *session, const struct note *note) {
+static void on_offer(struct client *client, struct session *session, const struct far_note *note) {
     uint32_t want = INTAKE_NOBODY, codec = 0;
     const struct intake *intake = note->intake; /* its bytes stay until the verdict is there */
     bool known = client_knows(client, &note->link, intake);
     if (session && (note->flag || known)) {
         want = client_offer(client, &note->link, intake, &codec);
     }
-    struct note *answer = note_take(client, NOTE_VERDICT, false);
+    struct far_note *answer = note_take(client, NOTE_VERDICT, false);
     must(answer != NULL); /* as many as may be lost have as much room again */
     answer->intake = note->intake;
     answer->place = note->want;
@@ -120,7 +120,7 @@ static void on_offer(struct client *client, struct session *session, const struc
     note_send(client, note->from, answer);
 }
 
-static void hear_session(struct client *client, const struct note *note) {
+static void hear_session(struct client *client, const struct far_note *note) {
     struct session *session = session_of(client, &note->link);
     uint8_t slot = session && note->kind != NOTE_UP && note->kind != NOTE_TOLD
                        ? slot_of(session, &note->link)
@@ -147,7 +147,7 @@ static void hear_session(struct client *client, const struct note *note) {
 /* ---- what a peer's tile hears --------------------------------------------------------------- */
 
 static void say_up(struct client *client, const struct peer_link *user, const struct peer *peer) {
-    struct note *note = note_take(client, NOTE_UP, true);
+    struct far_note *note = note_take(client, NOTE_UP, true);
     if (note) {
         note->link = *user;
         note->conn = peer->conn->slot;
@@ -157,7 +157,7 @@ static void say_up(struct client *client, const struct peer_link *user, const st
     }
 }
 
-static void on_use(struct client *client, const struct note *note) {
+static void on_use(struct client *client, const struct far_note *note) {
     struct pool *conns = &client->net->conns;
     struct peer_link *user = NULL;
     for (uint32_t i = 0; i < FAR_USERS_MAX && !user; i++) {
@@ -174,7 +174,7 @@ static void on_use(struct client *client, const struct note *note) {
             told++;
         }
     }
-    struct note *end = note_take(client, NOTE_TOLD, false);
+    struct far_note *end = note_take(client, NOTE_TOLD, false);
     if (end) { /* else the session waits no longer than SESSION_TOLD_NS */
         end->link = note->link;
         note_send(client, note->from, end);
@@ -185,7 +185,7 @@ static bool same_session(const struct peer_link *a, const struct peer_link *b) {
     return a->core == b->core && a->session == b->session && a->generation == b->generation;
 }
 
-static void on_leave(struct client *client, const struct note *note) {
+static void on_leave(struct client *client, const struct far_note *note) {
     struct pool *conns = &client->net->conns;
     for (uint32_t i = 0; i < FAR_USERS_MAX; i++) {
         if (same_session(&client->far.users[i], &note->link)) {
@@ -202,12 +202,12 @@ static void on_leave(struct client *client, const struct note *note) {
     }
 }
 
-static struct peer *peer_of(struct client *client, const struct note *note) {
+static struct peer *peer_of(struct client *client, const struct far_note *note) {
     struct conn *conn = pool_find(&client->net->conns, note->conn, note->generation);
     return conn && conn->peer && conn->peer->state == PEER_OPEN ? conn->peer : NULL;
 }
 
-static void on_linked(struct client *client, const struct note *note) {
+static void on_linked(struct client *client, const struct far_note *note) {
     struct peer *peer = peer_of(client, note);
     for (uint32_t i = 0; peer && i < PEER_LINKS_MAX; i++) {
         if (peer->links[i].generation == 0) {
@@ -218,7 +218,7 @@ static void on_linked(struct client *client, const struct note *note) {
     far_down(client, &note->link); /* gone since, or it has as many as it can have */
 }
 
-static void on_word(struct client *client, const struct note *note) {
+static void on_word(struct client *client, const struct far_note *note) {
     struct peer *peer = peer_of(client, note);
     for (uint32_t i = 0; peer && i < PEER_LINKS_MAX; i++) {
         if (same_session(&peer->links[i], &note->link) && note->action.kind != FETCH_CANCEL) {
@@ -230,7 +230,7 @@ static void on_word(struct client *client, const struct note *note) {
     }
 }
 
-static void hear(struct client *client, const struct note *note) {
+static void hear(struct client *client, const struct far_note *note) {
     switch ((enum note_kind)note->kind) {
     case NOTE_USE:
         on_use(client, note);
@@ -269,9 +269,9 @@ void far_poll(struct client *client) {
             continue;
         }
         take_home(client, ring_pop_spsc(mesh->notes_home[core][self]));
-        struct note *note = ring_pop_spsc(mesh->notes[core][self]);
+        struct far_note *note = ring_pop_spsc(mesh->notes[core][self]);
         while (note) {
-            struct note *next = note->next;
+            struct far_note *next = note->next;
             hear(client, note);
             chain_push(&client->far.home[core], note);
             note = next;
@@ -315,7 +315,8 @@ static void tell_all(struct session *session, enum note_kind kind) {
     struct client *client = session->client;
     const struct mesh *mesh = client->net->mesh;
     for (uint32_t core = 0; core < mesh->core_count; core++) {
-        struct note *note = mesh->notes[here(client)][core] ? note_take(client, kind, false) : NULL;
+        struct far_note *note =
+            mesh->notes[here(client)][core] ? note_take(client, kind, false) : NULL;
         if (note) {
             note->link = session_link(session);
             note_send(client, core, note);
@@ -337,7 +338,7 @@ void far_leave(struct session *session) {
 void far_word(struct session *session, const struct fetch_action *action) {
     struct client *client = session->client;
     const struct session_peer *known = &session->peers[action->peer];
-    struct note *note = note_take(client, NOTE_WORD, true);
+    struct far_note *note = note_take(client, NOTE_WORD, true);
     if (note) {
         note->link = session_link(session);
         note->conn = known->conn;
@@ -357,9 +358,9 @@ void far_peer_opened(struct client *client, struct peer *peer) {
     }
 }
 
-static struct note *about(struct client *client, const struct peer_link *link, enum note_kind kind,
-                          bool lossy) {
-    struct note *note = note_take(client, kind, lossy);
+static struct far_note *about(struct client *client, const struct peer_link *link,
+                              enum note_kind kind, bool lossy) {
+    struct far_note *note = note_take(client, kind, lossy);
     if (note) {
         note->link = *link;
         note_send(client, link->core, note);
@@ -373,7 +374,7 @@ void far_down(struct client *client, const struct peer_link *link) {
 
 void far_presence(struct client *client, const struct peer_link *link,
                   const struct bitswap_presence *presence) {
-    struct note *note = about(client, link, NOTE_PRESENCE, true);
+    struct far_note *note = about(client, link, NOTE_PRESENCE, true);
     if (note) {
         note->presence = *presence;
     }
@@ -385,7 +386,7 @@ void far_heard(struct client *client, const struct peer_link *link) {
 
 bool far_offer(struct client *client, const struct peer_link *link, struct intake *intake,
                uint32_t place, bool alone) {
-    struct note *note = about(client, link, NOTE_OFFER, true);
+    struct far_note *note = about(client, link, NOTE_OFFER, true);
     if (note) {
         note->intake = intake;
         note->want = place;
@@ -396,7 +397,7 @@ bool far_offer(struct client *client, const struct peer_link *link, struct intak
 
 void far_stored(struct client *client, const struct peer_link *link, uint32_t want,
                 enum fetch_stored how) {
-    struct note *note = about(client, link, NOTE_STORED, false);
+    struct far_note *note = about(client, link, NOTE_STORED, false);
     must(note != NULL); /* no more than offers that were taken */
     note->want = want;
     note->how = (uint8_t)how;

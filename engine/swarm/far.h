@@ -48,8 +48,8 @@ enum note_kind {
     NOTE_DOWN
 };
 
-struct note {
-    struct note *next;
+struct far_note {
+    struct far_note *next;
     uint8_t kind;
     uint8_t from; /* core of the sender */
     bool flag;    /* PRESENCE: have; OFFER: nobody else may know it; VERDICT: it is known */
@@ -67,15 +67,15 @@ struct note {
     };
 };
 
-struct note_chain {
-    struct note *head, *tail;
+struct far_chain {
+    struct far_note *head, *tail;
 };
 
 struct far {
-    struct note_chain out[LAYOUT_CORES_MAX];  /* to be pushed at the end of the turn */
-    struct note_chain home[LAYOUT_CORES_MAX]; /* read, and going back to who made them */
-    uint32_t notes;                           /* out of this tile */
-    struct peer_link users[FAR_USERS_MAX];    /* generation 0: free */
+    struct far_chain out[LAYOUT_CORES_MAX];  /* to be pushed at the end of the turn */
+    struct far_chain home[LAYOUT_CORES_MAX]; /* read, and going back to who made them */
+    uint32_t notes;                          /* out of this tile */
+    struct peer_link users[FAR_USERS_MAX];   /* generation 0: free */
 };
 
 /* Takes what came. Once a turn. */

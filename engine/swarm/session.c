@@ -329,7 +329,7 @@ void session_offer(struct session *session, struct peer *peer) {
     (void)used;
 }
 
-bool session_attach_far(struct session *session, const struct note *up,
+bool session_attach_far(struct session *session, const struct far_note *up,
                         struct peer_link *ret_link) {
     uint8_t slot = fetch_peer_up(&session->fetch, up->round_trip_ns, now_ns(session));
     if (slot == FETCH_PEER_NONE) {

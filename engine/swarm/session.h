@@ -7,7 +7,7 @@
 #include "engine/swarm/client.h"
 
 struct job;
-struct note;
+struct far_note;
 
 /* Returns: false: no memory. */
 must_check bool session_open(struct session *session, struct client *client,
@@ -21,7 +21,7 @@ must_check bool session_attach(struct session *session, struct peer *peer, uint8
 /* One peer of all there are: if it cannot be used others will be. */
 void session_offer(struct session *session, struct peer *peer);
 /* As session_attach for a peer of another core, by its UP. Returns: false: no slot for it. */
-must_check bool session_attach_far(struct session *session, const struct note *up,
+must_check bool session_attach_far(struct session *session, const struct far_note *up,
                                    struct peer_link *ret_link);
 /* Another core was asked for its peers; that many of them have told. */
 #define SESSION_TOLD_NS NS_PER_S /* one that has no room to say so is not waited for */
