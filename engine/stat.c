@@ -309,6 +309,9 @@ static json_t *tiers_json(const struct engine *engine) {
         const struct store_tier_usage *usage = &usages[i];
         json_t *object =
             tier_json(usage->dir, tier_kind_name(usage->kind), tier_state_name(usage->state));
+        if (usage->waits) {
+            json_object_set_new(object, "waits", json_string(usage->waits));
+        }
         put(object, "size", usage->size_bytes);
         put(object, "blocks", usage->blocks);
         put(object, "bytes", usage->live_bytes);

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/must.h"
 #include "store/choose.h"
+#include "store/load.h"
 #include "store/move.h"
 #include "store/repair.h"
 
@@ -343,6 +344,10 @@ static int take_other(struct compactor *compactor, const struct footer_entry *en
                                   entry->hash, 0},
             destination(compactor, 0, 0));
     counter_add(&counters->tombstones_carried, r == 0);
+    if (compactor->porter->carried && (entry->type_flags & 15) == RECORD_TOMBSTONE) {
+        graves_add(compactor->porter->carried,
+                   &(struct grave){entry->hash, tombstone_check(entry), entry->birth_lsn});
+    }
     return r;
 }
 

@@ -18,6 +18,7 @@
 #include "store/evict.h"
 #include "store/frame.h"
 #include "store/gone.h"
+#include "store/graves.h"
 #include "store/heap.h"
 #include "store/note.h"
 #include "store/pins.h"
@@ -182,6 +183,7 @@ struct keeper {
     /* pushed to by the porter, taken by this keeper (store/note.h) */
     alignas(CACHE_PAIR) _Atomic(struct note *) notes;
     struct note *notes_taken; /* this keeper's: oldest first */
+    struct graves *graves;    /* while a tier is missing from the start on; else NULL */
     /* pushed to by other keepers, taken by this one: operations of bundles, by op->next */
     alignas(CACHE_PAIR) _Atomic(struct store_op *) errands;
     struct op_list errands_taken; /* this keeper's: oldest first */
@@ -301,6 +303,11 @@ void order_fail(struct keeper *keeper, struct store_op *op, int32_t result);
 /* The block was copied from one place to another: whatever names the old one names the new one now.
  * Returns: false: its entry no longer did, the copy is nobody's. Thread: the owner. */
 bool order_relocate(struct keeper *keeper, uint64_t hash, uint64_t from, uint64_t to);
+
+/* Is an operation under way on a key of this hash? */
+bool order_busy(const struct keeper *keeper, uint64_t hash);
+/* Takes the block that lies there on disk out of the catalog, and out of memory. */
+void order_drop(struct keeper *keeper, uint64_t hash, uint64_t place);
 
 /* Counts a block at this place in (sign 1) or out (-1). */
 void order_account(struct keeper *keeper, uint64_t place, int sign);

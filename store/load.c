@@ -51,7 +51,7 @@ bool load_committed(const struct load *load, uint64_t txn) {
     return txn == 0 || (load->commit_slots > 0 && *commit_slot(load, txn) == txn);
 }
 
-static uint64_t check_of(const struct footer_entry *entry) {
+uint64_t tombstone_check(const struct footer_entry *entry) {
     uint32_t type = entry->type_flags & 15;
     uint64_t pins = type == RECORD_PIN || type == RECORD_UNPIN; /* a family of their own */
     return XXH3_64bits_withSeed(entry->digest, FOOTER_PREFIX,
@@ -75,7 +75,7 @@ static bool is_known(const struct load *load, uint32_t segment, const struct foo
 
 void load_tombstone(struct load *load, uint32_t segment, const struct footer_entry *entry) {
     must(load->slots > 0);
-    uint64_t check = check_of(entry);
+    uint64_t check = tombstone_check(entry);
     struct tombstone *slot = slot_of(load, entry->hash, check);
     if (slot->hash == 0) {
         must(++load->tombstone_count <= load->slots / 2);
@@ -88,11 +88,11 @@ void load_tombstone(struct load *load, uint32_t segment, const struct footer_ent
     slot->fresh = fresh;
 }
 
-static bool is_dead(const struct load *load, const struct footer_entry *entry) {
+bool load_dead(const struct load *load, const struct footer_entry *entry) {
     if (load->slots == 0) {
         return false;
     }
-    const struct tombstone *slot = slot_of(load, entry->hash, check_of(entry));
+    const struct tombstone *slot = slot_of(load, entry->hash, tombstone_check(entry));
     return slot->hash != 0 && slot->lsn >= entry->birth_lsn;
 }
 
@@ -155,7 +155,7 @@ static bool kills(const struct load *load, const struct tombstone *tombstone, ui
     struct footer_entry entry = {
         .hash_code = key.code, .digest_bytes = key.digest_bytes, .type_flags = RECORD_TOMBSTONE};
     memcpy(entry.digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
-    return check_of(&entry) == tombstone->check && header->birth_lsn <= tombstone->lsn;
+    return tombstone_check(&entry) == tombstone->check && header->birth_lsn <= tombstone->lsn;
 }
 
 static uint64_t bury_one(struct load *load, const struct tombstone *tombstone, uint8_t *pages) {
@@ -221,7 +221,7 @@ static int pin_record(const struct load *load, uint32_t segment_id, uint8_t *pag
 
 void load_pin(struct load *load, uint32_t segment, const struct footer_entry *entry) {
     struct store *store = load->store;
-    if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 || is_dead(load, entry)) {
+    if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 || load_dead(load, entry)) {
         return;
     }
     struct pins *pins = &store->keepers[hash_keeper(store, entry->hash)].pins;
@@ -271,7 +271,7 @@ static bool goes_before(const struct store *store, uint64_t place, uint64_t othe
 void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry) {
     struct store *store = load->store;
     if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 ||
-        is_known(load, segment, entry) || is_dead(load, entry)) {
+        is_known(load, segment, entry) || load_dead(load, entry)) {
         return;
     }
     struct keeper *keeper = &store->keepers[hash_keeper(store, entry->hash)];

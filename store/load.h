@@ -7,7 +7,8 @@
  * tombstones are gathered first, then puts are held against them; where two puts of one key are
  * live the later birth counts. UNPIN stands to PIN as a tombstone to a block, apart from them. No
  * order of segments or records matters, and doing it twice changes
- * nothing. Thread: boot. */
+ * nothing. Thread: boot; of a tier that comes back (store/arrival.h) tombstones alone: the porter.
+ */
 
 #include "store/inside.h"
 #include "store/recall.h"
@@ -39,7 +40,11 @@ must_check int load_open(struct load *load, struct store *store, const struct lo
 void load_close(struct load *load);
 void load_commit(struct load *load, uint64_t txn);
 bool load_committed(const struct load *load, uint64_t txn);
+/* The second 64 bits that tell keys of one hash apart; of what kills and of what is killed. */
+uint64_t tombstone_check(const struct footer_entry *entry);
 void load_tombstone(struct load *load, uint32_t segment, const struct footer_entry *entry);
+/* Is there a tombstone for it? */
+bool load_dead(const struct load *load, const struct footer_entry *entry);
 /* Takes out of the catalog what came from a snapshot and was deleted after it: call once all
  * tombstones are in. Returns: how many. */
 uint64_t load_bury(struct load *load);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/bits.h"
 #include "base/hash.h"
 #include "base/must.h"
 #include "store/bundle.h"
 #include "store/gc.h"
 #include "store/inside.h"
+#include "store/load.h"
+
+#include <string.h>
 
 /* Puts and deletes of the shards this keeper owns.
  *
@@ -285,19 +289,40 @@ static int publish_put(struct keeper *keeper, const struct op_state *state, uint
     return 0;
 }
 
-static void publish_delete(struct keeper *keeper, const struct op_state *state) {
-    struct entry entry = store_entry(keeper->store, state->hash, state->place);
+void order_drop(struct keeper *keeper, uint64_t hash, uint64_t place) {
+    struct entry entry = store_entry(keeper->store, hash, place);
     if (!entry.bucket) {
         return;
     }
     uint64_t word = entry_place(&entry);
-    catalog_remove(&keeper->store->catalog, state->hash, &entry);
+    catalog_remove(&keeper->store->catalog, hash, &entry);
     if (place_resident(word)) {
         struct frame *frame = store_frame(keeper->store, word);
         keeper->evictor.policy->leave(&keeper->evictor, frame);
         frame_kill(frame);
     }
-    order_account(keeper, state->place, -1);
+    order_account(keeper, place, -1);
+}
+
+/* A tier that is away may hold an older copy. */
+static void publish_delete(struct keeper *keeper, struct store_op *op, uint64_t lsn) {
+    const struct op_state *state = op_state(op);
+    order_drop(keeper, state->hash, state->place);
+    if (keeper->graves) {
+        struct footer_entry entry = {.hash_code = (uint16_t)op->key.code,
+                                     .digest_bytes = op->key.digest_bytes,
+                                     .type_flags = RECORD_TOMBSTONE};
+        memcpy(entry.digest, op->key.digest, min_u32(op->key.digest_bytes, FOOTER_PREFIX));
+        graves_add(keeper->graves, &(struct grave){state->hash, tombstone_check(&entry), lsn});
+    }
+}
+
+bool order_busy(const struct keeper *keeper, uint64_t hash) {
+    struct store_op *op = keeper->pending[hash % PENDING_BUCKETS];
+    while (op && op_state(op)->hash != hash) {
+        op = op_state(op)->pending;
+    }
+    return op != NULL;
 }
 
 void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
@@ -330,7 +355,7 @@ void order_publish(struct keeper *keeper, struct store_op *op, uint64_t place, u
         r = publish_put(keeper, op_state(op), place);
         counter_add(&keeper->counters.puts, 1);
     } else if (op->kind == STORE_DELETE || op->kind == STORE_SWEEP) {
-        publish_delete(keeper, op_state(op));
+        publish_delete(keeper, op, lsn);
         counter_add(&keeper->counters.deletes, 1);
     } else {
         pins_publish(keeper, op, lsn);

@@ -33,6 +33,8 @@ struct porter {
     struct pinning *pinning;               /* store/pinning.h */
     struct upkeep_counters counters;
     struct rejoin *rejoin;       /* store/rejoin.c */
+    struct arrival *arrival;     /* store/arrival.c */
+    struct graves *carried;      /* tombstones that moves carried; as those of the keepers */
     struct scrub *scrub;         /* store/scrub.c */
     struct compactor *compactor; /* store/compact.c */
     _Atomic bool stopping;       /* the porter sets it; store_task_begin looks */

@@ -140,6 +140,7 @@ static void drop_uncommitted(const struct load *load, struct found *found) {
         struct scan_entry *entry = &found->scan->entries[i];
         bool committed = load_committed(load, entry->txn);
         found->open_end |= entry->accepted && !committed && unknown && !found->sealed;
+        load->store->tiers.untold |= entry->accepted && !committed && unknown;
         entry->accepted = entry->accepted && committed;
     }
 }

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "store/arrival.h"
 #include "store/inside.h"
 
 #include <errno.h>
@@ -54,6 +55,7 @@ static uint32_t close_retired(struct porter *porter, bool all) {
 
 void rejoin_close(struct porter *porter) {
     struct rejoin *rejoin = porter->rejoin;
+    arrival_close(porter);
     if (!rejoin) {
         return;
     }
@@ -157,12 +159,15 @@ static uint32_t judge_tier(struct porter *porter, struct tier *tier) {
         return 1;
     }
     bool known = atomic_load_explicit(&tier->known, memory_order_relaxed); /* ours */
-    if (seen != PRESENT || !missing || !known) {
+    if (seen != PRESENT || !missing || (!known && !arrival_may(porter, tier))) {
         return 0;
     }
     (void)pthread_mutex_lock(&store->files);
     bool all = reopen_all(porter, tier);
     (void)pthread_mutex_unlock(&store->files);
+    if (all && !known) {
+        return arrival_welcome(porter, tier);
+    }
     if (all) {
         tier_set_state(tier, tier->leaving ? TIER_READONLY : TIER_ONLINE);
     }
@@ -182,7 +187,7 @@ static bool failing(const struct tiers *tiers, const struct porter *porter) {
 uint32_t rejoin_step(struct porter *porter) {
     struct rejoin *rejoin = porter->rejoin;
     struct tiers *tiers = &porter->store->tiers;
-    uint32_t work = close_retired(porter, false);
+    uint32_t work = close_retired(porter, false) + arrival_step(porter);
     bool hurry = failing(tiers, porter);
     if (!hurry && porter->now_ns < rejoin->next_ns) {
         return work;

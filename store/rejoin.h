@@ -8,7 +8,7 @@
  * is missing: what lies there is answered with STORE_RETRY, logs leave it, nothing is made or
  * dropped on it. Once it is there again its files are opened anew, checked to be the same, and the
  * old descriptors closed when no reader holds them (segment.h: pins). A tier that was missing when
- * the store was opened is taken up at the next start.
+ * the store was opened is taken up then: store/arrival.h.
  *
  * Thread: the porter. */
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/arrival.h"
 #include "store/crc32c.h"
 #include "store/inside.h"
 #include "store/seal.h"
@@ -347,7 +348,8 @@ static int open_steps(struct store *store, struct store_report *report) {
     if (r != 0 || store->config.read_only) {
         return r;
     }
-    int made = spare_refill(store);
+    r = arrival_prepare(store);
+    int made = r == 0 ? spare_refill(store) : r;
     return made < 0 ? made : 0;
 }
 

@@ -453,7 +453,9 @@ COUNTER_STRUCT(store, STORE_COUNTERS);
     X(quarantined, "blocks", "damaged blocks found that have no other copy")        \
     X(scrubbed_blocks, "blocks", "blocks that the scrub read and verified")         \
     X(scrubbed_bytes, "bytes", "bytes of those")                                    \
-    X(scrub_passes, "passes", "times the scrub has been through all segments")
+    X(scrub_passes, "passes", "times the scrub has been through all segments")      \
+    X(arrivals, "tiers", "missing at the start and taken up without another")       \
+    X(arrivals_waiting, "tiers", "that came back and wait for the next start")
 COUNTER_STRUCT(upkeep, UPKEEP_COUNTERS);
 const struct upkeep_counters *store_upkeep(const struct store *store);
 
@@ -487,6 +489,7 @@ struct store_tier_usage {
     const char *dir; /* as configured; lives as long as the store */
     enum tier_kind kind;
     enum tier_state state;
+    const char *waits;   /* MISSING, but for this it would be taken up now; or NULL */
     uint64_t size_bytes; /* 0: not limited */
     uint64_t bytes_on_disk, live_bytes, blocks;
     uint64_t hits;   /* reads served from here */

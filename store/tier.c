@@ -527,6 +527,7 @@ uint32_t store_tiers(const struct store *store, struct store_tier_usage usages[]
             .dir = tier->given,
             .kind = (enum tier_kind)tier->kind,
             .state = tier_state(tier),
+            .waits = atomic_load_explicit(&tier->waits, memory_order_relaxed), /* a literal */
             .size_bytes = tier->size_bytes,
             .hits = atomic_load_explicit(&tier->hits, memory_order_relaxed),
             .moved_in = atomic_load_explicit(&tier->moved_in, memory_order_relaxed),

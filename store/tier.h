@@ -8,12 +8,13 @@
  * their names in there, so that a missing, an empty or a foreign directory is noticed
  *
  * A tier is known while its segments are in the catalog. One that was away when the store was
- * opened is not: until the next start a miss means nothing, and is answered with STORE_RETRY. One
- * that goes away later stays known: only reads of what lies on it are answered so.
+ * opened is not: until it is taken up (store/arrival.h) a miss means nothing, and is answered with
+ * STORE_RETRY. One that goes away later stays known: only reads of what lies on it are answered so.
  *
  *   ONLINE ◄──► FULL       no room for another segment: spare.c says so and takes it back
  *   ONLINE ──► READONLY    it cannot be written, or is no longer configured: read, never added to
  *     any  ◄──► MISSING     its TIER file cannot be read: the porter's probe (store/rejoin.c)
+ *   MISSING ◄──► LOADING ──► ONLINE, READONLY   missing at the start: its records are taken in
  *
  * Set at boot and never changed after: dir, kind, size, leaving, uuid. The rest is atomic. */
 
@@ -51,11 +52,12 @@ struct tier {
     bool leaving; /* SUPER knows it, the configuration does not: nothing new goes there */
     uint8_t index;
     uint8_t uuid[16];
-    uint64_t size_bytes;       /* 0: the file system's free space less a reserve */
-    char dir[TIER_PATH_MAX];   /* as opened */
-    char given[TIER_PATH_MAX]; /* as configured: what SUPER and people are told */
-    uint32_t pause;            /* housekeeping: rounds before READONLY is tried again */
-    uint32_t errors_seen;      /* the probe's */
+    uint64_t size_bytes;         /* 0: the file system's free space less a reserve */
+    char dir[TIER_PATH_MAX];     /* as opened */
+    char given[TIER_PATH_MAX];   /* as configured: what SUPER and people are told */
+    uint32_t pause;              /* housekeeping: rounds before READONLY is tried again */
+    uint32_t errors_seen;        /* the probe's */
+    _Atomic(const char *) waits; /* it was missing at the start, is back, and waits for the next */
     alignas(CACHE_PAIR) _Atomic uint64_t hits; /* reads served from here */
     _Atomic uint64_t moved_in, moved_out;      /* blocks */
 };
@@ -65,6 +67,7 @@ struct tiers {
     uint32_t count;
     uint32_t turn;            /* housekeeping: which SSD is next */
     _Atomic uint32_t unknown; /* tiers whose segments are not in the catalog */
+    bool untold; /* what an atomic bundle left shows only at a start that has all tiers */
 };
 
 static inline enum tier_state tier_state(const struct tier *tier) {

@@ -80,6 +80,26 @@ class Tiers(cases.Case):
         d.start()
         self.assertEqual(set(self.kinds(d)), {tlv.VALUE})
 
+    def test_one_that_was_missing_at_the_start_is_taken_up_without_another(self):
+        d = self.filled()
+        self.assertEqual(d.stop(), 0)
+        self.slow.rename(self.folder / "away")
+        d.start()
+        kinds = self.kinds(d)
+        self.assertEqual(set(kinds), {tlv.VALUE, tlv.RETRY})
+        gone = self.blocks[kinds.index(tlv.VALUE)]
+        with tlv.Client(d.address) as c:
+            self.assertKind(c.delete(gone.mh), tlv.DONE)
+        (self.folder / "away").rename(self.slow)
+        daemon.wait_for(lambda: self.state(d) == "online", "the tier to be taken up")
+        for start in range(2):
+            with self.subTest(start=start), tlv.Client(d.address) as c:
+                for block in self.blocks:
+                    kind = tlv.NOT_FOUND if block is gone else tlv.VALUE
+                    self.assertKind(c.get(block.mh), kind)
+            self.assertEqual(d.stop(), 0)
+            d.start()
+
     def test_nothing_is_formatted_beside_a_tier_that_has_a_store(self):
         d = self.filled()
         self.assertEqual(d.stop(), 0)
