@@ -196,6 +196,7 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .block_bytes_max = (uint32_t)settings->store_block_bytes_max,
         .batches = engine->sizes.batches,
         .fetches = {engine->sizes.fetches[0], engine->sizes.fetches[1], engine->sizes.fetches[2]},
+        .compress = (enum store_compress)settings->store_compress,
         .policy = (enum store_policy)settings->store_policy,
         .links = store_links,
         .gc_grace_ns = settings->gc_grace_ns,

@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const compress_words[] = {"off", "hdd", NULL};
 static const char *const policy_words[] = {"s3fifo", "lru", "lrfu", NULL};
 static const char *const idle_words[] = {"spin", "adaptive", "sleep", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const form_words[] = {"auto", "text", "json", "journal", NULL};
 const char *const listener_protocol_names[] = {"tlv", "bitswap"};
 static_assert(LISTENER_TLV == 0 && LISTENER_BITSWAP == 1, "listener_protocol_names");
+static_assert(STORE_COMPRESS_OFF == 0 && STORE_COMPRESS_HDD == 1, "compress_words has their order");
 static_assert(STORE_POLICY_S3FIFO == 0 && STORE_POLICY_LRFU == 2, "policy_words has their order");
 static_assert(IDLE_SPIN == 0 && IDLE_ADAPTIVE == 1 && IDLE_SLEEP == 2, "idle_words");
 static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "level_words");
@@ -85,6 +87,9 @@ const struct option settings_table[] = {
          "Most bytes a second that a scrub reads when it is asked for; 0: no limit."),
     SIZE("store.block_max", store_block_bytes_max, "2MiB", 4 * KiB, STORE_BLOCK_HARD_MAX, false,
          "bytes", "Largest block that is accepted; other IPFS nodes take at most 2MiB."),
+    CHOICE("store.compress", store_compress, "hdd", compress_words, false,
+           "Where blocks are stored compressed (zstd) if that saves an eighth: hdd compresses what "
+           "moves to a slow tier, off nothing; what is compressed is read either way."),
     CHOICE("store.policy", store_policy, "s3fifo", policy_words, false,
            "Which blocks leave memory first: s3fifo keeps what is used again and resists scans, "
            "lru is plain least recently used, lrfu counts frequency that fades too."),

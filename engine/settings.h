@@ -31,7 +31,8 @@ struct settings {
     uint64_t store_scrub_bytes; /* a second, when asked; 0: no limit */
     uint64_t store_scrub_cycle_ns;
     uint64_t store_block_bytes_max;
-    uint32_t store_policy; /* enum store_policy */
+    uint32_t store_compress; /* enum store_compress */
+    uint32_t store_policy;   /* enum store_policy */
 
     uint64_t gc_grace_ns;
     uint64_t gc_watermark; /* percent, 0: never by itself */

@@ -146,18 +146,49 @@ static void adopt_push(struct keeper *keeper, struct frame *frame, uint32_t owne
     keeper->rings |= UINT64_C(1) << owner;
 }
 
+struct frame *admit_open(struct keeper *keeper, const struct record_header *record,
+                         int32_t *ret_result) {
+    (void)admit_room(keeper, frame_charge(record->logical_bytes));
+    struct frame *frame = take_frame(keeper, record->logical_bytes);
+    *ret_result = STORE_RETRY;
+    if (frame) {
+        const uint8_t *stored = (const uint8_t *)record + record->header_bytes;
+        *ret_result = unzip_record(&keeper->unzip, record, stored, frame->body);
+    }
+    if (frame && *ret_result != 0) {
+        admit_drop(frame);
+        frame = NULL;
+    }
+    return frame;
+}
+
+void admit_drop(struct frame *frame) {
+    frame_fill(frame, 1, false);
+    frame_give_back(frame);
+}
+
+/* The block in a frame of its own. NULL: no memory. */
+static struct frame *block_frame(struct keeper *keeper, const struct admission *admission) {
+    const struct record_header *record = admission->record;
+    if (record_zipped(record)) {
+        return admission->opened;
+    }
+    (void)admit_room(keeper, frame_charge(record->stored_bytes));
+    struct frame *frame = take_frame(keeper, record->stored_bytes);
+    if (frame && record->stored_bytes > 0) {
+        memcpy(frame->body, (const uint8_t *)record + record->header_bytes, record->stored_bytes);
+    }
+    return frame;
+}
+
 struct frame *admit_frame(struct keeper *keeper, const struct admission *admission) {
     const struct record_header *record = admission->record;
-    uint32_t charge = frame_charge(record->stored_bytes);
+    uint32_t charge = frame_charge(record_block_bytes(record));
     uint32_t owner = hash_keeper(keeper->store, admission->hash);
     bool admit = admission->admit && charge <= keeper->evictor.budget_bytes;
-    (void)admit_room(keeper, charge);
-    struct frame *frame = take_frame(keeper, record->stored_bytes);
+    struct frame *frame = block_frame(keeper, admission);
     if (!frame) {
         return NULL;
-    }
-    if (record->stored_bytes > 0) {
-        memcpy(frame->body, (const uint8_t *)record + record->header_bytes, record->stored_bytes);
     }
     frame->key = *admission->key;
     frame->codec = record->codec;

@@ -5,7 +5,9 @@
 #include "store/inside.h"
 #include "store/seal.h"
 #include "store/text.h"
+#include "store/zip.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Verification of all there is: every segment is scanned; every record of a block that the catalog
@@ -20,6 +22,8 @@ struct checking {
     void *context;
     struct store_check_totals totals;
     struct scan_window window;
+    struct unzip unzip;
+    uint8_t *block; /* what was compressed: STORE_BLOCK_HARD_MAX */
 };
 
 static void report(struct checking *checking, uint64_t offset, const struct key *key,
@@ -52,6 +56,12 @@ static bool is_live(struct checking *checking, const struct footer_entry *entry,
     return live;
 }
 
+static bool hashes_to(const struct key *key, const uint8_t *block, uint32_t bytes) {
+    uint8_t digest[HASH_DIGEST_MAX];
+    return hash_compute(key->code, block, bytes, digest, key->digest_bytes) == 0 &&
+           memcmp(digest, key->digest, key->digest_bytes) == 0;
+}
+
 static void check_record(void *context, const struct record_header *record,
                          const struct scan_entry *entry) {
     struct checking *checking = context;
@@ -63,14 +73,15 @@ static void check_record(void *context, const struct record_header *record,
     }
     uint64_t offset = (uint64_t)entry->entry.offset_units * RECORD_UNIT;
     const uint8_t *payload = (const uint8_t *)record + record->header_bytes;
-    uint8_t digest[HASH_DIGEST_MAX];
     checking->totals.blocks++;
     checking->totals.bytes += record->stored_bytes;
+    bool zipped = record_zipped(record);
     if (entry->bad_payload) {
         report(checking, offset, &key, "payload checksum");
-    } else if (hash_compute(key.code, payload, record->stored_bytes, digest, key.digest_bytes) !=
-                   0 ||
-               memcmp(digest, key.digest, key.digest_bytes) != 0) {
+    } else if (!zip_header_sound(record) ||
+               (zipped && unzip_record(&checking->unzip, record, payload, checking->block) != 0)) {
+        report(checking, offset, &key, "compressed payload");
+    } else if (!hashes_to(&key, zipped ? checking->block : payload, record_block_bytes(record))) {
         report(checking, offset, &key, "multihash");
     }
     if (checking->progress && checking->totals.blocks % 1024 == 0) {
@@ -185,9 +196,13 @@ int store_check(struct store *store, void (*bad)(void *context, const struct sto
                 struct store_check_totals *ret_totals) {
     struct checking checking = {
         .store = store, .bad = bad, .progress = progress, .context = context};
-    int r = scan_window_open(&checking.window);
+    checking.block = vm_map(STORE_BLOCK_HARD_MAX);
+    int r = checking.block ? scan_window_open(&checking.window) : err_raise(-ENOMEM);
+    r = r == 0 ? unzip_open(&checking.unzip) : r;
     r = r == 0 ? check_all(&checking) : r;
+    unzip_close(&checking.unzip);
     scan_window_close(&checking.window);
+    vm_unmap(checking.block, STORE_BLOCK_HARD_MAX);
     if (r == 0) {
         *ret_totals = checking.totals;
     }

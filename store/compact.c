@@ -226,10 +226,12 @@ static uint32_t destination(struct compactor *compactor, uint64_t word, uint64_t
     return compactor->slow;
 }
 
-static enum peek_depth depth_for(const struct compactor *compactor) {
+static enum peek_depth depth_for(const struct compactor *compactor, uint32_t tier) {
+    const struct tier *tiers = compactor->store->tiers.all;
     const struct segment *source = compactor->source;
     bool suspect = source->suspect || source->recovered || source->damaged_ranges > 0;
-    return suspect ? PEEK_MULTIHASH : PEEK_CHECKSUM;
+    bool up = tiers[source->tier].kind == TIER_HDD && tiers[tier].kind == TIER_SSD;
+    return suspect || up ? PEEK_MULTIHASH : PEEK_CHECKSUM;
 }
 
 static int add(struct compactor *compactor, const struct move_record *record, uint32_t tier) {
@@ -276,7 +278,7 @@ static int take_block(struct compactor *compactor, const struct footer_entry *en
     }
     *ret_bytes = (uint64_t)place_spot(place).length_units * RECORD_UNIT;
     uint32_t tier = destination(compactor, word, *ret_bytes);
-    int r = peek_look(&compactor->peek, place, depth_for(compactor));
+    int r = peek_look(&compactor->peek, place, depth_for(compactor, tier));
     if (r == 0 && compactor->peek.record->type != RECORD_BLOCK) {
         r = STORE_CORRUPT;
     }
@@ -284,10 +286,15 @@ static int take_block(struct compactor *compactor, const struct footer_entry *en
         return take_damaged(compactor, entry, place, tier);
     }
     const struct record_header *header = compactor->peek.record;
-    return add(compactor,
-               &(struct move_record){header, (const uint8_t *)header + header->header_bytes,
-                                     entry->hash, place},
-               tier);
+    r = add(compactor,
+            &(struct move_record){header, (const uint8_t *)header + header->header_bytes,
+                                  entry->hash, place},
+            tier);
+    if (r == MOVE_ROTTEN) {
+        compactor->peek.rotten = true;
+        return take_damaged(compactor, entry, place, tier);
+    }
+    return r;
 }
 
 /* A commit is asked for only where a footer of its start is damaged and the batches are scanned. */

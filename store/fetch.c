@@ -181,7 +181,7 @@ static const struct record_header *fetch_record(const struct fetch *fetch, int32
                                    .bytes_here = extent.bytes - extent.front,
                                    .bytes_max = length};
     if (record_check(record, &bounds) != 0 || record->type != RECORD_BLOCK ||
-        (record->flags & RECORD_ZSTD) != 0 ||
+        !zip_header_sound(record) ||
         record_span(record->header_bytes, record->stored_bytes) != length) {
         return NULL;
     }

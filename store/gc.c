@@ -452,7 +452,7 @@ static uint32_t sweep_step(struct porter *porter) {
         return 1;
     }
     uint32_t count = 0;
-    struct page_view view = {gc->window, porter->reader};
+    struct page_view view = {gc->window, porter->reader, .stored = true};
     int r = page_read(porter->store, &view, &gc->cursor, gc->items, GC_BATCH, &count);
     if (r != 0) {
         finish(porter, r, "the list of blocks cannot be read");

@@ -27,6 +27,7 @@
 #include "store/store.h"
 #include "store/super.h"
 #include "store/tier.h"
+#include "store/zip.h"
 
 #include <pthread.h>
 
@@ -171,6 +172,7 @@ struct keeper {
     uint64_t sweep_due; /* buckets, in parts of one */
     uint32_t sweep_shard;
     struct fetches fetches;
+    struct unzip unzip;
     struct log log;
     struct pins pins;
     struct heap *heap; /* where no memory was given */
@@ -280,6 +282,8 @@ void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result);
 struct page_view {
     void *buffer; /* WALK_BYTES */
     uint32_t reader;
+    bool stored; /* sizes as stored will do: for the block's own a header is read where the block is
+                  * compressed, as footers do not say it */
 };
 /* store_page with a buffer and a reader's place of one's own. */
 must_check int page_read(struct store *store, const struct page_view *view, uint64_t *cursor,
@@ -353,6 +357,7 @@ void read_gone(struct keeper *keeper, struct store_op *op);
  */
 struct admission {
     const struct record_header *record;
+    struct frame *opened; /* the block, where the record is compressed: admit_open's */
     const struct key *key;
     uint64_t hash;
     uint64_t place;
@@ -360,6 +365,11 @@ struct admission {
     bool admit;
 };
 struct frame *admit_frame(struct keeper *keeper, const struct admission *admission);
+/* admit_open decompresses a record into a frame that nobody knows yet: admit_frame takes it, or
+ * admit_drop. NULL: *ret_result is STORE_CORRUPT, or STORE_RETRY where there is no memory now. */
+struct frame *admit_open(struct keeper *keeper, const struct record_header *record,
+                         int32_t *ret_result);
+void admit_drop(struct frame *frame);
 /* Takes frames that other keepers filled. */
 uint32_t admit_poll(struct keeper *keeper);
 /* Takes over what frames may take by now, and evicts what is over it where that is urgent. Returns:

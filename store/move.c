@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define REST_NS (10 * NS_PER_S) /* after two failed writes in a row */
 
@@ -36,13 +37,21 @@ void mover_close(struct mover *mover) {
         }
         vm_unmap(stream->memory, stream->memory_bytes);
     }
+    zip_close(&mover->zip);
     vm_unmap(mover->page, PAGE_BYTES);
     *mover = (struct mover){0};
 }
 
 /* A stream's memory is taken when it is first used. */
-static int stream_open(const struct mover *mover, struct move_stream *stream) {
+static int stream_open(struct mover *mover, struct move_stream *stream) {
     const struct store *store = mover->store;
+    if (!mover->zip.context) {
+        int r = zip_open(&mover->zip);
+        if (r != 0) {
+            zip_close(&mover->zip);
+            return r;
+        }
+    }
     uint64_t batch =
         round_up(max_u64(MOVE_BATCH_BYTES, store->record_bytes_max) + BATCH_RECORD, PAGE_BYTES);
     uint64_t items = round_up(MOVE_ITEMS_MAX * sizeof *stream->items, PAGE_BYTES);
@@ -73,6 +82,42 @@ static void stream_empty(struct move_stream *stream) {
     stream->phase = MOVE_FILLING;
 }
 
+/* The payload behind its header, in the form it has on that tier; the header then says so. Returns:
+ * 0 or STORE_CORRUPT. */
+static int put_payload(struct mover *mover, const struct move_stream *stream,
+                       const struct move_record *record, struct record_header *header) {
+    const struct store *store = mover->store;
+    struct upkeep_counters *counters = &mover->porter->counters;
+    bool slow = store->tiers.all[stream->tier].kind == TIER_HDD;
+    uint8_t *to = (uint8_t *)header + header->header_bytes;
+    uint32_t bytes = header->stored_bytes;
+    if (record_zipped(header) && !slow) {
+        int r = zip_header_sound(header)
+                    ? unzip_record(&mover->zip.unzip, header, record->payload, to)
+                    : STORE_CORRUPT;
+        header->flags &= (uint8_t)~RECORD_ZSTD;
+        header->stored_bytes = header->logical_bytes;
+        header->payload_xxh3 = XXH3_64bits(to, header->stored_bytes);
+        return r;
+    }
+    bool wanted = slow && store->config.compress == STORE_COMPRESS_HDD;
+    uint32_t count = wanted && header->type == RECORD_BLOCK && !record_zipped(header)
+                         ? zip_block(&mover->zip, record->payload, bytes, to)
+                         : 0;
+    if (count > 0) {
+        header->flags |= RECORD_ZSTD;
+        header->stored_bytes = count;
+        header->logical_bytes = bytes;
+        header->dict = 0;
+        header->payload_xxh3 = XXH3_64bits(to, count);
+        counter_add(&counters->zipped_blocks, 1);
+        counter_add(&counters->zipped_saved, bytes - count);
+    } else if (bytes > 0) {
+        memcpy(to, record->payload, bytes);
+    }
+    return 0;
+}
+
 int move_add(struct mover *mover, uint32_t tier, const struct move_record *record) {
     must(tier < MOVE_STREAMS);
     struct move_stream *stream = &mover->streams[tier];
@@ -88,7 +133,7 @@ int move_add(struct mover *mover, uint32_t tier, const struct move_record *recor
     }
     struct log_batch *batch = &stream->batch;
     const struct record_header *from = record->header;
-    uint32_t span = record_span(from->header_bytes, from->stored_bytes);
+    uint32_t span = record_span(from->header_bytes, record_block_bytes(from)); /* at most */
     if (stream->item_count == MOVE_ITEMS_MAX ||
         (batch->records > 0 && batch->used + span > MOVE_BATCH_BYTES)) {
         stream->phase = MOVE_WRITING;
@@ -96,11 +141,12 @@ int move_add(struct mover *mover, uint32_t tier, const struct move_record *recor
     }
     uint8_t *at = batch->buffer + batch->used;
     struct record_header *header = (struct record_header *)(void *)at;
-    uint32_t end = from->header_bytes + from->stored_bytes;
     memcpy(at, from, from->header_bytes);
-    if (from->stored_bytes > 0) {
-        memcpy(at + from->header_bytes, record->payload, from->stored_bytes);
+    if (put_payload(mover, stream, record, header) != 0) {
+        return MOVE_ROTTEN;
     }
+    uint32_t end = header->header_bytes + header->stored_bytes;
+    span = record_span(header->header_bytes, header->stored_bytes);
     memset(at + end, 0, span - end);
     header->flags |= RECORD_MOVED_IN;
     header->txn = from->type == RECORD_COMMIT ? from->txn : 0;

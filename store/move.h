@@ -71,6 +71,7 @@ struct mover {
     struct store *store;
     struct move_stream streams[MOVE_STREAMS];
     void *page;
+    struct zip zip; /* opened with the first stream */
 };
 
 must_check int mover_open(struct mover *mover, struct porter *porter);
@@ -78,9 +79,11 @@ must_check int mover_open(struct mover *mover, struct porter *porter);
 void mover_close(struct mover *mover);
 
 /* move_add takes a record along: header (with its multihash behind it) and payload as stored; LSN,
- * generation and CRC are made anew. Returns: 0; MOVE_BUSY: step, then ask again; MOVE_FULL: there
- * is no space on that tier; -ENOMEM. */
-enum { MOVE_BUSY = 1, MOVE_FULL };
+ * generation and CRC are made anew. A block that goes to an HDD tier is compressed there if that is
+ * wanted and worth it, one that goes to an SSD tier is not compressed any more. Returns: 0;
+ * MOVE_BUSY: step, then ask again; MOVE_FULL: there is no space on that tier; MOVE_ROTTEN: what is
+ * compressed does not open; -ENOMEM. */
+enum { MOVE_BUSY = 1, MOVE_FULL, MOVE_ROTTEN };
 struct move_record {
     const struct record_header *header;
     const uint8_t *payload;

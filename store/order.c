@@ -212,10 +212,22 @@ static void order_start(struct keeper *keeper, struct store_op *op) {
 }
 
 /* The same bytes on the disk and in hand: the strongest check there is. */
-static bool same_block(const struct store_op *op, const struct record_header *record) {
+static bool same_block(struct keeper *keeper, const struct store_op *op,
+                       const struct record_header *record) {
     const uint8_t *payload = (const uint8_t *)record + record->header_bytes;
-    return record->stored_bytes == op->bytes &&
-           (op->bytes == 0 || memcmp(payload, op->data, op->bytes) == 0);
+    if (record_block_bytes(record) != op->bytes) {
+        return false;
+    }
+    if (!record_zipped(record)) {
+        return op->bytes == 0 || memcmp(payload, op->data, op->bytes) == 0;
+    }
+    int32_t result = 0; /* without memory to look it is written anew, which is never wrong */
+    struct frame *frame = admit_open(keeper, record, &result);
+    bool same = frame && memcmp(frame->body, op->data, op->bytes) == 0;
+    if (frame) {
+        admit_drop(frame);
+    }
+    return same;
 }
 
 /* A tier that is away may hold a tombstone of what this start takes for live: a put of such a block
@@ -233,7 +245,7 @@ void order_fetched(struct keeper *keeper, struct store_op *op, const struct reco
         order_resolve(keeper, op);
         return;
     }
-    if (op->kind == STORE_PUT && result == 0 && same_block(op, record) &&
+    if (op->kind == STORE_PUT && result == 0 && same_block(keeper, op, record) &&
         !may_be_dead(keeper, record)) {
         order_duplicate(keeper, op, op_state(op)->place);
         return;

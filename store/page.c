@@ -28,6 +28,7 @@ struct walk {
     struct store_item *items;
     uint32_t count, max;
     uint32_t looked; /* records and entries this page looked at */
+    bool stored;     /* see struct page_view */
 };
 
 /* A page is bounded by what it finds and by what it looks at, so that a store of deleted blocks
@@ -89,8 +90,10 @@ static bool walk_record(struct walk *walk, uint64_t offset, uint64_t ask, uint32
         return false;
     }
     *ret_span = record_span(header->header_bytes, header->stored_bytes);
+    uint32_t bytes_said =
+        zip_header_sound(header) ? record_block_bytes(header) : header->stored_bytes;
     struct store_item item = {
-        .codec = header->codec, .bytes = header->logical_bytes, .birth_lsn = header->birth_lsn};
+        .codec = header->codec, .bytes = bytes_said, .birth_lsn = header->birth_lsn};
     if (header->type == RECORD_BLOCK && record_key(header, &item.key) == 0) {
         walk_take(walk, &item, (uint32_t)(offset / RECORD_UNIT), *ret_span);
     }
@@ -125,11 +128,15 @@ static void walk_entry(struct walk *walk, const struct footer_entry *found) {
     if ((entry.type_flags & 15) != RECORD_BLOCK || entry.digest_bytes > HASH_DIGEST_MAX) {
         return;
     }
-    if (entry.digest_bytes > FOOTER_PREFIX) {
-        uint32_t span = 0;
-        (void)walk_record(walk, (uint64_t)entry.offset_units * RECORD_UNIT, PAGE_BYTES, &span);
+    bool zipped = (entry.type_flags >> 4 & RECORD_ZSTD) != 0;
+    bool whole = entry.digest_bytes <= FOOTER_PREFIX;
+    uint32_t span = 0;
+    if ((!whole || (zipped && !walk->stored)) &&
+        (walk_record(walk, (uint64_t)entry.offset_units * RECORD_UNIT, PAGE_BYTES, &span) ||
+         !whole)) {
         return;
     }
+    /* A block whose header is damaged is listed all the same, by what is stored of it. */
     struct store_item item = {
         .codec = entry.codec, .bytes = entry.stored_bytes, .birth_lsn = entry.birth_lsn};
     item.key.code = entry.hash_code;
@@ -217,8 +224,12 @@ static uint64_t walk_segment(struct walk *walk, uint64_t offset) {
 
 int page_read(struct store *store, const struct page_view *view, uint64_t *cursor,
               struct store_item items[], uint32_t max, uint32_t *ret_count) {
-    struct walk walk = {
-        .store = store, .buffer = view->buffer, .reader = view->reader, .items = items, .max = max};
+    struct walk walk = {.store = store,
+                        .buffer = view->buffer,
+                        .reader = view->reader,
+                        .items = items,
+                        .max = max,
+                        .stored = view->stored};
     uint64_t id = *cursor == CURSOR_END ? SEGMENT_IDS : *cursor >> 32;
     uint64_t offset = (*cursor & UINT32_MAX) * RECORD_UNIT;
     while (id < store->segments.top && walk_goes_on(&walk)) {
@@ -237,6 +248,6 @@ int page_read(struct store *store, const struct page_view *view, uint64_t *curso
 
 int store_page(struct store *store, uint64_t *cursor, struct store_item items[], uint32_t max,
                uint32_t *ret_count) {
-    struct page_view view = {store->walk, store->helper};
+    struct page_view view = {.buffer = store->walk, .reader = store->helper};
     return page_read(store, &view, cursor, items, max, ret_count);
 }

@@ -15,10 +15,14 @@ int peek_open(struct peek *peek, struct store *store) {
     *peek = (struct peek){.store = store};
     peek->buffer_bytes = round_up(store->record_bytes_max + PEEK_AHEAD, PAGE_BYTES) + PAGE_BYTES;
     peek->buffer = vm_map(peek->buffer_bytes);
-    return peek->buffer ? 0 : err_raise(-ENOMEM);
+    peek->block = vm_map(STORE_BLOCK_HARD_MAX);
+    int r = peek->buffer && peek->block ? 0 : err_raise(-ENOMEM);
+    return r == 0 ? unzip_open(&peek->unzip) : r;
 }
 
 void peek_close(struct peek *peek) {
+    unzip_close(&peek->unzip);
+    vm_unmap(peek->block, STORE_BLOCK_HARD_MAX);
     vm_unmap(peek->buffer, peek->buffer_bytes);
     *peek = (struct peek){0};
 }
@@ -28,6 +32,14 @@ static bool multihash_sound(const struct peek *peek) {
     const struct key *key = &peek->key;
     return hash_compute(key->code, peek->payload, peek->bytes, digest, key->digest_bytes) == 0 &&
            memcmp(digest, key->digest, key->digest_bytes) == 0;
+}
+
+static int opened(struct peek *peek, const uint8_t *stored) {
+    if (!record_zipped(peek->record)) {
+        return 0;
+    }
+    peek->payload = peek->block;
+    return unzip_record(&peek->unzip, peek->record, stored, peek->block);
 }
 
 /* What was read: is it the record, and whole? */
@@ -40,16 +52,16 @@ static int prove(struct peek *peek, const struct record_bounds *bounds, enum pee
         return STORE_CORRUPT;
     }
     peek->rotten = true;
-    peek->payload = (const uint8_t *)record + record->header_bytes;
-    peek->bytes = record->stored_bytes;
-    if ((record->flags & RECORD_ZSTD) != 0) {
+    const uint8_t *stored = (const uint8_t *)record + record->header_bytes;
+    peek->payload = record_zipped(record) ? NULL : stored;
+    peek->bytes = record_block_bytes(record);
+    if (!zip_header_sound(record) ||
+        (depth >= PEEK_CHECKSUM &&
+         XXH3_64bits(stored, record->stored_bytes) != record->payload_xxh3)) {
         return STORE_CORRUPT;
     }
-    if (depth >= PEEK_CHECKSUM &&
-        XXH3_64bits(peek->payload, record->stored_bytes) != record->payload_xxh3) {
-        return STORE_CORRUPT;
-    }
-    if (depth >= PEEK_MULTIHASH && record->type == RECORD_BLOCK && !multihash_sound(peek)) {
+    if (depth >= PEEK_MULTIHASH && record->type == RECORD_BLOCK &&
+        (opened(peek, stored) != 0 || !multihash_sound(peek))) {
         return STORE_CORRUPT;
     }
     peek->rotten = false;

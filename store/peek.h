@@ -9,11 +9,12 @@
 
 #include "store/format.h"
 #include "store/store.h"
+#include "store/zip.h"
 
 enum peek_depth {
     PEEK_HEADER,    /* header and key: the payload is not read */
-    PEEK_CHECKSUM,  /* and XXH3 of the payload */
-    PEEK_MULTIHASH, /* and the payload hashes to the key */
+    PEEK_CHECKSUM,  /* and XXH3 of the payload as stored; a compressed one stays so */
+    PEEK_MULTIHASH, /* and the payload, decompressed, hashes to the key */
 };
 
 struct peek {
@@ -25,10 +26,12 @@ struct peek {
     uint64_t generation, at, filled; /* what is in the buffer */
     /* what was found */
     const struct record_header *record;
-    const uint8_t *payload; /* as it was said, not as it is stored */
-    uint32_t bytes;         /* of the payload */
+    const uint8_t *payload; /* the block; NULL: it is compressed, and that was not opened */
+    uint32_t bytes;         /* of the block */
     struct key key;
-    bool rotten; /* STORE_CORRUPT, but the header is sound: record and key are known */
+    struct unzip unzip;
+    uint8_t *block; /* what was compressed goes here: STORE_BLOCK_HARD_MAX */
+    bool rotten;    /* STORE_CORRUPT, but the header is sound: record and key are known */
 };
 
 #define PEEK_AHEAD (1 * MiB)

@@ -93,20 +93,24 @@ static bool still_there(struct keeper *keeper, const struct fetch *fetch) {
     return there;
 }
 
-static bool multihash_sound(const struct record_header *record, const struct key *key) {
+static bool multihash_sound(const uint8_t *block, uint32_t bytes, const struct key *key) {
     uint8_t digest[HASH_DIGEST_MAX];
-    const uint8_t *payload = (const uint8_t *)record + record->header_bytes;
-    return hash_compute(key->code, payload, record->stored_bytes, digest, key->digest_bytes) == 0 &&
+    return hash_compute(key->code, block, bytes, digest, key->digest_bytes) == 0 &&
            memcmp(digest, key->digest, key->digest_bytes) == 0;
 }
 
 /* What the record is worth to those who asked for its key. */
 static int32_t judge(struct keeper *keeper, const struct fetch *fetch,
-                     const struct record_header *record, const struct key *key, bool verify) {
+                     const struct admission *admission, bool verify) {
     const struct store *store = keeper->store;
     const struct segment *segment = &store->segments.all[place_spot(fetch->place).segment];
+    const struct record_header *record = admission->record;
     bool suspect = store->unclean && segment->epoch != store->segments.epoch;
-    return (verify || suspect) && !multihash_sound(record, key) ? STORE_CORRUPT : 0;
+    const uint8_t *block = admission->opened ? admission->opened->body
+                                             : (const uint8_t *)record + record->header_bytes;
+    bool sound =
+        !(verify || suspect) || multihash_sound(block, record_block_bytes(record), admission->key);
+    return sound ? 0 : STORE_CORRUPT;
 }
 
 void read_again(struct keeper *keeper, struct store_op *op) {
@@ -125,15 +129,22 @@ static void share_out(struct keeper *keeper, const struct fetch *fetch,
                       const struct record_header *record, const struct key *key,
                       struct share *share) {
     bool verify = share->verifies.head != NULL;
-    int32_t result = judge(keeper, fetch, record, key, verify);
+    struct admission admission = {.record = record,
+                                  .key = key,
+                                  .hash = fetch->hash,
+                                  .place = fetch->place,
+                                  .leases = share->read_count,
+                                  .admit = share->admit};
+    int32_t result = 0;
+    if (record_zipped(record)) {
+        admission.opened = admit_open(keeper, record, &result);
+    }
+    result = result == 0 ? judge(keeper, fetch, &admission, verify) : result;
     struct frame *frame = NULL;
     if (share->read_count > 0 && result == 0) {
-        frame = admit_frame(keeper, &(struct admission){.record = record,
-                                                        .key = key,
-                                                        .hash = fetch->hash,
-                                                        .place = fetch->place,
-                                                        .leases = share->read_count,
-                                                        .admit = share->admit});
+        frame = admit_frame(keeper, &admission);
+    } else if (admission.opened) {
+        admit_drop(admission.opened);
     }
     for (struct store_op *op = op_list_pop(&share->reads); op; op = op_list_pop(&share->reads)) {
         op->frame = frame;

@@ -209,7 +209,8 @@ static int keeper_open(struct store *store, uint32_t index) {
             (uint8_t *)keeper->buffers + (size_t)i * keeper->log.buffer_bytes;
     }
     fetch_open(keeper, (uint8_t *)keeper->buffers + log_bytes);
-    return pins_open(&keeper->pins, config->keepers);
+    r = unzip_open(&keeper->unzip);
+    return r == 0 ? pins_open(&keeper->pins, config->keepers) : r;
 }
 
 static int memory_open(struct store *store) {
@@ -246,6 +247,7 @@ static void memory_close(struct store *store) {
         struct keeper *keeper = &store->keepers[k];
         frame_home_close(&keeper->home);
         pins_close(&keeper->pins);
+        unzip_close(&keeper->unzip);
         heap_close(keeper->heap);
         vm_unmap(keeper->buffers, keeper->buffers_bytes);
     }
@@ -468,7 +470,7 @@ uint64_t store_index_bytes(const struct store *store) {
 uint64_t store_buffers_bytes(const struct store *store) {
     uint64_t sum = 0;
     for (uint32_t k = 0; k < store->config.keepers; k++) {
-        sum += store->keepers[k].buffers_bytes;
+        sum += store->keepers[k].buffers_bytes + unzip_footprint(&store->keepers[k].unzip);
     }
     return sum;
 }

@@ -70,6 +70,9 @@ struct store_memory {
     int file;
 };
 
+/* Which tiers hold blocks compressed, where that saves an eighth. */
+enum store_compress { STORE_COMPRESS_OFF, STORE_COMPRESS_HDD };
+
 enum store_policy { STORE_POLICY_S3FIFO, STORE_POLICY_LRU, STORE_POLICY_LRFU };
 
 /* How the links of a block are read: what the store cannot know by itself. */
@@ -108,6 +111,7 @@ struct store_config {
     uint64_t move_rate;       /* bytes a second that moves may write; 0: no limit */
     uint64_t scrub_cycle_ns;  /* every block is read again in so long; 0: only when asked */
     uint64_t scrub_rate;      /* bytes a second when asked; 0: no limit */
+    enum store_compress compress;
     enum store_policy policy;
     uint64_t snapshot_interval_ns; /* between snapshots while it is open; 0: only at the end */
     struct store_links links;
@@ -441,6 +445,8 @@ COUNTER_STRUCT(store, STORE_COUNTERS);
 #define UPKEEP_COUNTERS(X)                                                          \
     X(moves, "blocks", "blocks that got another place")                             \
     X(moved_bytes, "bytes", "bytes written to move them")                           \
+    X(zipped_blocks, "blocks", "blocks written to an HDD tier compressed")          \
+    X(zipped_saved, "bytes", "bytes that saved there")                              \
     X(move_errors, "errors", "writes of moves that failed")                         \
     X(compactions, "segments", "segments rewritten to let their dead bytes go")     \
     X(demotions, "segments", "segments moved from SSD to HDD")                      \

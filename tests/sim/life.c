@@ -43,6 +43,9 @@ void life_blocks(void) {
         for (uint32_t b = 0; b < bytes; b++) {
             bodies[i][b] = (uint8_t)sim_random(&random);
         }
+        if (i % 3 == 1 && bytes > 64) { /* worth compressing */
+            memset(bodies[i] + 64, (int)i, bytes - 64);
+        }
         if (bytes >= 4) {
             memcpy(bodies[i], &i, 4);
         }
@@ -443,19 +446,20 @@ bool life_open(struct life *life, struct store_report *report) {
     life->opens++;
     life->unknown = life->away;
     uint64_t memory_bytes = 200 * KiB + life_pick(life, 1000) * KiB;
-    struct store_config config = {.dir = "/s",
-                                  .keepers = life->keepers,
-                                  .readers = 1,
-                                  .segment_bytes = STORE_SEGMENT_BYTES_MIN,
-                                  .memory_bytes = memory_bytes,
-                                  .policy =
-                                      (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
-                                  .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
-                                  .tiers = life->tiered ? tiers : NULL,
-                                  .tier_count = life->tiered ? array_count(tiers) : 0,
-                                  .create = true,
-                                  .memory = life_pick(life, 2) ? memories : NULL,
-                                  .disk = life->disk};
+    struct store_config config = {
+        .dir = "/s",
+        .keepers = life->keepers,
+        .readers = 1,
+        .segment_bytes = STORE_SEGMENT_BYTES_MIN,
+        .memory_bytes = memory_bytes,
+        .policy = (enum store_policy)life_pick(life, STORE_POLICY_LRFU + 1),
+        .compress = life->seed % 8 ? STORE_COMPRESS_HDD : STORE_COMPRESS_OFF,
+        .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
+        .tiers = life->tiered ? tiers : NULL,
+        .tier_count = life->tiered ? array_count(tiers) : 0,
+        .create = true,
+        .memory = life_pick(life, 2) ? memories : NULL,
+        .disk = life->disk};
     int r = store_open(&config, report, &life->store);
     if (r != 0) {
         life->store = NULL;
