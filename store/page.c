@@ -45,6 +45,11 @@ static const uint8_t *walk_bytes(struct walk *walk, uint64_t offset, uint64_t ne
         uint64_t bytes = round_up(max_u64(offset + need - from, ask), PAGE_BYTES);
         int64_t n = disk->calls->pread(disk->backend, walk->segment->fd, walk->buffer,
                                        min_u64(bytes, WALK_BYTES), from);
+        uint64_t least = round_up(offset + need - from, PAGE_BYTES);
+        if (n < 0 &&
+            bytes > least) { /* one bad page ahead is no reason to leave out what is here */
+            n = disk->calls->pread(disk->backend, walk->segment->fd, walk->buffer, least, from);
+        }
         walk->at = from;
         walk->filled = n > 0 ? (uint64_t)n : 0;
     }
@@ -160,8 +165,10 @@ static uint64_t walk_footer(struct walk *walk, uint64_t offset) {
     }
     for (; low < walk->segment->footer_count && walk_goes_on(walk); low++) {
         const struct footer_entry *entry = footer_at(walk, low, WALK_BYTES);
-        if (!entry) {
-            return UINT64_MAX;
+        if (!entry) { /* what it names is listed from the records themselves, from here on */
+            atomic_store_explicit(&walk->segment->footer_seen, FOOTER_DAMAGED,
+                                  memory_order_relaxed);
+            return offset;
         }
         offset = (uint64_t)entry->offset_units * RECORD_UNIT + RECORD_UNIT;
         walk_entry(walk, entry);

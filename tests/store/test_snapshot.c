@@ -158,6 +158,32 @@ Test(snapshot, a_clean_start_reads_nothing_else) {
     rig_end(&rig);
 }
 
+/* LRFU weighs a use with more than an entry's two bits can hold. */
+Test(snapshot, what_a_policy_counts_spoils_no_entry) {
+    enum { LARGE = 60000, COUNT = 24 };
+    struct rig rig;
+    rig_start(&rig, 31);
+    rig.config.policy = STORE_POLICY_LRFU;
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_put(&rig, i, LARGE), 0);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(rig_get(&rig, 0, LARGE), 0);
+    }
+    for (uint32_t i = 1; i < COUNT; i++) { /* so many that it comes up, and stays with a weight */
+        cr_assert_eq(rig_get(&rig, i, LARGE), 0);
+    }
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.snapshots_bad, 0);
+    cr_assert_eq(rig.report.snapshot_shards, STORE_SHARDS);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_get(&rig, i, LARGE), 0);
+    }
+    rig_end(&rig);
+}
+
 Test(snapshot, without_news_none_is_written) {
     struct rig rig;
     start(&rig, 2);
