@@ -61,7 +61,8 @@ void life_collect(struct life *life) {
     life->collecting = true;
     life->collections++;
     for (uint32_t i = 0; i < KEYS; i++) {
-        life->may_go[i] = life->pinned[i] != KNOWN_PRESENT || life->pins_out[i] != 0;
+        /* What an earlier one of this start took stays gone, though a pin came since. */
+        life->may_go[i] |= life->pinned[i] != KNOWN_PRESENT || life->pins_out[i] != 0;
     }
     for (uint32_t i = 0; i < GROUPS; i++) {
         life->whole[i] = false;
