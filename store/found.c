@@ -257,6 +257,7 @@ static int read_sealed(struct recovery *recovery, uint64_t index) {
 static int read_unsealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
     uint64_t end = atomic_load_explicit(&found->segment->file_bytes, memory_order_relaxed);
+    found->segment->recovered = true; /* and sealed as such, if it holds anything */
     int r = found_scan(recovery, index, end);
     for (uint64_t i = 0; r == 0 && i < found->scan->batch_count; i++) {
         const struct scan_batch *batch = &found->scan->batches[i];

@@ -260,8 +260,19 @@ uint64_t footer_place(const struct store *store, uint32_t segment,
     return store_place(store, &spot);
 }
 
-/* Of two records of one put the one on the faster tier counts, then the one written later. */
+/* A copy in a segment of moves that a start found unsealed: its sync may have failed, after which
+ * the disk gives back what the next loss of power takes. Its source went only if it was durable. */
+static bool unproven(const struct store *store, uint64_t place) {
+    const struct segment *segment = &store->segments.all[place_spot(place).segment];
+    return segment->recovered && segment->log >= MOVE_LOG_FIRST;
+}
+
+/* Of two records of one put: the one known to be durable counts, then the one on the faster tier,
+ * then the one written later. */
 static bool goes_before(const struct store *store, uint64_t place, uint64_t other) {
+    if (unproven(store, place) != unproven(store, other)) {
+        return !unproven(store, place);
+    }
     uint64_t slow = place & PLACE_STATE_MASK, slow_other = other & PLACE_STATE_MASK;
     return slow != slow_other ? slow < slow_other
                               : store->segments.all[place_spot(place).segment].generation >=

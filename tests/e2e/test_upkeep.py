@@ -18,7 +18,7 @@ class Upkeep(cases.Case):
     def add(self, seed, size):
         path = self.scratch() / f"{seed}"
         path.write_bytes(random.Random(seed).randbytes(size))
-        done = self.d.run("add", "-Q", path)
+        done = self.d.run("add", "-Q", "--pin=false", path)
         self.assertExit(done, 0)
         return done.stdout.strip().splitlines()[-1]
 
