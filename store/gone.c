@@ -130,7 +130,8 @@ static bool log_exists(const struct segments *segments, const struct gone_range 
     for (uint32_t id = 1; id < segments->top; id++) {
         const struct segment *segment = &segments->all[id];
         enum segment_state state = segment_state(segment);
-        if (state != SEGMENT_NONE && state != SEGMENT_DYING && segment->log == range->log &&
+        /* One that is dying may be back after a loss of power. */
+        if (state != SEGMENT_NONE && segment->log == range->log &&
             segment->epoch == lsn_epoch(range->first_lsn)) {
             return true;
         }

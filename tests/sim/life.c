@@ -460,6 +460,7 @@ bool life_open(struct life *life, struct store_report *report) {
         .create = true,
         .memory = life_pick(life, 2) ? memories : NULL,
         .disk = life->disk};
+    life->unread = life->unread || life->faults.read_eio != 0;
     int r = store_open(&config, report, &life->store);
     if (r != 0) {
         life->store = NULL;
@@ -476,8 +477,8 @@ bool life_open(struct life *life, struct store_report *report) {
                 life->opens, life->keepers, report->clean, report->blocks, report->segments,
                 report->torn_batches, report->corrupt_ranges);
     }
-    if (report->corrupt_ranges != 0 && life->faults.read_eio == 0 && !life->scripted &&
-        !life->away && !life_misread(life)) {
+    if (report->corrupt_ranges != 0 && !life->unread && !life->scripted && !life->away &&
+        !life_misread(life)) {
         life_fail(life, 0, "damage reported where there is none");
     }
     life->made = life->made || !life->away;

@@ -71,7 +71,8 @@ struct life {
     bool unknown;  /* and was when the store was opened: its tombstones are not known */
     enum sim_device_state trouble; /* that comes over the slow one now and then */
     bool verbose;
-    bool made; /* opened whole once, no device away */
+    bool made;   /* opened whole once, no device away */
+    bool unread; /* a start could not read: what it sealed says so from then on */
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
     uint64_t compactions, demotions, segments_freed, moves; /* by the porter, of all starts */
 };
