@@ -191,6 +191,7 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .quota_bytes = settings->store_quota_bytes,
         .snapshot_interval_ns = settings->store_snapshot_interval_ns,
         .move_rate = settings->store_move_bytes,
+        .promote_budget = settings->store_promote_bytes,
         .scrub_cycle_ns = settings->store_scrub_cycle_ns,
         .scrub_rate = settings->store_scrub_bytes,
         .block_bytes_max = (uint32_t)settings->store_block_bytes_max,

@@ -80,6 +80,10 @@ const struct option settings_table[] = {
              "always written at a clean stop. 0: only then."),
     SIZE("store.move_rate", store_move_bytes, "128MiB", 0, 64 * GiB, false, "bytes",
          "Most bytes a second that compaction and moves between tiers write; 0: no limit."),
+    SIZE("store.promote_budget", store_promote_bytes, "64GiB", 0, UINT64_C(1) << 50, false,
+         "bytes",
+         "Most bytes a day that go from slow tiers to fast ones because they are read again and "
+         "again; 0: none do."),
     DURATION("store.scrub_cycle", store_scrub_cycle_ns, "14d", 0, FOREVER_NS, false, "time",
              "In so long every stored block is read again and verified, a little at a time; 0: "
              "only when asked."),

@@ -27,8 +27,9 @@ struct settings {
     char store_ssd[1024];         /* "PATH[:SIZE]" separated by spaces; empty: DIR/ssd */
     char store_hdd[1024];
     uint64_t store_snapshot_interval_ns;
-    uint64_t store_move_bytes;  /* a second; 0: no limit */
-    uint64_t store_scrub_bytes; /* a second, when asked; 0: no limit */
+    uint64_t store_move_bytes;    /* a second; 0: no limit */
+    uint64_t store_promote_bytes; /* a day; 0: no promotions */
+    uint64_t store_scrub_bytes;   /* a second, when asked; 0: no limit */
     uint64_t store_scrub_cycle_ns;
     uint64_t store_block_bytes_max;
     uint32_t store_compress; /* enum store_compress */

@@ -56,7 +56,7 @@ static bool evict_one(struct keeper *keeper) {
     /* After frame_evict its home may fill it anew: what is needed of it is taken before. */
     uint64_t hash = store_hash(keeper->store, &frame->key);
     uint64_t place = atomic_load_explicit(&frame->place, memory_order_relaxed);
-    uint64_t freq = min_u32(frame->freq, FRAME_USES_MAX);
+    uint64_t freq = frame_freq(frame);
     uint64_t resident = frame_name(frame) | PLACE_RESIDENT;
     evictor->policy->leave(evictor, frame);
     if (!frame_evict(frame)) {
@@ -66,6 +66,8 @@ static bool evict_one(struct keeper *keeper) {
     struct entry entry = catalog_entry(&keeper->store->catalog, hash, resident);
     must(entry.bucket != NULL);
     place = (place & ~(PLACE_GHOST | UINT64_C(3) << PLACE_FREQ_SHIFT)) | freq << PLACE_FREQ_SHIFT;
+    /* Read again from there, it is worth a fast tier: remembered whatever the policy says. */
+    ghost = ghost || (place & PLACE_STATE_MASK) == PLACE_HDD;
     entry_set(&entry, place | (ghost ? PLACE_GHOST : 0));
     counter_add(&keeper->counters.evictions, 1);
     if (ghost) {

@@ -7,6 +7,7 @@
 #include "store/choose.h"
 #include "store/load.h"
 #include "store/move.h"
+#include "store/promote.h"
 #include "store/repair.h"
 
 #include <errno.h>
@@ -534,6 +535,19 @@ static void tiers_look(struct compactor *compactor) {
     }
 }
 
+bool compact_idle(const struct porter *porter) {
+    return porter->compactor->phase == COMPACT_IDLE;
+}
+
+struct allowance *compact_rate(struct porter *porter) {
+    return &porter->compactor->rate;
+}
+
+const struct choose_tier *compact_tiers(struct porter *porter) {
+    tiers_look(porter->compactor);
+    return porter->compactor->tiers;
+}
+
 /* The slow tier with the most room in it. */
 static uint32_t slow_tier(const struct compactor *compactor, uint32_t otherwise) {
     uint32_t best = otherwise, least = UINT32_MAX;
@@ -549,7 +563,8 @@ static uint32_t slow_tier(const struct compactor *compactor, uint32_t otherwise)
 
 static uint32_t look_for_work(struct compactor *compactor) {
     uint64_t now_ns = compactor->porter->now_ns;
-    if (now_ns < compactor->look_ns || now_ns < compactor->rest_ns) {
+    if (now_ns < compactor->look_ns || now_ns < compactor->rest_ns ||
+        promote_busy(compactor->porter)) {
         return 0;
     }
     if (compactor->store->gone.there == 0 &&

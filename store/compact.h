@@ -17,6 +17,7 @@
  *
  * Thread: porter. */
 
+#include "store/choose.h"
 #include "store/porter.h"
 
 must_check int compact_open(struct porter *porter);
@@ -24,3 +25,10 @@ uint32_t compact_step(struct porter *porter);
 void compact_close(struct porter *porter);
 /* What others of the porter move with. */
 struct mover *porter_mover(struct porter *porter);
+
+/* No segment is being rewritten: what the mover has in hand, and what it drops, is another's. */
+bool compact_idle(const struct porter *porter);
+/* What all moves together may write. */
+struct allowance *compact_rate(struct porter *porter);
+/* The tiers as they are now, [tiers.count]; valid until the next call. */
+const struct choose_tier *compact_tiers(struct porter *porter);

@@ -23,6 +23,7 @@
 #include "store/note.h"
 #include "store/pins.h"
 #include "store/porter.h"
+#include "store/promote.h"
 #include "store/segment.h"
 #include "store/store.h"
 #include "store/super.h"
@@ -175,7 +176,8 @@ struct keeper {
     struct unzip unzip;
     struct log log;
     struct pins pins;
-    struct heap *heap; /* where no memory was given */
+    struct wishes wishes; /* to the porter */
+    struct heap *heap;    /* where no memory was given */
     void *buffers;
     size_t buffers_bytes;
     struct disk disk;
@@ -241,6 +243,15 @@ static inline uint32_t hash_keeper(const struct store *store, uint64_t hash) {
 static inline struct frame *store_frame(const struct store *store, uint64_t place) {
     uint32_t name = (uint32_t)place;
     return &store->homes[name >> FRAME_NUMBER_BITS]->frames[name & FRAMES_MAX];
+}
+
+/* What is known of its uses, for the entry: the policy's count, or what its place brought along
+ * (order_relocate). Thread: owner of the shard. */
+static inline uint32_t frame_freq(const struct frame *frame) {
+    uint64_t place = atomic_load_explicit(&frame->place, memory_order_relaxed);
+    uint32_t brought = (uint32_t)(place >> PLACE_FREQ_SHIFT & FRAME_USES_MAX);
+    uint32_t counted = frame->freq > FRAME_USES_MAX ? FRAME_USES_MAX : frame->freq;
+    return counted > brought ? counted : brought;
 }
 
 static inline struct tier *tier_of(struct store *store, const struct segment *segment) {

@@ -364,6 +364,12 @@ static void count_move(struct store *store, const struct move_item *item) {
     if (item->moved && from != to) {
         atomic_fetch_add_explicit(&from->moved_out, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&to->moved_in, 1, memory_order_relaxed);
+        if (from->kind == TIER_HDD && to->kind == TIER_SSD) {
+            struct upkeep_counters *counters = &store->porter->counters;
+            counter_add(&counters->promotions, 1);
+            counter_add(&counters->promoted_bytes,
+                        (uint64_t)place_spot(item->to).length_units * RECORD_UNIT);
+        }
     }
 }
 

@@ -380,6 +380,10 @@ static bool same_place(uint64_t a, uint64_t b) {
 }
 
 bool order_relocate(struct keeper *keeper, uint64_t hash, uint64_t from, uint64_t to) {
+    bool promoted = (from & PLACE_STATE_MASK) == PLACE_HDD && (to & PLACE_STATE_MASK) == PLACE_SSD;
+    /* It was read again and again, or it would not have come up: so that it is not the next to go
+     * down, also where its frame was filled anew and has no uses yet. */
+    uint64_t used = promoted ? UINT64_C(2) << PLACE_FREQ_SHIFT : 0;
     struct entry entry = store_entry(keeper->store, hash, from);
     if (!entry.bucket) {
         return false;
@@ -389,9 +393,9 @@ bool order_relocate(struct keeper *keeper, uint64_t hash, uint64_t from, uint64_
         struct frame *frame = store_frame(keeper->store, word);
         uint64_t flags = atomic_load_explicit(&frame->place, memory_order_relaxed) &
                          ~(PLACE_MASK | PLACE_STATE_MASK);
-        atomic_store_explicit(&frame->place, to | flags, memory_order_relaxed);
+        atomic_store_explicit(&frame->place, to | flags | used, memory_order_relaxed);
     } else {
-        entry_set(&entry, to | (word & ~(PLACE_MASK | PLACE_STATE_MASK)));
+        entry_set(&entry, to | used | (word & ~(PLACE_MASK | PLACE_STATE_MASK)));
     }
     for (struct store_op *op = *pending_bucket(keeper, hash); op; op = op_state(op)->pending) {
         if (op_state(op)->hash == hash && same_place(op_state(op)->place, from)) {

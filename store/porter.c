@@ -8,6 +8,7 @@
 #include "store/gc.h"
 #include "store/inside.h"
 #include "store/pinning.h"
+#include "store/promote.h"
 #include "store/rejoin.h"
 #include "store/scrub.h"
 #include "store/snapshot.h"
@@ -32,6 +33,7 @@ struct duty {
 
 static const struct duty duties[] = {
     {"tiers", rejoin_open, rejoin_step, rejoin_close},
+    {"promotions", promote_open, promote_step, promote_close}, /* before it: it takes turns */
     {"moves", compact_open, compact_step, compact_close},
     {"scrub", scrub_open, scrub_step, scrub_close},
     {"snapshot", NULL, snapshot_step, snapshot_abandon},

@@ -37,6 +37,7 @@ struct porter {
     struct graves *carried;      /* tombstones that moves carried; as those of the keepers */
     struct scrub *scrub;         /* store/scrub.c */
     struct compactor *compactor; /* store/compact.c */
+    struct promoter *promoter;   /* store/promote.c */
     _Atomic bool stopping;       /* the porter sets it; store_task_begin looks */
 };
 

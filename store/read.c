@@ -142,6 +142,9 @@ static void share_out(struct keeper *keeper, const struct fetch *fetch,
     result = result == 0 ? judge(keeper, fetch, &admission, verify) : result;
     struct frame *frame = NULL;
     if (share->read_count > 0 && result == 0) {
+        if (share->admit) {
+            promote_read(keeper, fetch->hash, fetch->place);
+        }
         frame = admit_frame(keeper, &admission);
     } else if (admission.opened) {
         admit_drop(admission.opened);

@@ -227,8 +227,7 @@ static void resolve(struct resolver *resolver) {
         const struct frame *frame = store_frame(resolver->store, word);
         uint64_t place = atomic_load_explicit(&frame->place, memory_order_relaxed);
         *resolver->waiting[i] = (place & (PLACE_MASK | PLACE_STATE_MASK)) | (word & PLACE_PINNED) |
-                                PLACE_GHOST |
-                                (uint64_t)min_u32(frame->freq, FRAME_USES_MAX) << PLACE_FREQ_SHIFT;
+                                PLACE_GHOST | (uint64_t)frame_freq(frame) << PLACE_FREQ_SHIFT;
     }
     resolver->count = 0;
 }

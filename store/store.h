@@ -109,6 +109,7 @@ struct store_config {
     uint32_t tier_count;
     uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
     uint64_t move_rate;       /* bytes a second that moves may write; 0: no limit */
+    uint64_t promote_budget;  /* bytes a day from slow tiers to fast ones; 0: none go there */
     uint64_t scrub_cycle_ns;  /* every block is read again in so long; 0: only when asked */
     uint64_t scrub_rate;      /* bytes a second when asked; 0: no limit */
     enum store_compress compress;
@@ -438,6 +439,7 @@ must_check int store_check(struct store *store,
     X(aborts, "aborts", "all-or-nothing bundles that came to nothing")          \
     X(catalog_grows, "tables", "catalog tables that grew")                      \
     X(pins, "pins", "blocks and DAGs that are pinned")                          \
+    X(promotions_dropped, "blocks", "blocks not promoted: too many at once")    \
     X(proof_retries, "lookups", "lookups repeated because the hint did not prove")
 COUNTER_STRUCT(store, STORE_COUNTERS);
 
@@ -451,6 +453,9 @@ COUNTER_STRUCT(store, STORE_COUNTERS);
     X(compactions, "segments", "segments rewritten to let their dead bytes go")     \
     X(demotions, "segments", "segments moved from SSD to HDD")                      \
     X(promotions, "blocks", "blocks moved from HDD to SSD because they are read")   \
+    X(promoted_bytes, "bytes", "bytes of those")                                    \
+    X(promotions_over_budget, "blocks", "blocks not promoted: the day's budget")    \
+    X(promotions_no_room, "blocks", "blocks not promoted: the SSD tiers are full")  \
     X(segments_freed, "segments", "segments let go")                                \
     X(dropped_bytes, "bytes", "bytes that went with them")                          \
     X(tombstones_carried, "records", "tombstones and pins rewritten, still needed") \

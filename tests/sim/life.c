@@ -423,6 +423,7 @@ void life_tally(struct life *life) {
     life->segments_freed += counter_get(&counters->segments_freed);
     life->moves += counter_get(&counters->moves);
     life->demotions += counter_get(&counters->demotions);
+    life->promotions += counter_get(&counters->promotions);
 }
 
 /* Why a store may refuse to open. */
@@ -457,6 +458,7 @@ bool life_open(struct life *life, struct store_report *report) {
         .snapshot_interval_ns = life_pick(life, 4) * 100 * NS_PER_MS,
         .tiers = life->tiered ? tiers : NULL,
         .tier_count = life->tiered ? array_count(tiers) : 0,
+        .promote_budget = GiB,
         .create = true,
         .memory = life_pick(life, 2) ? memories : NULL,
         .disk = life->disk};

@@ -74,7 +74,8 @@ struct life {
     bool made;   /* opened whole once, no device away */
     bool unread; /* a start could not read: what it sealed says so from then on */
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
-    uint64_t compactions, demotions, segments_freed, moves; /* by the porter, of all starts */
+    uint64_t compactions, demotions, promotions, segments_freed,
+        moves; /* by the porter, of all starts */
 };
 
 /* Blocks, made once. */

@@ -224,6 +224,7 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     totals->aborts += life->aborts;
     totals->compactions += life->compactions;
     totals->demotions += life->demotions;
+    totals->promotions += life->promotions;
     totals->segments_freed += life->segments_freed;
     totals->moves += life->moves;
     totals->collections += life->collections;
@@ -284,12 +285,12 @@ int main(int argc, char **argv) {
     printf("%" PRIu64 " lives from seed %" PRIu64 " in %" PRIu64 " s: %" PRIu64
            " power losses, %" PRIu64 " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64
            " reads, %" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64 " collections, %" PRIu64
-           " compactions, %" PRIu64 " demotions, %" PRIu64 " blocks moved, %" PRIu64
-           " segments freed\n",
+           " compactions, %" PRIu64 " demotions, %" PRIu64 " promotions, %" PRIu64
+           " blocks moved, %" PRIu64 " segments freed\n",
            done, options.seed, (uint64_t)(time(NULL) - began), totals.crashes, totals.opens,
            totals.puts, totals.deletes, totals.reads, totals.commits, totals.aborts,
-           totals.collections, totals.compactions, totals.demotions, totals.moves,
-           totals.segments_freed);
+           totals.collections, totals.compactions, totals.demotions, totals.promotions,
+           totals.moves, totals.segments_freed);
     if (totals.crashes < options.crashes) {
         fprintf(stderr, "%" PRIu64 " power losses are fewer than %" PRIu64 "\n", totals.crashes,
                 options.crashes);
