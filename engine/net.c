@@ -438,7 +438,8 @@ static bool upload_late(const struct net *net, const struct conn *conn) {
 
 static void sweep_conn(struct net *net, struct conn *conn, bool pressed) {
     uint64_t quiet = net->core->now_ns - conn->progress_ns;
-    uint64_t stall = pressed ? NS_PER_S : net->settings->net_stall_timeout_ns;
+    uint64_t stall = net->settings->net_stall_timeout_ns;
+    stall = pressed ? min_u64(stall, NS_PER_S) : stall;
     uint32_t end = conn->peer && conn->state != CONN_CLOSING ? swarm_sweep(net->swarm, conn)
                                                              : (uint32_t)CONN_END_COUNT;
     if (end != CONN_END_COUNT) {

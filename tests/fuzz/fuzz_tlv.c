@@ -35,7 +35,8 @@ static void check_request(const struct tlv_request *request, const struct key *k
     struct key key_again;
     enum tlv_code code;
     size_t used = 0;
-    must(request->body_bytes <= TLV_BLOCK_MAX);
+    must(request->body_bytes <=
+         (request->type == TLV_PUT_MANY ? TLV_PUT_MANY_BODY_MAX : TLV_BLOCK_MAX));
     if (request->key_refused) {
         must(request->key_code == TLV_CODE_BAD_KEY || request->key_code == TLV_CODE_UNKNOWN_HASH);
         return;
