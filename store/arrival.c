@@ -188,6 +188,7 @@ static void take_trailer(struct segment *segment, const struct segment_trailer *
     segment->damaged_ranges = trailer->damaged_ranges;
     segment->suspect = (trailer->flags & TRAILER_SUSPECT) != 0;
     segment->recovered = (trailer->flags & TRAILER_RECOVERED) != 0;
+    segment->unproven = (trailer->flags & TRAILER_UNPROVEN) != 0;
     segment->footer_count = trailer->footer_count;
     segment->tombstones = trailer->tombstones;
     segment->footer_offset = trailer->footer_offset;

@@ -151,7 +151,7 @@ static_assert(offsetof(struct segment_header, create_lsn) == 40, "format");
 static_assert(offsetof(struct segment_header, segment_bytes) == 48, "format");
 static_assert(offsetof(struct segment_header, log) == 56, "format");
 
-enum trailer_flags { TRAILER_SUSPECT = 1, TRAILER_RECOVERED = 2 };
+enum trailer_flags { TRAILER_SUSPECT = 1, TRAILER_RECOVERED = 2, TRAILER_UNPROVEN = 4 };
 
 struct segment_trailer {
     uint32_t magic;

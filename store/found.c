@@ -235,6 +235,7 @@ static int read_sealed(struct recovery *recovery, uint64_t index) {
     segment->damaged_ranges = found->trailer.damaged_ranges;
     segment->suspect = (found->trailer.flags & TRAILER_SUSPECT) != 0;
     segment->recovered = (found->trailer.flags & TRAILER_RECOVERED) != 0;
+    segment->unproven = (found->trailer.flags & TRAILER_UNPROVEN) != 0;
     segment->footer_count = found->trailer.footer_count;
     segment->tombstones = found->trailer.tombstones;
     atomic_store_explicit(&segment->min_birth_lsn, found->trailer.min_birth_lsn,
@@ -257,7 +258,6 @@ static int read_sealed(struct recovery *recovery, uint64_t index) {
 static int read_unsealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
     uint64_t end = atomic_load_explicit(&found->segment->file_bytes, memory_order_relaxed);
-    found->segment->recovered = true; /* and sealed as such, if it holds anything */
     int r = found_scan(recovery, index, end);
     for (uint64_t i = 0; r == 0 && i < found->scan->batch_count; i++) {
         const struct scan_batch *batch = &found->scan->batches[i];

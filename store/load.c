@@ -260,11 +260,10 @@ uint64_t footer_place(const struct store *store, uint32_t segment,
     return store_place(store, &spot);
 }
 
-/* A copy in a segment of moves that a start found unsealed: its sync may have failed, after which
+/* A copy in a segment of moves that nothing says is durable: its sync may have failed, after which
  * the disk gives back what the next loss of power takes. Its source went only if it was durable. */
 static bool unproven(const struct store *store, uint64_t place) {
-    const struct segment *segment = &store->segments.all[place_spot(place).segment];
-    return segment->recovered && segment->log >= MOVE_LOG_FIRST;
+    return store->segments.all[place_spot(place).segment].unproven;
 }
 
 /* Of two records of one put: the one known to be durable counts, then the one on the faster tier,

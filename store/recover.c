@@ -68,6 +68,29 @@ static void accept_entries(struct found *found, const struct judge_verdict *verd
     }
 }
 
+static bool same_log(const struct judge_item *a, const struct judge_item *b) {
+    return a->log == b->log && lsn_epoch(a->first_lsn) == lsn_epoch(b->first_lsn);
+}
+
+/* Copies above all that their log calls durable: their sources, if they are there, come first. */
+static void doubt_moves(struct recovery *recovery) {
+    for (uint64_t from = 0, to = 0; from < recovery->item_count; from = to) {
+        const struct judge_item *items = recovery->items; /* sorted by log */
+        uint64_t durable_lsn = 0;
+        for (to = from; to < recovery->item_count && same_log(&items[from], &items[to]); to++) {
+            durable_lsn = max_u64(durable_lsn, items[to].durable_lsn);
+        }
+        for (uint64_t i = from; i < to && items[from].log >= MOVE_LOG_FIRST; i++) {
+            if (!items[i].accepted || items[i].sealed || items[i].segment == FOUND_NONE) {
+                continue;
+            }
+            struct found *found = &recovery->found[items[i].segment];
+            bool empty = found->scan->batches[items[i].batch].head.records == 0;
+            found->segment->unproven |= items[i].last_lsn > durable_lsn && !empty;
+        }
+    }
+}
+
 static void judge_all(struct recovery *recovery) {
     struct judge_gap gaps[256];
     struct judge_verdict verdict = {.gaps = gaps, .gaps_max = array_count(gaps)};
@@ -76,6 +99,7 @@ static void judge_all(struct recovery *recovery) {
     for (uint64_t i = 0; i < recovery->item_count; i++) {
         accept_batch(recovery, &recovery->items[i]);
     }
+    doubt_moves(recovery);
     /* What a tier holds that is away is not lost: such a gap says nothing. */
     uint32_t gap_count = tiers_unknown(&recovery->store->tiers) ? 0 : verdict.gap_count;
     for (uint32_t i = 0; i < min_u32(gap_count, verdict.gaps_max); i++) {

@@ -29,7 +29,8 @@ static struct segment_trailer trailer_of(const struct seal_order *order) {
         .version = FORMAT_MAJOR,
         .tier = order->segments->tiers->all[segment->tier].kind,
         .flags = (uint8_t)((segment->suspect ? TRAILER_SUSPECT : 0) |
-                           (segment->recovered ? TRAILER_RECOVERED : 0)),
+                           (segment->recovered ? TRAILER_RECOVERED : 0) |
+                           (segment->unproven ? TRAILER_UNPROVEN : 0)),
         .segment_id = segment->id,
         .generation = segment->generation,
         .create_lsn = segment->create_lsn,

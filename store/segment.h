@@ -48,6 +48,7 @@ struct segment {
     uint32_t damaged_ranges; /* found when it was recovered */
     bool suspect;            /* a write to it failed; set before CLOSED */
     bool recovered;
+    bool unproven;         /* moves: holds copies that no word on the disk calls durable */
     bool unlinked;         /* DYING: what is left to do is to make it last */
     uint64_t stuck_bytes;  /* porter: live bytes that could not be moved; 0: none known */
     uint32_t seal_pause;   /* helper */

@@ -336,17 +336,19 @@ bool table_buckets_valid(uint32_t buckets) {
     return buckets > 0 && buckets % unit == 0 && buckets <= TABLE_CHUNKS * CHUNK_BUCKETS;
 }
 
-/* The table's buckets, chunk by chunk. */
-static uint32_t table_fill(const struct catalog *catalog, struct table *table,
-                           const struct bucket *buckets) {
+/* The table's buckets, chunk by chunk; as bytes they lie anywhere. */
+static uint32_t table_fill(const struct catalog *catalog, struct table *table, const void *raw) {
     uint32_t entries = 0;
     for (uint32_t at = 0; at < table->buckets; at += CHUNK_BUCKETS) {
         uint32_t count = min_u32(CHUNK_BUCKETS, table->buckets - at);
-        memcpy(table_bucket(catalog, table, at), buckets + at, count * sizeof *buckets);
+        memcpy(table_bucket(catalog, table, at),
+               (const uint8_t *)raw + (size_t)at * sizeof(struct bucket),
+               count * sizeof(struct bucket));
     }
     for (uint32_t at = 0; at < table->buckets; at++) {
+        const struct bucket *bucket = table_bucket(catalog, table, at);
         for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
-            entries += atomic_load_explicit(&buckets[at].hash[i], memory_order_relaxed) != 0;
+            entries += atomic_load_explicit(&bucket->hash[i], memory_order_relaxed) != 0;
         }
     }
     return entries;

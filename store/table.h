@@ -45,8 +45,8 @@ struct shard_load {
 struct table_image {
     uint64_t first; /* the least hash of its range */
     uint32_t depth, buckets;
-    const struct bucket *raw; /* its buckets, or NULL */
-    const uint64_t *list;     /* hash and place, by turns */
+    const void *raw;      /* its buckets, as bytes; or NULL */
+    const uint64_t *list; /* hash and place, by turns */
     uint32_t list_count;
 };
 enum { TABLE_UNFIT = 1 }; /* its list does not go into so many buckets */
