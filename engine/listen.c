@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/listen.h"
 
+#include "base/clock.h"
 #include "engine/engine_private.h"
 
 #include <arpa/inet.h>
@@ -8,10 +9,13 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define BIND_PATIENCE_NS NS_PER_S
 
 static int complain(char *why, size_t why_bytes, const struct listener_address *address,
                     const char *what) {
@@ -32,6 +36,19 @@ static void set_options(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
+/* A daemon that was killed may hold its port for a moment more: the kernel lets go of what a ring
+ * was waiting for after the process has ended. Returns: as bind(2). */
+static int bind_patiently(int fd, const struct addrinfo *to) {
+    uint64_t give_up = clock_ns() + BIND_PATIENCE_NS;
+    int r;
+    while ((r = bind(fd, to->ai_addr, to->ai_addrlen)) != 0 && errno == EADDRINUSE &&
+           clock_ns() < give_up) {
+        (void)poll(NULL, 0, 20);
+        errno = EADDRINUSE;
+    }
+    return r;
+}
+
 static int open_one(struct listener *listener, char *why, size_t why_bytes) {
     struct listener_address *address = &listener->address;
     char port[8];
@@ -48,7 +65,7 @@ static int open_one(struct listener *listener, char *why, size_t why_bytes) {
         return complain(why, why_bytes, address, strerror(errno));
     }
     set_options(fd);
-    r = bind(fd, found->ai_addr, found->ai_addrlen);
+    r = bind_patiently(fd, found);
     int error = errno;
     freeaddrinfo(found);
     if (r != 0) {
