@@ -2,6 +2,7 @@
 #include "engine/admin.h"
 
 #include "base/err.h"
+#include "engine/answer.h"
 #include "engine/control.h"
 #include "engine/engine_private.h"
 #include "engine/stat.h"
@@ -113,19 +114,13 @@ uint32_t admin_poll_fds(struct admin *admin, struct pollfd fds[ADMIN_CLIENTS_MAX
     return count;
 }
 
-static json_t *error_json(const char *sentence) {
-    json_t *object = json_object();
-    json_object_set_new(object, "error", json_string(sentence));
-    return object;
-}
-
 static json_t *answer(struct engine *engine, const char *line) {
     json_t *request = json_loads(line, 0, NULL);
     const char *command = json_string_value(json_object_get(request, "command"));
     json_t *reply;
     char why[512] = "";
     if (!command) {
-        reply = error_json("a request is one line like {\"command\":\"stat\"}");
+        reply = answer_error("a request is one line like {\"command\":\"stat\"}");
     } else if (strcmp(command, "stat") == 0) {
         reply = stat_json(engine);
     } else if (strcmp(command, "topo") == 0) {
@@ -136,7 +131,7 @@ static json_t *answer(struct engine *engine, const char *line) {
         reply = self_json(engine);
     } else if (strcmp(command, "reload") == 0) {
         reply = control_reload(engine, why, sizeof why) == 0 ? json_pack("{s:b}", "reloaded", 1)
-                                                             : error_json(why);
+                                                             : answer_error("%s", why);
     } else if (strcmp(command, "drain") == 0) {
         control_drain(engine);
         reply = json_pack("{s:b}", "draining", 1);
@@ -145,9 +140,9 @@ static json_t *answer(struct engine *engine, const char *line) {
         reply = reply ? reply : tasks_answer(engine, command, request);
     }
     if (!reply) {
-        reply = error_json("no such command; there are stat, topo, why, id, peers, connect, "
-                           "disconnect, ping, fetch, pin, unpin, pins, gc, "
-                           "backup, task, tasks, cancel, reload, drain");
+        reply = answer_error("no such command; there are stat, topo, why, id, peers, connect, "
+                             "disconnect, ping, fetch, pin, unpin, pins, gc, "
+                             "backup, task, tasks, cancel, reload, drain");
     }
     json_decref(request);
     return reply;
@@ -169,7 +164,7 @@ static void read_client(struct admin *admin, struct admin_client *client) {
         return;
     }
     json_t *reply =
-        whole ? answer(admin->engine, client->line) : error_json("the request line is too long");
+        whole ? answer(admin->engine, client->line) : answer_error("the request line is too long");
     client->reply = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
     client->reply_bytes = client->reply ? strlen(client->reply) : 0;
     json_decref(reply);

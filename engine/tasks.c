@@ -4,12 +4,11 @@
 #include "base/cid.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/log.h"
+#include "engine/answer.h"
 #include "engine/engine_private.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,45 +71,27 @@ void tasks_close(struct tasks *tasks) {
     free(tasks);
 }
 
-static json_t *error_json(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static json_t *error_json(const char *format, ...) {
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    return json_pack("{s:s}", "error", text);
-}
-
-/* What somebody sent, as it may stand in a sentence. */
-struct shown {
-    char text[256];
-};
-static const char *show(const char *text, struct shown *shown) {
-    (void)log_escape(shown->text, sizeof shown->text, text, strlen(text));
-    return shown->text;
-}
-
 /* ---- what is asked -------------------------------------------------------------------------- */
 
 static json_t *read_unpin(struct engine *engine, const json_t *request, struct store_task *task) {
     (void)engine;
     const char *text = json_string_value(json_object_get(request, "cid"));
     struct cid cid;
-    struct shown shown;
+    struct answer_shown shown;
     char why[256];
     if (cid_parse(text ? text : "", &cid, why, sizeof why) != 0) {
-        return error_json("'%s': %s", show(text ? text : "", &shown), why);
+        return answer_error("'%s': %s", answer_show(text ? text : "", &shown), why);
     }
     int r = cid_key(&cid, &task->ask.pin.key);
     if (r != 0) {
-        return error_json("'%s': %s", show(text, &shown),
-                          r == CID_IDENTITY ? "an identity CID is its own block: there is nothing "
-                                              "to pin"
-                                            : "no block of such a hash is stored here");
+        return answer_error("'%s': %s", answer_show(text, &shown),
+                            r == CID_IDENTITY
+                                ? "an identity CID is its own block: there is nothing "
+                                  "to pin"
+                                : "no block of such a hash is stored here");
     }
     if (cid.codec > UINT32_MAX) {
-        return error_json("'%s': its codec is not known here", show(text, &shown));
+        return answer_error("'%s': its codec is not known here", answer_show(text, &shown));
     }
     task->ask.pin.codec = (uint32_t)cid.codec;
     return NULL;
@@ -120,7 +101,7 @@ static json_t *read_pin(struct engine *engine, const json_t *request, struct sto
     const json_t *name = json_object_get(request, "name");
     size_t bytes = json_string_length(name);
     if (bytes > STORE_PIN_NAME_MAX) {
-        return error_json("the name of a pin has at most %u bytes", STORE_PIN_NAME_MAX);
+        return answer_error("the name of a pin has at most %u bytes", STORE_PIN_NAME_MAX);
     }
     memcpy(task->ask.pin.name, bytes ? json_string_value(name) : "", bytes);
     task->ask.pin.name_bytes = (uint8_t)bytes;
@@ -133,7 +114,7 @@ static json_t *read_gc(struct engine *engine, const json_t *request, struct stor
     (void)engine;
     const json_t *grace = json_object_get(request, "grace_ns");
     if (grace && (!json_is_integer(grace) || json_integer_value(grace) < 0)) {
-        return error_json("grace_ns is a time in nanoseconds, from 0 up");
+        return answer_error("grace_ns is a time in nanoseconds, from 0 up");
     }
     task->ask.gc.grace_ns = grace ? (uint64_t)json_integer_value(grace) : UINT64_MAX;
     task->ask.gc.dry_run = json_is_true(json_object_get(request, "dry_run"));
@@ -144,8 +125,8 @@ static json_t *read_backup(struct engine *engine, const json_t *request, struct 
     (void)engine;
     const char *path = json_string_value(json_object_get(request, "path"));
     if (!path || path[0] != '/' || strlen(path) >= sizeof task->ask.path) {
-        return error_json("a backup is given a directory, from / on and shorter than %zu bytes",
-                          sizeof task->ask.path);
+        return answer_error("a backup is given a directory, from / on and shorter than %zu bytes",
+                            sizeof task->ask.path);
     }
     (void)snprintf(task->ask.path, sizeof task->ask.path, "%s", path);
     return NULL;
@@ -260,9 +241,9 @@ static json_t *answer_begin(struct engine *engine, const struct row *row, const 
     struct tasks *tasks = engine->tasks;
     struct slot *slot = take(tasks);
     if (!slot) {
-        return error_json("as many long requests are under way as there may be (%u); try again "
-                          "when one is over",
-                          TASKS_MAX);
+        return answer_error("as many long requests are under way as there may be (%u); try again "
+                            "when one is over",
+                            TASKS_MAX);
     }
     *slot = (struct slot){.number = slot->number}; /* what stood there is forgotten */
     slot->task.kind = row->kind;
@@ -272,10 +253,10 @@ static json_t *answer_begin(struct engine *engine, const struct row *row, const 
     }
     int r = store_task_begin(engine->store, &slot->task);
     if (r != 0) {
-        return error_json(r == STORE_RETRY
-                              ? "the store has as many long requests as it takes, or is closing; "
-                                "try again"
-                              : "this store takes no such request");
+        return answer_error(r == STORE_RETRY
+                                ? "the store has as many long requests as it takes, or is closing; "
+                                  "try again"
+                                : "this store takes no such request");
     }
     slot->row = row;
     slot->number = ++tasks->last;
@@ -284,13 +265,13 @@ static json_t *answer_begin(struct engine *engine, const struct row *row, const 
 
 static json_t *answer_task(struct engine *engine, const json_t *request) {
     const struct slot *slot = find(engine->tasks, request);
-    return slot ? slot_json(slot) : error_json("no such task, or it is too long ago");
+    return slot ? slot_json(slot) : answer_error("no such task, or it is too long ago");
 }
 
 static json_t *answer_cancel(struct engine *engine, const json_t *request) {
     struct slot *slot = find(engine->tasks, request);
     if (!slot) {
-        return error_json("no such task, or it is too long ago");
+        return answer_error("no such task, or it is too long ago");
     }
     /* Relaxed: the porter looks at it at its next step, and nothing else follows from it. */
     atomic_store_explicit(&slot->task.cancel, true, memory_order_relaxed);
@@ -319,8 +300,8 @@ static json_t *pin_json(const struct store_pin *pin) {
                              pin->mode == STORE_PIN_RECURSIVE ? "recursive" : "direct");
     /* The wire's names are any bytes, JSON's are text. */
     json_t *name = json_stringn(pin->name, pin->name_bytes);
-    struct shown shown;
-    json_object_set_new(line, "name", name ? name : json_string(show(pin->name, &shown)));
+    struct answer_shown shown;
+    json_object_set_new(line, "name", name ? name : json_string(answer_show(pin->name, &shown)));
     return line;
 }
 
@@ -332,25 +313,25 @@ static bool list_over(const struct tasks *tasks) {
 static json_t *answer_pins(struct engine *engine, const json_t *request) {
     struct tasks *tasks = engine->tasks;
     if (!list_over(tasks)) {
-        return error_json("the store has not answered yet; try again");
+        return answer_error("the store has not answered yet; try again");
     }
     const json_t *cursor = json_object_get(request, "cursor");
     tasks->list = (struct store_task){.kind = STORE_TASK_PINS};
     tasks->list.ask.pins = (struct store_pins){
         .cursor = (uint64_t)json_integer_value(cursor), .pins = tasks->page, .max = PINS_PAGE};
     if (store_task_begin(engine->store, &tasks->list) != 0) {
-        return error_json("the store takes no such request now; try again");
+        return answer_error("the store takes no such request now; try again");
     }
     tasks->listed = true;
     uint64_t give_up_ns = clock_ns() + PINS_NS;
     while (!list_over(tasks)) {
         if (clock_ns() > give_up_ns) {
-            return error_json("the store does not answer; try again");
+            return answer_error("the store does not answer; try again");
         }
         (void)poll(NULL, 0, 1);
     }
     if (tasks->list.result != 0) {
-        return error_json("%s", tasks->list.why[0] ? tasks->list.why : "it failed");
+        return answer_error("%s", tasks->list.why[0] ? tasks->list.why : "it failed");
     }
     const struct store_pins *list = &tasks->list.ask.pins;
     json_t *pins = json_array();

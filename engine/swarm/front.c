@@ -2,40 +2,19 @@
 #include "engine/swarm/front.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/must.h"
+#include "engine/answer.h"
 #include "engine/engine_private.h"
 #include "engine/swarm/desk.h"
 #include "proto/libp2p/multiaddr.h"
 #include "proto/libp2p/secure.h"
 
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static json_t *error_json(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static json_t *error_json(const char *format, ...) {
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    return json_pack("{s:s}", "error", text);
-}
-
-/* What somebody sent, as it may stand in a sentence: JSON takes no half of a character, and people
- * no escapes of their terminals. */
-struct shown {
-    char text[256];
-};
-static const char *show(const char *text, struct shown *shown) {
-    (void)log_escape(shown->text, sizeof shown->text, text, strlen(text));
-    return shown->text;
-}
-
 static json_t *too_many(void) {
-    return error_json("as many requests about peers are under way as there may be; try again");
+    return answer_error("as many requests about peers are under way as there may be; try again");
 }
 
 static const char *text_of(const json_t *request, const char *name) {
@@ -87,15 +66,15 @@ struct whom {
 
 static json_t *read_whom(const struct engine *engine, const char *text, struct whom *ret_whom) {
     char why[256];
-    struct shown shown;
+    struct answer_shown shown;
     const char *id = strncmp(text, "/p2p/", 5) == 0 ? text + 5 : text;
     *ret_whom = (struct whom){0};
     ret_whom->bare = peer_id_parse(id, &ret_whom->address.peer) == 0;
     if (!ret_whom->bare && multiaddr_parse(text, &ret_whom->address, why, sizeof why) != 0) {
-        return error_json("'%s': %s", show(text, &shown), why);
+        return answer_error("'%s': %s", answer_show(text, &shown), why);
     }
     if (peer_id_equal(&ret_whom->address.peer, secure_self_id(engine->self))) {
-        return error_json("'%s': that id is this node's own", show(text, &shown));
+        return answer_error("'%s': that id is this node's own", answer_show(text, &shown));
     }
     return NULL;
 }
@@ -113,11 +92,12 @@ static json_t *core_for(struct engine *engine, const struct whom *whom, size_t c
         uint32_t core = core_of(engine, &whom[i].address.peer);
         if (whom[i].bare && (core == none || (found != none && core != found))) {
             peer_id_format(&whom[i].address.peer, id);
-            return error_json(core == none ? "%s is not connected, and an id does not say where to "
-                                             "dial: give its address, as /ip4/HOST/tcp/PORT/p2p/ID"
-                                           : "%s is connected to another core than the peers named "
-                                             "before it: give its address, or name no peer",
-                              id);
+            return answer_error(core == none
+                                    ? "%s is not connected, and an id does not say where to "
+                                      "dial: give its address, as /ip4/HOST/tcp/PORT/p2p/ID"
+                                    : "%s is connected to another core than the peers named "
+                                      "before it: give its address, or name no peer",
+                                id);
         }
         found = found == none ? core : found;
     }
@@ -217,14 +197,14 @@ static bool add_peers(struct desk *desk, uint32_t core, json_t *list) {
 static json_t *answer_peers(struct engine *engine) {
     struct desk *desk = engine->desk;
     if (desk->page_out && !desk_ended(desk->page_out)) {
-        return error_json("a core has not answered yet; try again");
+        return answer_error("a core has not answered yet; try again");
     }
     desk->page_out = NULL;
     json_t *list = json_array();
     for (uint32_t i = 0; i < engine->layout.count; i++) {
         if (engine->cores[i].net && !add_peers(desk, i, list)) {
             json_decref(list);
-            return error_json("a core does not answer; try again");
+            return answer_error("a core does not answer; try again");
         }
     }
     json_int_t total = (json_int_t)json_array_size(list);
@@ -265,7 +245,7 @@ static struct desk_request *find(struct engine *engine, const json_t *json, cons
 static json_t *answer_dial(struct engine *engine, const json_t *json) {
     struct desk_request *request = find(engine, json, "dial", DESK_DIAL);
     if (!request) {
-        return error_json("no such dial, or it is too long ago");
+        return answer_error("no such dial, or it is too long ago");
     }
     enum desk_state state = desk_state(request);
     if (state == DESK_FAILED) {
@@ -286,9 +266,10 @@ static struct desk_request *ask_about(struct engine *engine, enum desk_kind kind
                                       const json_t *json, bool all, uint32_t *ret_found,
                                       json_t **ret_error) {
     struct peer_id id;
-    struct shown shown;
+    struct answer_shown shown;
     if (peer_id_parse(text_of(json, "peer"), &id) != 0) {
-        *ret_error = error_json("'%s' is not a peer id", show(text_of(json, "peer"), &shown));
+        *ret_error =
+            answer_error("'%s' is not a peer id", answer_show(text_of(json, "peer"), &shown));
         return NULL;
     }
     struct desk_request *request = NULL;
@@ -308,14 +289,14 @@ static struct desk_request *ask_about(struct engine *engine, enum desk_kind kind
         request->id = id;
         desk_hand(engine->desk, request, i);
         if (!desk_settle(request)) {
-            *ret_error = error_json("a core does not answer; try again");
+            *ret_error = answer_error("a core does not answer; try again");
             return NULL;
         }
         *ret_found += request->found;
     }
     if (*ret_found == 0) {
         desk_give(request);
-        *ret_error = error_json("that peer is not connected; its address would be dialled first");
+        *ret_error = answer_error("that peer is not connected; its address would be dialled first");
         return NULL;
     }
     return request;
@@ -342,7 +323,7 @@ static json_t *answer_ping(struct engine *engine, const json_t *json) {
 static json_t *answer_ping_result(struct engine *engine, const json_t *json) {
     struct desk_request *request = find(engine, json, "ping", DESK_PING);
     if (!request) {
-        return error_json("no such ping, or it is too long ago");
+        return answer_error("no such ping, or it is too long ago");
     }
     switch (desk_state(request)) {
     case DESK_DONE:
@@ -365,15 +346,15 @@ static json_t *answer_fetch(struct engine *engine, const json_t *json) {
     struct whom whom[CLIENT_FROM_MAX];
     uint32_t core = 0;
     struct cid root;
-    struct shown shown;
+    struct answer_shown shown;
     char why[256];
     const json_t *from = json_object_get(json, "from");
     size_t count = json_array_size(from);
     if (cid_parse(text_of(json, "cid"), &root, why, sizeof why) != 0) {
-        return error_json("'%s': %s", show(text_of(json, "cid"), &shown), why);
+        return answer_error("'%s': %s", answer_show(text_of(json, "cid"), &shown), why);
     }
     if (count > CLIENT_FROM_MAX) {
-        return error_json("a fetch can name at most %u peers", CLIENT_FROM_MAX);
+        return answer_error("a fetch can name at most %u peers", CLIENT_FROM_MAX);
     }
     for (size_t i = 0; i < count; i++) {
         const char *text = json_string_value(json_array_get(from, i));
@@ -405,7 +386,7 @@ static json_t *answer_fetch(struct engine *engine, const json_t *json) {
 static json_t *answer_fetch_status(struct engine *engine, const json_t *json) {
     struct desk_request *request = find(engine, json, "session", DESK_FETCH);
     if (!request) {
-        return error_json("no such fetch, or it is too long ago");
+        return answer_error("no such fetch, or it is too long ago");
     }
     /* Relaxed: a time to look at, no more. */
     atomic_store_explicit(&request->asked_ns, clock_ns(), memory_order_relaxed);
@@ -450,7 +431,7 @@ static json_t *answer_fetch_status(struct engine *engine, const json_t *json) {
 static json_t *answer_fetch_cancel(struct engine *engine, const json_t *json) {
     struct desk_request *request = find(engine, json, "session", DESK_FETCH);
     if (!request) {
-        return error_json("no such fetch, or it is too long ago");
+        return answer_error("no such fetch, or it is too long ago");
     }
     /* Relaxed: the tile looks at it at its tick, and nothing else follows from it. */
     atomic_store_explicit(&request->cancel, true, memory_order_relaxed);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The whole engine: engine/engine.c, engine/core.c, engine/control.c, engine/admin.c,
- * engine/helper.c, engine/porter.c, engine/work.c, engine/stat.c, engine/why.c. */
+ * engine/answer.c, engine/helper.c, engine/porter.c, engine/work.c, engine/stat.c, engine/why.c. */
 #include "tests/engine/rig.h"
 
 #include "base/clock.h"
