@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #define BURY_TRIES      3u
+#define LOAD_SLOTS_MIN  64u
 #define PIN_PAGES_BYTES (3 * PAGE_BYTES) /* a PIN record, wherever in a page it begins */
 
 int load_open(struct load *load, struct store *store, const struct load_room *room) {
@@ -42,9 +43,33 @@ static uint64_t *commit_slot(const struct load *load, uint64_t txn) {
     return &load->commits[at];
 }
 
+/* Trailers said how many there would be; what footers and scans hold counts. */
+static bool commits_grow(struct load *load) {
+    uint64_t slots = max_u64(load->commit_slots * 2, LOAD_SLOTS_MIN);
+    struct load old = *load;
+    uint64_t *commits = vm_map(slots * sizeof *commits);
+    if (!commits) {
+        load->result = load->result ? load->result : err_raise(-ENOMEM);
+        return false;
+    }
+    load->commits = commits;
+    load->commit_slots = slots;
+    for (uint64_t i = 0; i < old.commit_slots; i++) {
+        if (old.commits[i] != 0) {
+            *commit_slot(load, old.commits[i]) = old.commits[i];
+        }
+    }
+    vm_unmap(old.commits, old.commit_slots * sizeof *old.commits);
+    return true;
+}
+
 void load_commit(struct load *load, uint64_t txn) {
-    must(load->commit_slots > 0);
-    *commit_slot(load, txn) = txn;
+    if (2 * load->commit_count >= load->commit_slots && !commits_grow(load)) {
+        return;
+    }
+    uint64_t *slot = commit_slot(load, txn);
+    load->commit_count += *slot == 0;
+    *slot = txn;
 }
 
 bool load_committed(const struct load *load, uint64_t txn) {
@@ -73,13 +98,33 @@ static bool is_known(const struct load *load, uint32_t segment, const struct foo
                                         (uint64_t)entry->offset_units * RECORD_UNIT);
 }
 
+static bool tombstones_grow(struct load *load) {
+    uint64_t slots = max_u64(load->slots * 2, LOAD_SLOTS_MIN);
+    struct load old = *load;
+    struct tombstone *tombstones = vm_map(slots * sizeof *tombstones);
+    if (!tombstones) {
+        load->result = load->result ? load->result : err_raise(-ENOMEM);
+        return false;
+    }
+    load->tombstones = tombstones;
+    load->slots = slots;
+    for (uint64_t i = 0; i < old.slots; i++) {
+        const struct tombstone *from = &old.tombstones[i];
+        if (from->hash != 0) {
+            *slot_of(load, from->hash, from->check) = *from;
+        }
+    }
+    vm_unmap(old.tombstones, old.slots * sizeof *old.tombstones);
+    return true;
+}
+
 void load_tombstone(struct load *load, uint32_t segment, const struct footer_entry *entry) {
-    must(load->slots > 0);
+    if (2 * load->tombstone_count >= load->slots && !tombstones_grow(load)) {
+        return;
+    }
     uint64_t check = tombstone_check(entry);
     struct tombstone *slot = slot_of(load, entry->hash, check);
-    if (slot->hash == 0) {
-        must(++load->tombstone_count <= load->slots / 2);
-    }
+    load->tombstone_count += slot->hash == 0;
     bool fresh = slot->fresh || !is_known(load, segment, entry);
     bool moved = (entry->type_flags >> 4 & RECORD_MOVED_IN) != 0;
     if (entry->birth_lsn >= slot->lsn) {

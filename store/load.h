@@ -26,13 +26,14 @@ struct load {
     const struct recall *recall; /* NULL: no snapshot */
     uint64_t *commits;           /* txn ids that count: open addressing, 0 = empty */
     uint64_t commit_slots;
+    uint64_t commit_count;
     struct tombstone *tombstones; /* open addressing */
     uint64_t slots;               /* a power of two, or 0 */
     uint64_t tombstone_count;
     int result; /* first failure */
 };
 
-/* At most that many tombstones and commits will be added. */
+/* About how many tombstones and commits will be added, as trailers say; more make it grow. */
 struct load_room {
     uint64_t tombstones, commits;
 };

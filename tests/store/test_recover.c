@@ -359,3 +359,33 @@ Test(recover, the_bytes_on_the_disk_are_those_of_version_1) {
     cr_assert_eq(sum, UINT64_C(0x3fe87ac4b46ab11d), "%lx", sum);
     rig_end(&rig);
 }
+
+Test(recover, a_trailer_that_counts_too_few_tombstones_ends_nothing) {
+    enum { COUNT = 100 };
+    struct rig rig;
+    alignas(8) uint8_t page[PAGE_BYTES];
+    rig_start(&rig, 61);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_put(&rig, i, 60), 0);
+        cr_assert_eq(rig_delete(&rig, i, 60), 0);
+    }
+    rig_close(&rig);
+    const char *name = data_file(&rig);
+    uint64_t size = 0;
+    (void)sim_disk_bytes(rig.sim, name, &size);
+    memcpy(page, sim_disk_bytes(rig.sim, name, &size) + size - PAGE_BYTES, PAGE_BYTES);
+    struct segment_trailer *trailer = (struct segment_trailer *)(void *)page;
+    cr_assert_eq(trailer->tombstones, COUNT);
+    trailer->tombstones = 1;
+    page_seal(page, format_crc_at(format_crc_base(trailer->uuid, trailer->generation),
+                                  size - PAGE_BYTES));
+    sim_disk_spoil(rig.sim, name, size - PAGE_BYTES, page, sizeof page);
+    (void)rig_forget(&rig);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(rig.report.tombstones, COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_get(&rig, i, 60), STORE_ABSENT);
+    }
+    rig_end(&rig);
+}
