@@ -7,6 +7,8 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,4 +164,26 @@ Test(listen, connections_inherit_the_options) {
     cr_assert_eq(option_of(near, SOL_SOCKET, SO_KEEPALIVE), 1);
     close(near);
     close(peer);
+}
+
+static void *let_go_soon(void *fd) {
+    (void)poll(NULL, 0, 100); /* not waited for: the port may as well be free sooner */
+    close(*(int *)fd);
+    return NULL;
+}
+
+/* The kernel closes what a killed daemon's ring was waiting for some time after the process. */
+Test(listen, a_port_that_is_let_go_soon_is_waited_for) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    char listeners[32];
+    pthread_t thread;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(fd, 1), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    (void)snprintf(listeners, sizeof listeners, "127.0.0.1:%u", ntohs(address.sin_port));
+    cr_assert_eq(pthread_create(&thread, NULL, let_go_soon, &fd), 0);
+    cr_assert_eq(open_on(listeners), 0, "%s", why);
+    pthread_join(thread, NULL);
 }

@@ -139,6 +139,31 @@ int32_t rig_delete(struct rig *rig, uint32_t i, uint32_t bytes) {
     return rig_do(rig, &op);
 }
 
+uint64_t rig_place(struct rig *rig, uint32_t i, uint32_t bytes) {
+    struct key key;
+    (void)rig_block(i, bytes, &key);
+    struct find find = {.key = &key};
+    store_turn(rig->store, 0);
+    store_find(rig->store, 0, &find, 1);
+    store_park(rig->store, 0);
+    must(find.state == FIND_DISK || find.state == FIND_FRAME);
+    uint64_t place = find.place.word;
+    if (find.state == FIND_FRAME) {
+        place = atomic_load(&find.frame->place);
+        frame_give_back(find.frame);
+    }
+    return place & (PLACE_MASK | PLACE_STATE_MASK);
+}
+
+void rig_spoil(struct rig *rig, uint64_t place, uint64_t at) {
+    char path[SEGMENT_PATH_MAX];
+    uint64_t bytes = 0;
+    uint64_t offset = (uint64_t)place_spot(place).offset_units * RECORD_UNIT + at;
+    segment_path(&rig->store->segments, place_spot(place).segment, path);
+    uint8_t byte = sim_disk_bytes(rig->sim, path, &bytes)[offset] ^ 4;
+    sim_disk_spoil(rig->sim, path, offset, &byte, 1);
+}
+
 void rig_mark(struct rig *rig) {
     rig->now_ns += NS_PER_S;
     for (uint32_t i = 0; i < 4; i++) {

@@ -35,6 +35,10 @@ int32_t rig_put(struct rig *rig, uint32_t i, uint32_t bytes);
 /* Reads it back; a result of 0 means that every byte is right. */
 int32_t rig_get(struct rig *rig, uint32_t i, uint32_t bytes);
 int32_t rig_delete(struct rig *rig, uint32_t i, uint32_t bytes);
+/* Where block i lies on disk, resident or not, with the bits of its tier. It must be there. */
+uint64_t rig_place(struct rig *rig, uint32_t i, uint32_t bytes);
+/* Flips a bit on the platter, `at` bytes behind the beginning of the record at a place. */
+void rig_spoil(struct rig *rig, uint64_t place, uint64_t at);
 /* Waits for the batch that says what is durable. */
 void rig_mark(struct rig *rig);
 /* Removes all snapshots: the next start reads the segments. Returns: how many there were. */

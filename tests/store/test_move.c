@@ -59,34 +59,10 @@ static uint64_t used(const struct rig *rig) {
     return usage.bytes_on_disk;
 }
 
-static uint64_t place_of(struct rig *rig, uint32_t i) {
-    struct key key;
-    (void)rig_block(i, BYTES, &key);
-    struct find find = {.key = &key};
-    store_turn(rig->store, 0);
-    store_find(rig->store, 0, &find, 1);
-    store_park(rig->store, 0);
-    uint64_t place = find.place.word;
-    if (find.state == FIND_FRAME) {
-        place = atomic_load(&find.frame->place);
-        frame_give_back(find.frame);
-    }
-    return place;
-}
-
-static void spoil(struct rig *rig, uint64_t place) {
-    char path[SEGMENT_PATH_MAX];
-    uint64_t bytes = 0;
-    uint64_t offset = (uint64_t)place_spot(place).offset_units * RECORD_UNIT + 1000;
-    segment_path(&rig->store->segments, place_spot(place).segment, path);
-    uint8_t byte = sim_disk_bytes(rig->sim, path, &bytes)[offset] ^ 4;
-    sim_disk_spoil(rig->sim, path, offset, &byte, 1);
-}
-
 Test(move, what_lives_moves_and_the_dead_segment_goes) {
     struct rig rig;
     half_dead(&rig, 11);
-    uint32_t source = place_spot(place_of(&rig, 5)).segment;
+    uint32_t source = place_spot(rig_place(&rig, 5, BYTES)).segment;
     turns(&rig, 60);
     cr_assert_geq(freed(&rig), 1);
     cr_assert_eq(counter_get(&store_upkeep(rig.store)->moves), BLOCKS / 5);
@@ -156,7 +132,7 @@ Test(move, a_delete_that_comes_between_wins) {
     struct peek peek;
     cr_assert_eq(mover_open(mover, rig.store->porter), 0);
     cr_assert_eq(peek_open(&peek, rig.store), 0);
-    uint64_t from = place_of(&rig, 5);
+    uint64_t from = rig_place(&rig, 5, BYTES);
     struct key key;
     (void)rig_block(5, BYTES, &key);
     cr_assert_eq(peek_look(&peek, from, PEEK_MULTIHASH), 0);
@@ -191,7 +167,7 @@ Test(move, a_delete_that_looked_before_the_move_finds_the_block_after_it) {
     struct store_op op = {.kind = STORE_DELETE};
     (void)rig_block(5, BYTES, &op.key);
     struct keeper *keeper = store_keeper(rig.store, 0);
-    uint64_t from = place_of(&rig, 5), to = from + 64;
+    uint64_t from = rig_place(&rig, 5, BYTES), to = from + 64;
     keeper_begin(keeper, &op); /* it has its place and waits for the disk */
     cr_assert(order_relocate(keeper, store_hash(rig.store, &op.key), from, to));
     cr_assert_not(order_relocate(keeper, store_hash(rig.store, &op.key), from, to), "once");
@@ -209,7 +185,8 @@ Test(move, a_read_under_way_holds_the_segment_until_it_is_done) {
     half_dead(&rig, 15);
     struct store_op op = {.kind = STORE_READ, .no_admit = true};
     const uint8_t *expected = rig_block(5, BYTES, &op.key);
-    struct segment *source = &rig.store->segments.all[place_spot(place_of(&rig, 5)).segment];
+    struct segment *source =
+        &rig.store->segments.all[place_spot(rig_place(&rig, 5, BYTES)).segment];
     struct keeper *keeper = store_keeper(rig.store, 0);
     keeper_begin(keeper, &op);
     for (uint32_t i = 0; i < 60; i++) { /* the disk does not answer the tile meanwhile */
@@ -387,7 +364,8 @@ Test(move, a_segment_with_much_damage_keeps_no_other_from_its_turn) {
     cr_assert_eq(rig_open(&rig), 0);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         if (i % 2 == 0) {
-            spoil(&rig, place_of(&rig, i)); /* of the older segment, which comes first */
+            rig_spoil(&rig, rig_place(&rig, i, BYTES),
+                      1000); /* of the older segment, which comes first */
         } else {
             cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
             cr_assert_eq(rig_delete(&rig, 100 + i, BYTES), 0);
@@ -418,7 +396,8 @@ Test(move, a_full_tier_keeps_no_other_from_its_turn) {
     for (uint32_t i = 1; i < MANY; i += 2) {
         cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
     }
-    const struct segment *oldest = &rig.store->segments.all[place_spot(place_of(&rig, 0)).segment];
+    const struct segment *oldest =
+        &rig.store->segments.all[place_spot(rig_place(&rig, 0, BYTES)).segment];
     sim_disk_device(rig.sim, oldest->tier == 0 ? "/s/a" : "/s/b", &(struct sim_device){.space = 1});
     turns(&rig, 100);
     cr_assert_geq(freed(&rig), 1);
@@ -435,7 +414,7 @@ Test(move, a_full_tier_keeps_no_other_from_its_turn) {
 Test(move, a_damaged_block_stays_damaged_and_holds_its_segment) {
     struct rig rig;
     half_dead(&rig, 18);
-    spoil(&rig, place_of(&rig, 5));
+    rig_spoil(&rig, rig_place(&rig, 5, BYTES), 1000);
     turns(&rig, 60);
     cr_assert_eq(counter_get(&store_upkeep(rig.store)->quarantined), 1);
     cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_CORRUPT);
@@ -456,7 +435,7 @@ Test(move, a_damaged_block_that_is_in_memory_is_written_anew) {
     struct rig rig;
     half_dead(&rig, 19);
     cr_assert_eq(rig_get(&rig, 5, BYTES), 0);
-    spoil(&rig, place_of(&rig, 5));
+    rig_spoil(&rig, rig_place(&rig, 5, BYTES), 1000);
     turns(&rig, 60);
     cr_assert_eq(counter_get(&store_upkeep(rig.store)->repairs), 1);
     cr_assert_geq(freed(&rig), 1);

@@ -21,30 +21,6 @@ static void sealed(struct rig *rig, uint64_t seed) {
     cr_assert_eq(rig_open(rig), 0);
 }
 
-static uint64_t place_of(struct rig *rig, uint32_t i) {
-    struct key key;
-    (void)rig_block(i, BYTES, &key);
-    struct find find = {.key = &key};
-    store_turn(rig->store, 0);
-    store_find(rig->store, 0, &find, 1);
-    store_park(rig->store, 0);
-    uint64_t place = find.place.word;
-    if (find.state == FIND_FRAME) {
-        place = atomic_load(&find.frame->place);
-        frame_give_back(find.frame);
-    }
-    return place;
-}
-
-static void spoil(struct rig *rig, uint64_t place, uint64_t at) {
-    char path[SEGMENT_PATH_MAX];
-    uint64_t bytes = 0;
-    uint64_t offset = (uint64_t)place_spot(place).offset_units * RECORD_UNIT + at;
-    segment_path(&rig->store->segments, place_spot(place).segment, path);
-    uint8_t byte = sim_disk_bytes(rig->sim, path, &bytes)[offset] ^ 4;
-    sim_disk_spoil(rig->sim, path, offset, &byte, 1);
-}
-
 static void run(struct rig *rig, struct store_task *task) {
     *task = (struct store_task){.kind = STORE_TASK_SCRUB};
     cr_assert_eq(store_task_begin(rig->store, task), 0);
@@ -77,8 +53,8 @@ Test(scrub, rot_without_a_copy_is_said_and_a_put_heals_it) {
     struct rig rig;
     struct store_task task;
     sealed(&rig, 32);
-    spoil(&rig, place_of(&rig, 3), 2000); /* payload */
-    spoil(&rig, place_of(&rig, 4), 20);   /* header: known by its footer alone */
+    rig_spoil(&rig, rig_place(&rig, 3, BYTES), 2000); /* payload */
+    rig_spoil(&rig, rig_place(&rig, 4, BYTES), 20);   /* header: known by its footer alone */
     run(&rig, &task);
     cr_assert_eq(task.result, STORE_CORRUPT);
     cr_assert_neq(task.why[0], 0);
@@ -98,8 +74,8 @@ Test(scrub, rot_of_a_block_in_memory_is_mended) {
     struct store_task task;
     sealed(&rig, 33);
     cr_assert_eq(rig_get(&rig, 3, BYTES), 0);
-    uint64_t before = place_of(&rig, 3);
-    spoil(&rig, before, 2000);
+    uint64_t before = rig_place(&rig, 3, BYTES);
+    rig_spoil(&rig, before, 2000);
     run(&rig, &task);
     cr_assert_eq(task.result, 0, "%s", task.why);
     cr_assert_eq(counter_get(&upkeep(&rig)->repairs), 1);
@@ -107,7 +83,8 @@ Test(scrub, rot_of_a_block_in_memory_is_mended) {
         rig_turn(&rig);
         (void)store_maintain(rig.store, rig.now_ns);
     }
-    cr_assert_neq(place_of(&rig, 3) & PLACE_MASK, before & PLACE_MASK, "it lies elsewhere now");
+    cr_assert_neq(rig_place(&rig, 3, BYTES) & PLACE_MASK, before & PLACE_MASK,
+                  "it lies elsewhere now");
     rig_mark(&rig);
     rig_crash(&rig);
     cr_assert_eq(rig_open(&rig), 0);

@@ -205,23 +205,8 @@ static void demoted(struct rig *rig, uint64_t seed, enum store_compress compress
     cr_assert_geq(counter_get(&store_upkeep(rig->store)->demotions), 1);
 }
 
-static uint64_t place_of(struct rig *rig, uint32_t i) {
-    struct key key;
-    (void)rig_block(i, BYTES, &key);
-    struct find find = {.key = &key};
-    store_turn(rig->store, 0);
-    store_find(rig->store, 0, &find, 1);
-    store_park(rig->store, 0);
-    uint64_t place = find.place.word;
-    if (find.state == FIND_FRAME) {
-        place = atomic_load(&find.frame->place) & (PLACE_MASK | PLACE_STATE_MASK);
-        frame_give_back(find.frame);
-    }
-    return place;
-}
-
 static bool is_zipped(struct rig *rig, struct peek *peek, uint32_t i) {
-    cr_assert_eq(peek_look(peek, place_of(rig, i), PEEK_MULTIHASH), 0, "block %u", i);
+    cr_assert_eq(peek_look(peek, rig_place(rig, i, BYTES), PEEK_MULTIHASH), 0, "block %u", i);
     cr_assert_eq(peek->bytes, BYTES);
     return record_zipped(peek->record);
 }
@@ -359,7 +344,7 @@ Test(zstd, a_move_back_to_a_fast_tier_stores_it_as_it_was) {
     }
     struct key key;
     (void)rig_block(i, BYTES, &key);
-    uint64_t from = place_of(&rig, i);
+    uint64_t from = rig_place(&rig, i, BYTES);
     struct move_record record = {peek.record,
                                  (const uint8_t *)peek.record + peek.record->header_bytes,
                                  store_hash(rig.store, &key), from};
@@ -370,8 +355,8 @@ Test(zstd, a_move_back_to_a_fast_tier_stores_it_as_it_was) {
         rig_turn(&rig);
     }
     cr_assert(move_settled(mover));
-    cr_assert_neq(place_of(&rig, i), from);
-    cr_assert_eq(store_tier_at(rig.store, place_of(&rig, i)), 0);
+    cr_assert_neq(rig_place(&rig, i, BYTES), from);
+    cr_assert_eq(store_tier_at(rig.store, rig_place(&rig, i, BYTES)), 0);
     cr_assert_not(is_zipped(&rig, &peek, i));
     cr_assert_eq(rig_get(&rig, i, BYTES), 0);
     mover_close(mover);
@@ -435,12 +420,12 @@ static void expect_damaged(struct rig *rig, uint32_t i, enum forgery forgery) {
     cr_assert_eq(rig_get(rig, i, BYTES), STORE_CORRUPT, "forgery %d", (int)forgery);
     cr_assert_eq(rig_do(rig, &op), STORE_CORRUPT);
     cr_assert_eq(peek_open(&peek, rig->store), 0);
-    cr_assert_eq(peek_look(&peek, place_of(rig, i), PEEK_MULTIHASH), STORE_CORRUPT);
+    cr_assert_eq(peek_look(&peek, rig_place(rig, i, BYTES), PEEK_MULTIHASH), STORE_CORRUPT);
     peek_close(&peek);
     cr_assert_eq(bad_blocks(rig), 1, "the check names it");
-    uint64_t place = place_of(rig, i);
+    uint64_t place = rig_place(rig, i, BYTES);
     cr_assert_eq(rig_put(rig, i, BYTES), 0);
-    cr_assert_neq(place_of(rig, i), place, "no put rests on a copy that does not open");
+    cr_assert_neq(rig_place(rig, i, BYTES), place, "no put rests on a copy that does not open");
     cr_assert_eq(rig_get(rig, i, BYTES), 0);
     cr_assert_eq(bad_blocks(rig), 0);
 }
@@ -461,7 +446,7 @@ Test(zstd, case_21_what_does_not_open_is_damage_and_never_data) {
         }
         peek_close(&peek);
         cr_assert(fits);
-        forge(&rig, place_of(&rig, i), (enum forgery)f);
+        forge(&rig, rig_place(&rig, i, BYTES), (enum forgery)f);
         expect_damaged(&rig, i, (enum forgery)f);
         rig_close(&rig);
     }
