@@ -21,8 +21,6 @@ enum {
     BYTES = 60000, /* some seventy fill a segment */
     MANIFEST_NUMBER = offsetof(struct archive_head, number)
 };
-}
-;
 
 static struct store_task begin_backup(struct rig *rig, struct store_task *task, const char *dir) {
     *task = (struct store_task){.kind = STORE_TASK_BACKUP};
