@@ -3,16 +3,20 @@
 """pin, unpin, pins and gc by the command line: nothing pinned is lost, all else goes.
 
 The whole way: tools/millrace/cmd_pin.c, tools/millrace/cmd_gc.c, tools/millrace/task.c,
-engine/tasks.c, engine/store_links.c, store/pinning.c, store/gc.c.
+tools/millrace/bring.c, tools/millrace/interrupt.c, engine/tasks.c, engine/store_links.c, store/pinning.c, store/gc.c.
 """
 
 import json
 import random
+import signal
+import socket
+import subprocess
 import threading
 
 import cases
 import tlv
-from content import raw_block
+from content import car, raw_block
+from daemon import MILLRACE, PATIENCE, free_port, wait_for
 
 
 class Pins(cases.Case):
@@ -73,7 +77,12 @@ class Pins(cases.Case):
         absent = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
         done = self.d.run("pin", absent)
         self.assertEqual(done.returncode, 3)
-        self.assertIn(absent, done.stderr)
+        self.assertIn(f"{absent} is not here, and there is no peer to fetch it from", done.stderr)
+        done = self.d.run("pins", cid, absent)
+        self.assertEqual(done.returncode, 3)
+        self.assertEqual(done.stdout, f"{cid} recursive all\n")
+        self.assertIn(f"{absent} is not pinned", done.stderr)
+        self.assertEqual(self.d.run("pins", "-q").stdout, f"{cid}\n")
         self.assertEqual(self.d.run("pin", "no-cid").returncode, 2)
         self.assertEqual(self.d.run("gc", "--grace", "soon").returncode, 2)
 
@@ -138,6 +147,81 @@ class Pins(cases.Case):
         for thread in threads:
             thread.join()
         self.assertIn('"store":"clean"', self.d.words())
+
+
+class FromPeers(cases.Case):
+    """A pin of what is not whole here brings the rest from peers, as Kubo's does."""
+
+    SIZE = 3_000_000
+
+    def setUp(self):
+        self.here, self.there = [
+            self.daemon(flags=["--bitswap", f"127.0.0.1:{free_port()}"]) for _ in range(2)
+        ]
+        path = self.scratch() / "file"
+        path.write_bytes(random.Random(50).randbytes(self.SIZE))
+        done = self.there.run("add", "-Q", path)
+        self.assertExit(done, 0)
+        self.cid, self.file = done.stdout.strip(), path
+        self.peer = self.there.ask("id")["addrs"][0]
+
+    def leaves(self):
+        data = self.file.read_bytes()
+        return [raw_block(data[at : at + 262144]) for at in range(0, len(data), 262144)]
+
+    def pin(self, status, *flags):
+        done = self.here.run("pin", self.cid, *flags)
+        self.assertExit(done, status)
+        return done
+
+    def test_what_is_missing_is_fetched_kept_and_pinned(self):
+        self.assertExit(self.here.run("put", "-", input="other"), 0)
+        some = self.scratch() / "some.car"
+        some.write_bytes(car([self.leaves()[0]], self.leaves()[:5]))
+        self.assertExit(self.here.run("import", some), 0)
+        done = self.pin(0, "--from", self.peer, "--json", "--name", "from there")
+        said = json.loads(done.stdout)
+        self.assertEqual((said["blocks"], said["fetched"], said["mode"]), (13, 8, "recursive"))
+        self.here.kill()
+        self.here.start()
+        self.assertExit(self.here.run("gc", "--grace", "0"), 0)
+        done = self.here.run("cat", self.cid, text=False)
+        self.assertEqual(done.stdout, self.file.read_bytes())
+        done = self.pin(0)
+        self.assertEqual(done.stderr, "", "all was here")
+
+    def test_offline_it_is_refused_and_the_first_missing_block_named(self):
+        done = self.pin(3, "--offline", "--from", self.peer)
+        self.assertIn(f"block {self.cid} is not here", done.stderr)
+        self.assertEqual(self.here.ask("stat")["store"]["blocks"], 0)
+        self.pin(0, "--direct", "--from", self.peer)
+        self.assertEqual(self.here.ask("stat")["store"]["blocks"], 1, "the block alone")
+        done = self.pin(3, "--offline")
+        self.assertIn(self.leaves()[0].text, done.stderr)
+
+    def test_nobody_has_a_block_of_it(self):
+        lost = self.leaves()[3]
+        with tlv.Client(self.there.address, greet=True) as c:
+            c.delete(lost.mh)
+        done = self.pin(3, "--from", self.peer)
+        self.assertIn(lost.text, done.stderr)
+        self.assertIn("the next pin goes on", done.stderr)
+        self.assertEqual(self.here.run("pins").stdout, "")
+
+    def test_what_is_late_or_interrupted_ends_and_leaves_no_pin(self):
+        listener = socket.create_server(("127.0.0.1", 0))  # takes connections, says nothing
+        self.addCleanup(listener.close)
+        silent = f"/ip4/127.0.0.1/tcp/{listener.getsockname()[1]}"
+        done = self.pin(1, "--from", silent, "--timeout", "50ms")
+        self.assertIn("not done within --timeout", done.stderr)
+        words = [MILLRACE, "pin", "--admin", self.here.admin_path, self.cid, "--from", silent]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+            wait_for(lambda: self.here.sum("client", "sessions") == 1, "the fetch to begin")
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(20 * PATIENCE), 1)
+            self.assertIn("interrupted", process.stderr.read())
+        wait_for(lambda: self.here.sum("client", "sessions") == 0, "the fetch to end")
+        self.assertEqual(self.here.run("pins").stdout, "")
 
 
 if __name__ == "__main__":

@@ -137,6 +137,11 @@ json_t *admin_request(const struct cli *cli, json_t *request, int *ret_status) {
     return document;
 }
 
+void admin_print(const json_t *document) {
+    json_dumpf(document, stdout, JSON_INDENT(2));
+    printf("\n");
+}
+
 const json_t *admin_at(const json_t *object, const char *path) {
     char key[64];
     while (object != NULL && *path != '\0') {

@@ -15,6 +15,9 @@ json_t *admin_ask(const struct cli *cli, const char *command, int *ret_status);
 /* The same for a command with more to say: `request` is the whole object. Owns: takes it over. */
 json_t *admin_request(const struct cli *cli, json_t *request, int *ret_status);
 
+/* Prints a document on stdout as every --json does. */
+void admin_print(const json_t *document);
+
 /* Reading a document without minding what is not there: 0, "" or NULL instead. A path is keys with
  * dots between. */
 double admin_number(const json_t *object, const char *path);

@@ -22,14 +22,9 @@ static void note_backup(const json_t *answer, char text[TASK_NOTE_MAX]) {
                    human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
 }
 
-static void print_result(const struct cli *cli, const json_t *answer) {
+static void print_result(const json_t *answer) {
     char bytes[HUMAN_MAX];
     double segments = admin_number(answer, "segments"), copied = admin_number(answer, "copied");
-    if (cli_has(cli, "json")) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
-        return;
-    }
     printf("backed up %.0f segment%s: %.0f copied (%s), %.0f there already\n", segments,
            segments == 1 ? "" : "s", copied,
            human_bytes((uint64_t)admin_number(answer, "bytes"), bytes), segments - copied);
@@ -57,19 +52,8 @@ static int cmd_backup(struct cli *cli) {
     if (status != CLI_DONE) {
         return status;
     }
-    struct task_view view = {.what = "backup",
-                             .note = note_backup,
-                             .quiet = cli_has(cli, "quiet") || cli_has(cli, "json")};
-    json_t *answer = NULL;
-    json_t *request = json_pack("{s:s, s:s}", "command", "backup", "path", path);
-    status = task_follow(cli, request, &view, &answer);
-    if (status == CLI_DONE) {
-        if (!cli_has(cli, "quiet")) {
-            print_result(cli, answer);
-        }
-        json_decref(answer);
-    }
-    return status;
+    return task_run(cli, json_pack("{s:s, s:s}", "command", "backup", "path", path), note_backup,
+                    print_result);
 }
 
 static const struct cli_flag flags[] = {

@@ -3,9 +3,8 @@
 
 #include "base/option.h"
 #include "engine/layout.h"
+#include "tools/millrace/admin.h"
 #include "tools/millrace/serve_flags.h"
-
-#include <jansson.h>
 
 #include <ctype.h>
 #include <stdio.h>
@@ -80,8 +79,7 @@ static void show_json(const struct conf *conf, bool only_changed) {
                                 "reloadable", (int)settings_table[i].reloadable);
         json_object_set_new(all, settings_table[i].name, row);
     }
-    json_dumpf(all, stdout, JSON_INDENT(2));
-    printf("\n");
+    admin_print(all);
     json_decref(all);
 }
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/millrace/commands.h"
 
+#include "tools/millrace/admin.h"
 #include "tools/millrace/doctor.h"
 #include "tools/millrace/serve_flags.h"
-
-#include <jansson.h>
 
 #include <stdio.h>
 #include <unistd.h>
@@ -20,8 +19,7 @@ static void print_json(const struct doctor *doctor) {
     }
     json_t *document =
         json_pack("{s:s, s:o}", "worst", doctor_level_name(doctor->worst), "findings", all);
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
+    admin_print(document);
     json_decref(document);
 }
 

@@ -24,15 +24,10 @@ static void note_gc(const json_t *answer, char text[TASK_NOTE_MAX]) {
                    json_is_true(admin_at(answer, "dry_run")) ? "would go" : "deleted");
 }
 
-static void print_result(const struct cli *cli, const json_t *answer) {
+static void print_result(const json_t *answer) {
     char count[HUMAN_MAX], bytes[HUMAN_MAX];
     uint64_t blocks = (uint64_t)admin_number(answer, "blocks");
-    bool dry = cli_has(cli, "dry-run");
-    if (cli_has(cli, "json")) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
-        return;
-    }
+    bool dry = json_is_true(admin_at(answer, "dry_run"));
     if (blocks == 0) {
         printf("nothing to collect: every block is pinned, or younger than the grace\n");
         return;
@@ -52,17 +47,7 @@ static int cmd_gc(struct cli *cli) {
         }
         json_object_set_new(request, "grace_ns", json_integer((json_int_t)grace_ns));
     }
-    struct task_view view = {
-        .what = "gc", .note = note_gc, .quiet = cli_has(cli, "quiet") || cli_has(cli, "json")};
-    json_t *answer = NULL;
-    int status = task_follow(cli, request, &view, &answer);
-    if (status == CLI_DONE) {
-        if (!cli_has(cli, "quiet")) {
-            print_result(cli, answer);
-        }
-        json_decref(answer);
-    }
-    return status;
+    return task_run(cli, request, note_gc, print_result);
 }
 
 static const struct cli_flag flags[] = {

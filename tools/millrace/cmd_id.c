@@ -26,8 +26,7 @@ static int cmd_id(struct cli *cli) {
         return status;
     }
     if (cli_has(cli, "json")) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
+        admin_print(answer);
     } else {
         printf("%-10s %s\n", "id", admin_text(answer, "id"));
         list("addresses", admin_at(answer, "addrs"), "none: 'serve --bitswap ADDR:PORT' listens");

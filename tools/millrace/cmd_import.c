@@ -5,6 +5,7 @@
 #include "tools/millrace/commands.h"
 
 #include "proto/tlv/tlv.h"
+#include "tools/millrace/admin.h"
 #include "tools/millrace/human.h"
 #include "tools/millrace/import.h"
 #include "tools/millrace/import_dir.h"
@@ -70,8 +71,7 @@ static void summary_json(const struct import *import, double seconds) {
                   "known", (json_int_t)totals->known, "bad", (json_int_t)totals->bad, "seconds",
                   seconds, "bytes_per_second", seconds > 0 ? (double)totals->bytes / seconds : 0.0,
                   "files", import->files);
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
+    admin_print(document);
     json_decref(document);
 }
 

@@ -70,8 +70,7 @@ static int cmd_peers(struct cli *cli) {
         return status;
     }
     if (cli_has(cli, "json")) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
+        admin_print(answer);
     } else {
         look.width = look.full ? 0 : terminal_columns();
         peers_view(stdout, answer, NULL, 0, &look);

@@ -23,24 +23,16 @@ int scrub_follow(const struct cli *cli, bool quiet, json_t **ret_answer) {
     return task_follow(cli, json_pack("{s:s}", "command", "scrub"), &view, ret_answer);
 }
 
-static int cmd_scrub(struct cli *cli) {
+static void print_result(const json_t *answer) {
     char seen[HUMAN_MAX], bytes[HUMAN_MAX];
-    json_t *answer = NULL;
-    bool json = cli_has(cli, "json"), quiet = cli_has(cli, "quiet");
-    int status = scrub_follow(cli, quiet || json, &answer);
-    if (status == CLI_DONE && json) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
-    } else if (status == CLI_DONE && !quiet) {
-        printf("%s blocks, %s are what their names say; %.0f were written anew from another copy\n",
-               human_count((uint64_t)admin_number(answer, "seen"), seen),
-               human_bytes((uint64_t)admin_number(answer, "bytes"), bytes),
-               admin_number(answer, "repaired"));
-    }
-    if (answer) {
-        json_decref(answer);
-    }
-    return status;
+    printf("%s blocks, %s are what their names say; %.0f were written anew from another copy\n",
+           human_count((uint64_t)admin_number(answer, "seen"), seen),
+           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes),
+           admin_number(answer, "repaired"));
+}
+
+static int cmd_scrub(struct cli *cli) {
+    return task_run(cli, json_pack("{s:s}", "command", "scrub"), note_scrub, print_result);
 }
 
 static const struct cli_flag flags[] = {

@@ -51,8 +51,7 @@ static int conclude(struct totals *totals) {
             "bytes", (json_int_t)totals->bytes, "bad", (json_int_t)totals->bad, "repaired",
             (json_int_t)totals->repaired, "gone", (json_int_t)totals->gone, "failed",
             (json_int_t)totals->failed, "seconds", seconds, "damage", totals->damage);
-        json_dumpf(document, stdout, JSON_INDENT(2));
-        printf("\n");
+        admin_print(document);
         json_decref(document);
     } else {
         printf("%s block%s, %s verified in %s: %llu damaged", human_count(totals->blocks, blocks),

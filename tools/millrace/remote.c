@@ -104,9 +104,22 @@ int remote_fail(const struct cli *cli, const struct mr_client *client, int resul
                     why[0] != '\0' && result != MR_NOT_FOUND ? why : mr_result_text(result));
 }
 
-static int add(const struct cli *cli, struct remote_cids *cids, const char *name, size_t *room) {
+int remote_cid(const struct cli *cli, const char *name, struct mr_cid *ret_cid) {
     char why[160] = "";
     struct cid cid;
+    struct cli_quoted quoted;
+    if (cid_parse(name, &cid, why, sizeof why) != 0) {
+        const char *more = strncmp(why, "not a CID: ", 11) == 0 ? why + 11 : why;
+        return cli_fail(cli, CLI_USAGE, "'%s' is not a CID: %s", cli_quote(name, &quoted), more);
+    }
+    if (mr_cid_parse(name, ret_cid) != 0) {
+        return cli_fail(cli, CLI_DAMAGED, "%s: its hash function 0x%llx is not known here", name,
+                        (unsigned long long)cid.hash);
+    }
+    return CLI_DONE;
+}
+
+static int add(const struct cli *cli, struct remote_cids *cids, const char *name, size_t *room) {
     if (cids->count == *room) {
         *room = *room == 0 ? 64 : *room * 2;
         struct mr_cid *more = realloc(cids->cids, *room * sizeof *more);
@@ -117,15 +130,9 @@ static int add(const struct cli *cli, struct remote_cids *cids, const char *name
             return cli_fail(cli, CLI_FAILED, "out of memory");
         }
     }
-    if (cid_parse(name, &cid, why, sizeof why) != 0) {
-        const char *more = strncmp(why, "not a CID: ", 11) == 0 ? why + 11 : why;
-        struct cli_quoted quoted;
-        return cli_fail(cli, CLI_USAGE, "'%s' is not a CID: %s", cli_quote(name, &quoted), more);
-    }
-    int r = mr_cid_parse(name, &cids->cids[cids->count]);
-    if (r != 0) {
-        return cli_fail(cli, CLI_DAMAGED, "%s: its hash function 0x%llx is not known here", name,
-                        (unsigned long long)cid.hash);
+    int r = remote_cid(cli, name, &cids->cids[cids->count]);
+    if (r != CLI_DONE) {
+        return r;
     }
     cids->names[cids->count] = strdup(name);
     if (cids->names[cids->count] == NULL) {

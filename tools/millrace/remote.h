@@ -21,6 +21,9 @@ int remote_status(int result, uint32_t fault);
 int remote_fail(const struct cli *cli, const struct mr_client *client, int result,
                 const char *subject);
 
+/* One CID as the user wrote it. Returns: CLI_DONE; CLI_USAGE, CLI_DAMAGED after saying why. */
+must_check int remote_cid(const struct cli *cli, const char *name, struct mr_cid *ret_cid);
+
 struct remote_cids {
     struct mr_cid *cids;
     char **names; /* as the user wrote them */

@@ -2,31 +2,14 @@
 #include "tools/millrace/task.h"
 
 #include "base/bits.h"
-#include "base/clock.h"
+#include "tools/millrace/interrupt.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 
 /* Between two questions: short at first, for what is over at once. */
 #define POLL_FIRST_MS 2u
 #define POLL_MOST_MS  200u
-
-static _Atomic bool interrupted; /* lock-free: a handler may set it */
-
-static void on_interrupt(int signal_number) {
-    (void)signal_number;
-    interrupted = true;
-}
-
-/* Ctrl-C asks once; a second one ends this command as ever. */
-static void mind_interrupt(void) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
 
 static json_t *ask(const struct cli *cli, const char *command, json_int_t task, int *status) {
     return admin_request(cli, json_pack("{s:s, s:I}", "command", command, "task", task), status);
@@ -45,7 +28,7 @@ static void show(struct progress *progress, const struct task_view *view, const 
     progress->note = NULL;
 }
 
-static int conclude(const struct cli *cli, const json_t *answer) {
+static int conclude(const struct cli *cli, const struct task_view *view, const json_t *answer) {
     if (strcmp(admin_text(answer, "state"), "done") == 0) {
         return CLI_DONE;
     }
@@ -53,6 +36,9 @@ static int conclude(const struct cli *cli, const json_t *answer) {
     int status = strcmp(outcome, "absent") == 0    ? CLI_ABSENT
                  : strcmp(outcome, "corrupt") == 0 ? CLI_DAMAGED
                                                    : CLI_FAILED;
+    if (status == CLI_ABSENT && view->mild) {
+        return status;
+    }
     const char *why = admin_text(answer, "why");
     return cli_fail(cli, status, "%s", why[0] ? why : "it ended without a word");
 }
@@ -68,7 +54,7 @@ int task_follow(const struct cli *cli, json_t *request, const struct task_view *
     }
     json_int_t task = json_integer_value(json_object_get(answer, "task"));
     json_decref(answer);
-    mind_interrupt();
+    interrupt_mind();
     progress_begin(&progress, view->what, 0, false);
     for (uint32_t wait_ms = POLL_FIRST_MS;; wait_ms = min_u32(2 * wait_ms, POLL_MOST_MS)) {
         answer = ask(cli, "task", task, &status);
@@ -84,18 +70,34 @@ int task_follow(const struct cli *cli, json_t *request, const struct task_view *
             show(&progress, view, answer);
         }
         json_decref(answer);
-        if (interrupted && !canceled) {
+        if (interrupt_came() && !canceled) {
             canceled = true;
             json_decref(ask(cli, "cancel", task, &status));
         }
         poll(NULL, 0, (int)wait_ms);
     }
     progress_clear(&progress);
-    status = conclude(cli, answer);
-    if (status == CLI_DONE) {
+    status = conclude(cli, view, answer);
+    if (status == CLI_DONE || (status == CLI_ABSENT && view->mild)) {
         *ret_answer = answer;
     } else {
         json_decref(answer);
     }
+    return status;
+}
+
+int task_run(const struct cli *cli, json_t *request,
+             void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]),
+             void (*print)(const json_t *answer)) {
+    bool json = cli_has(cli, "json"), quiet = cli_has(cli, "quiet");
+    struct task_view view = {.what = cli->command->name, .note = note, .quiet = quiet || json};
+    json_t *answer = NULL;
+    int status = task_follow(cli, request, &view, &answer);
+    if (status == CLI_DONE && json) {
+        admin_print(answer);
+    } else if (status == CLI_DONE && !quiet) {
+        print(answer);
+    }
+    json_decref(answer);
     return status;
 }

@@ -14,6 +14,7 @@ struct task_view {
     /* What it is at, for the progress line; NULL: its numbers alone. */
     void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]);
     bool quiet; /* no progress */
+    bool mild;  /* CLI_ABSENT is the caller's to say, who gets the answer then too */
 };
 
 /* task_follow sends `request`, which it takes over, and waits until what that began is over.
@@ -21,6 +22,12 @@ struct task_view {
  * well; else the exit status, after saying why: CLI_ABSENT, CLI_DAMAGED, CLI_FAILED. */
 must_check int task_follow(const struct cli *cli, json_t *request, const struct task_view *view,
                            json_t **ret_answer);
+
+/* task_run is a whole command: follows `request`, and prints its last answer as JSON (--json), by
+ * `print`, or not at all (--quiet). Returns: as task_follow. */
+must_check int task_run(const struct cli *cli, json_t *request,
+                        void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]),
+                        void (*print)(const json_t *answer));
 
 /* A scrub (cmd_scrub.c), as task_follow. */
 must_check int scrub_follow(const struct cli *cli, bool quiet, json_t **ret_answer);
