@@ -15,11 +15,17 @@
 
 struct engine;
 
+#define ENGINE_FILES_MAX 8u
+#define ENGINE_FILE_MAX  256u
+
 /* What `serve` hands the engine beside the settings. */
 struct engine_hooks {
     /* SIGHUP: read the configuration again into *ret_settings. Returns: 0, or non-zero with a
      * sentence. */
     int (*reload)(void *context, struct settings *ret_settings, char *why, size_t why_bytes);
+    /* The files that the configuration is read from, the main one first, as a backup is to hold
+     * them; at most ENGINE_FILES_MAX. Returns: how many. May be NULL. */
+    uint32_t (*files)(void *context, char files[][ENGINE_FILE_MAX]);
     void *context;
 };
 

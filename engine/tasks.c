@@ -4,6 +4,7 @@
 #include "base/cid.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/must.h"
 #include "engine/answer.h"
 #include "engine/engine_private.h"
 
@@ -122,17 +123,29 @@ static json_t *read_gc(struct engine *engine, const json_t *request, struct stor
 }
 
 static json_t *read_backup(struct engine *engine, const json_t *request, struct store_task *task) {
-    (void)engine;
+    struct store_backup *ask = &task->ask.backup;
     const char *path = json_string_value(json_object_get(request, "path"));
-    if (!path || path[0] != '/' || strlen(path) >= sizeof task->ask.path) {
+    static_assert(sizeof ask->files == ENGINE_FILES_MAX * ENGINE_FILE_MAX, "one fills the other");
+    if (!path || path[0] != '/' || strlen(path) >= sizeof ask->path) {
         return answer_error("a backup is given a directory, from / on and shorter than %zu bytes",
-                            sizeof task->ask.path);
+                            sizeof ask->path);
     }
-    (void)snprintf(task->ask.path, sizeof task->ask.path, "%s", path);
+    (void)snprintf(ask->path, sizeof ask->path, "%s", path);
+    const struct engine_hooks *hooks = &engine->hooks;
+    ask->files_count = hooks->files ? hooks->files(hooks->context, ask->files) : 0;
+    must(ask->files_count <= STORE_BACKUP_FILES);
     return NULL;
 }
 
 static void show_backup(const struct store_task *task, json_t *answer) {
+    const struct store_backup *ask = &task->ask.backup;
+    json_t *config = json_array();
+    for (uint32_t i = 0; i < ask->files_count; i++) {
+        json_array_append_new(config, json_string(ask->files[i]));
+    }
+    json_object_set_new(answer, "configuration", config);
+    json_object_set_new(answer, "configuration_copied",
+                        json_integer((json_int_t)counter_get(&task->phase)));
     json_object_set_new(answer, "segments", json_integer((json_int_t)counter_get(&task->total)));
     json_object_set_new(answer, "copied", json_integer((json_int_t)counter_get(&task->blocks)));
 }

@@ -22,6 +22,7 @@
 #define ARCHIVE_FILES_MAX   64u
 #define ARCHIVE_FILE_BYTES  (1u * 1024 * 1024)
 #define ARCHIVE_PATH_MAX    768u
+#define ARCHIVE_CONFIG      0x10000u /* in a file's mode: the main one of the configuration */
 #define ARCHIVE_SEGMENT_MAX (2 * STORE_SEGMENT_BYTES_MAX) /* with its footer */
 
 struct archive_head {
@@ -45,7 +46,7 @@ struct archive_entry {
     uint64_t bytes;
     uint64_t xxh3;
     uint32_t id;
-    uint32_t mode; /* permissions of a file */
+    uint32_t mode; /* of a file: permissions, and ARCHIVE_CONFIG */
     char name[ARCHIVE_NAME_MAX];
 };
 static_assert(sizeof(struct archive_entry) == 64, "format");

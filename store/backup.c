@@ -234,23 +234,44 @@ static int copy_step(struct backup *backup) {
 
 /* --- files beside the store ------------------------------------------------------------------- */
 
-static int list_file(void *context, const char *name) {
-    struct backup *backup = context;
+/* Another file, where there is room for its name and none has it yet. */
+static void add_file(struct backup *backup, const char *name, struct archive_entry what) {
     struct archive_head *head = archive_head(&backup->now);
-    if (archive_takes(name) && head->count < backup->segments + ARCHIVE_FILES_MAX) {
-        struct archive_entry *entry = &archive_entries(&backup->now)[head->count++];
-        *entry = (struct archive_entry){.mode = 0600};
+    struct archive_entry *entries = archive_entries(&backup->now);
+    bool taken = !archive_takes(name) || head->count == backup->segments + ARCHIVE_FILES_MAX;
+    for (uint32_t i = backup->segments; i < head->count && !taken; i++) {
+        taken = strcmp(entries[i].name, name) == 0;
+    }
+    if (!taken) {
+        struct archive_entry *entry = &entries[head->count++];
+        *entry = what;
         struct text text = {entry->name, sizeof entry->name, 0};
         text_add(&text, name);
     }
+}
+
+static int list_file(void *context, const char *name) {
+    add_file(context, name, (struct archive_entry){.mode = 0600});
     return 0;
 }
 
+/* Files of the configuration keep their names where those will do; the main one is there always.
+ * Until it is copied, such a file's id tells which it is, from 1. */
+static void list_config(struct backup *backup) {
+    const struct store_backup *ask = &backup->task->ask.backup;
+    for (uint32_t i = 0; i < ask->files_count; i++) {
+        const char *slash = strrchr(ask->files[i], '/');
+        const char *name = slash ? slash + 1 : ask->files[i];
+        name = i == 0 && !archive_takes(name) ? "millrace.conf" : name;
+        add_file(
+            backup, name,
+            (struct archive_entry){.mode = i == 0 ? 0600 | ARCHIVE_CONFIG : 0600, .id = i + 1});
+    }
+}
+
 /* Copies one, whole. Returns: 0; 1 it is no file for us; -errno. */
-static int copy_file(struct backup *backup, struct archive_entry *entry) {
+static int copy_file(struct backup *backup, const char *path, struct archive_entry *entry) {
     const struct disk *disk = disk_of(backup);
-    char path[ARCHIVE_PATH_MAX];
-    archive_join(backup->store->dir, entry->name, "", path);
     int fd = disk->calls->open_file(disk->backend, path, O_RDONLY, 0);
     if (fd < 0) {
         return 1; /* a socket, or gone */
@@ -272,17 +293,24 @@ static int copy_file(struct backup *backup, struct archive_entry *entry) {
 
 static int copy_files(struct backup *backup) {
     const struct disk *disk = disk_of(backup);
+    const struct store_backup *ask = &backup->task->ask.backup;
     backup->doing = "reading the files beside the store";
     struct archive_head *head = archive_head(&backup->now);
     struct archive_entry *entries = archive_entries(&backup->now);
     head->count = backup->segments;
+    list_config(backup);
     int r = disk->calls->list_dir(disk->backend, backup->store->dir, list_file, backup);
     uint32_t kept = backup->segments;
     for (uint32_t i = backup->segments; r == 0 && i < head->count; i++) {
         struct archive_entry entry = entries[i];
-        r = copy_file(backup, &entry);
+        char path[ARCHIVE_PATH_MAX];
+        archive_join(backup->store->dir, entry.name, "", path);
+        uint32_t config = entry.id;
+        entry.id = 0;
+        r = copy_file(backup, config > 0 ? ask->files[config - 1] : path, &entry);
         if (r == 0) {
             entries[kept++] = entry;
+            counter_add(&backup->task->phase, config > 0);
         }
         r = r == 1 ? 0 : r;
     }
@@ -393,7 +421,7 @@ static int begin(struct porter *porter, struct store_task *task, struct backup *
         return err_raise(-ENOMEM);
     }
     *backup = (struct backup){
-        .store = store, .task = task, .dir = task->ask.path, .fd = -1, .doing = "a backup"};
+        .store = store, .task = task, .dir = task->ask.backup.path, .fd = -1, .doing = "a backup"};
     store->backup = backup;
     *ret_backup = backup;
     backup->buffer = vm_map(STEP_BYTES);

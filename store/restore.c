@@ -105,6 +105,10 @@ static int copy_entry(struct restoring *restoring, const struct archive_entry *e
     }
     restore->segments += entry->generation != 0;
     restore->files += entry->generation == 0;
+    if (entry->generation == 0 && (entry->mode & ARCHIVE_CONFIG)) {
+        static_assert(sizeof restore->config == ARCHIVE_PATH_MAX, "one holds the other");
+        memcpy(restore->config, to_path, sizeof to_path);
+    }
     return 0;
 }
 

@@ -21,7 +21,8 @@ struct restore {
     /* what there is, and what was done of it */
     uint64_t number, created_us;
     uint64_t segments, segments_all, files, bytes, bytes_all;
-    char why[512]; /* a sentence where the result is not 0 */
+    char config[768]; /* where the configuration file lies now; "": there was none */
+    char why[512];    /* a sentence where the result is not 0 */
 };
 
 /* Returns: 0; STORE_FORMAT: no backup, or a target that is not empty; STORE_CORRUPT: a file is

@@ -320,7 +320,7 @@ enum store_task_kind {
     STORE_TASK_PINS,   /* ask.pins */
     STORE_TASK_GC,     /* ask.gc */
     STORE_TASK_SCRUB,  /* blocks: damaged, and written anew from another copy */
-    STORE_TASK_BACKUP, /* ask.path: the directory it goes into (store/backup.h) */
+    STORE_TASK_BACKUP, /* ask.backup (store/backup.h) */
     STORE_TASK_KINDS,
 };
 enum store_task_state { STORE_TASK_WAITING, STORE_TASK_RUNNING, STORE_TASK_DONE };
@@ -349,11 +349,18 @@ struct store_gc {
     uint64_t grace_ns; /* UINT64_MAX: config.gc_grace_ns */
     bool dry_run;      /* count only */
 };
+#define STORE_BACKUP_FILES 8u
+struct store_backup {
+    char path[512]; /* the directory it goes into */
+    /* Files of the configuration: they go in beside the store's own; the first is the main one. */
+    uint32_t files_count;
+    char files[STORE_BACKUP_FILES][256];
+};
 union store_ask {
     struct store_pin pin;
     struct store_pins pins;
     struct store_gc gc;
-    char path[512]; /* a directory or a file */
+    struct store_backup backup;
 };
 
 /* A long request: the asker's memory, the porter's from store_task_begin until state is DONE
@@ -369,7 +376,8 @@ struct store_task {
     /* progress, for whoever looks */
     counter_t seen, total;   /* blocks looked at, and about how many there are; 0: unknown */
     counter_t blocks, bytes; /* that the task did something about */
-    counter_t phase;         /* GC: up to 1 it begins, 2 marks, 4 sweeps; SCRUB: damaged for good */
+    counter_t phase;         /* GC: up to 1 it begins, 2 marks, 4 sweeps; SCRUB: damaged for good;
+                                BACKUP: files of the configuration that are in it */
     int32_t result;          /* 0, enum store_outcome, -errno */
     char why[512];           /* a sentence for people where the result is not 0 */
 };

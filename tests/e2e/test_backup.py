@@ -79,6 +79,33 @@ class Backup(cases.Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.check(self.daemon(made), range(1, 260))
 
+    def test_the_configuration_and_what_it_includes_are_in_it_and_in_force_nowhere(self):
+        folder = self.scratch()
+        more, main = folder / "more.conf", folder / ("long" * 10 + ".conf")
+        more.write_text('log = { level = "debug"; };\n')
+        main.write_text('@include "more.conf"\nstore = { memory = "48MiB"; };\n')
+        d = self.daemon(config=main)
+        self.put(d, range(1, 20))
+        where = folder / "backup"
+        said = self.back_up(d, where)
+        self.assertEqual(said["configuration"], [str(main), str(more)])
+        self.assertEqual(said["configuration_copied"], 2)
+        more.rename(folder / "away")
+        self.assertEqual(self.back_up(d, where)["configuration_copied"], 1)
+        self.assertIn("a backup may lack what it includes", d.words())
+        (folder / "away").rename(more)
+        self.back_up(d, where)
+        d.kill()
+        made = folder / "made"
+        done = run("restore", where, "--store", made)
+        self.assertExit(done, 0)
+        self.assertIn(f"millrace serve --store {made} --config {made}/millrace.conf", done.stdout)
+        self.assertEqual((made / "millrace.conf").read_text(), main.read_text())
+        self.assertEqual((made / "more.conf").read_text(), more.read_text())
+        d = self.daemon(made, config=made / "millrace.conf")
+        self.check(d, range(1, 20))
+        self.assertEqual(d.ask("stat")["memory"]["budget_bytes"], 48 << 20)
+
     def test_damage_and_what_is_no_place_are_said(self):
         d = self.daemon()
         where = self.scratch() / "backup"

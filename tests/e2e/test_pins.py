@@ -3,7 +3,8 @@
 """pin, unpin, pins and gc by the command line: nothing pinned is lost, all else goes.
 
 The whole way: tools/millrace/cmd_pin.c, tools/millrace/cmd_gc.c, tools/millrace/task.c,
-tools/millrace/bring.c, tools/millrace/interrupt.c, engine/tasks.c, engine/store_links.c, store/pinning.c, store/gc.c.
+tools/millrace/bring.c, tools/millrace/interrupt.c,
+engine/tasks.c, engine/store_links.c, store/pinning.c, store/gc.c.
 """
 
 import json

@@ -24,7 +24,7 @@ enum {
 
 static struct store_task begin_backup(struct rig *rig, struct store_task *task, const char *dir) {
     *task = (struct store_task){.kind = STORE_TASK_BACKUP};
-    snprintf(task->ask.path, sizeof task->ask.path, "%s", dir);
+    snprintf(task->ask.backup.path, sizeof task->ask.backup.path, "%s", dir);
     cr_assert_eq(store_task_begin(rig->store, task), 0);
     return *task;
 }
@@ -154,6 +154,38 @@ Test(backup, the_next_one_copies_what_is_new_and_drops_what_nobody_needs) {
     cr_assert_eq(restore.number, 4);
     expect(&rig, "/srv/r", 0, 210);
     expect(&rig, "/srv/r", 400, 100);
+    rig_end(&rig);
+}
+
+Test(backup, the_configuration_is_in_it_and_wins_over_a_file_of_its_name_beside_the_store) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    uint64_t size = 0;
+    start(&rig, 3);
+    must(rig.disk.calls->make_dir(rig.disk.backend, "/etc", 0750) == 0);
+    write_file(&rig, "/etc/mill.conf", "in force");
+    write_file(&rig, "/s/mill.conf", "an old one");
+    write_file(&rig, "/etc/more.conf", "included");
+    put_many(&rig, 0, 3);
+    task = (struct store_task){.kind = STORE_TASK_BACKUP, .ask.backup.files_count = 3};
+    snprintf(task.ask.backup.path, sizeof task.ask.backup.path, "/srv/b");
+    static const char *const files[] = {"/etc/mill.conf", "/etc/more.conf", "/etc/gone.conf"};
+    for (uint32_t i = 0; i < 3; i++) {
+        snprintf(task.ask.backup.files[i], sizeof task.ask.backup.files[i], "%s", files[i]);
+    }
+    cr_assert_eq(store_task_begin(rig.store, &task), 0);
+    rig_maintain(&rig, 200);
+    cr_assert(is_done(&task));
+    cr_assert_eq(task.result, 0, "%s", task.why);
+    cr_assert_eq(counter_get(&task.phase), 2, "one is not there");
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "%s", restore.why);
+    cr_assert_str_eq(restore.config, "/srv/r/mill.conf");
+    const uint8_t *words = sim_disk_bytes(rig.sim, "/srv/r/mill.conf", &size);
+    cr_assert_eq(size, strlen("in force"));
+    cr_assert_arr_eq(words, "in force", size);
+    words = sim_disk_bytes(rig.sim, "/srv/r/more.conf", &size);
+    cr_assert_arr_eq(words, "included", strlen("included"));
     rig_end(&rig);
 }
 

@@ -25,9 +25,18 @@ static void note_backup(const json_t *answer, char text[TASK_NOTE_MAX]) {
 static void print_result(const json_t *answer) {
     char bytes[HUMAN_MAX];
     double segments = admin_number(answer, "segments"), copied = admin_number(answer, "copied");
-    printf("backed up %.0f segment%s: %.0f copied (%s), %.0f there already\n", segments,
+    const json_t *config = admin_at(answer, "configuration");
+    double files = admin_number(answer, "configuration_copied");
+    printf("backed up %.0f segment%s: %.0f copied (%s), %.0f there already; and %s\n", segments,
            segments == 1 ? "" : "s", copied,
-           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes), segments - copied);
+           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes), segments - copied,
+           files > 0 ? "the node's identity and configuration" : "the node's identity");
+    if (files < (double)json_array_size(config)) {
+        fprintf(stderr,
+                "millrace backup: of the %zu files of the configuration (%s) %.0f could "
+                "be read and are in it\n",
+                json_array_size(config), json_string_value(json_array_get(config, 0)), files);
+    }
 }
 
 /* The daemon's working directory need not be ours. */
@@ -71,10 +80,10 @@ const struct cli_command command_backup = {
     .args_min = 1,
     .args_max = 1,
     .more =
-        "Everything that was acknowledged before the command began is in it, and the identity of\n"
-        "the node, so keep it as you keep a key; the configuration file is not. A second backup\n"
-        "into the same directory copies only segments that are new or were still written to. What\n"
-        "breaks off leaves the last backup as it was.",
+        "Everything that was acknowledged before the command began is in it, the identity of the\n"
+        "node, so keep it as you keep a key, and the configuration file with those it includes. A\n"
+        "second backup into the same directory copies only segments that are new or were still\n"
+        "written to. What breaks off leaves the last backup as it was.",
     .examples = "  millrace backup ./backup\n",
     .run = cmd_backup,
 };

@@ -6,6 +6,7 @@
 
 #include "store/restore.h"
 #include "store/store.h"
+#include "tools/millrace/admin.h"
 #include "tools/millrace/human.h"
 #include "tools/millrace/progress.h"
 
@@ -47,17 +48,25 @@ static void print_result(const struct cli *cli, const struct restore *restore,
         (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
     }
     if (cli_has(cli, "json")) {
-        printf("{\"segments\": %llu, \"files\": %llu, \"bytes\": %llu, \"blocks\": %llu, "
-               "\"backup\": %llu}\n",
-               (unsigned long long)restore->segments, (unsigned long long)restore->files,
-               (unsigned long long)restore->bytes, (unsigned long long)report->blocks,
-               (unsigned long long)restore->number);
+        json_t *document = json_pack(
+            "{s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}", "segments", (json_int_t)restore->segments,
+            "files", (json_int_t)restore->files, "bytes", (json_int_t)restore->bytes, "blocks",
+            (json_int_t)report->blocks, "backup", (json_int_t)restore->number, "taken", when,
+            "store", restore->to, "configuration", restore->config);
+        admin_print(document);
+        json_decref(document);
         return;
     }
     printf("restored backup %llu of %s into %s: %s blocks in %llu segments, %s\n",
            (unsigned long long)restore->number, when, restore->to,
            human_count(report->blocks, blocks), (unsigned long long)restore->segments,
            human_bytes(restore->bytes, bytes));
+    printf("start it: millrace serve --store %s%s%s\n", restore->to,
+           restore->config[0] != '\0' ? " --config " : "", restore->config);
+    if (restore->config[0] != '\0') {
+        printf("that configuration is the one of the node that was backed up: see that its tiers "
+               "and addresses are right for this one\n");
+    }
 }
 
 static int cmd_restore(struct cli *cli) {
@@ -113,8 +122,10 @@ const struct cli_command command_restore = {
     .args_max = 1,
     .more =
         "Every file is checked against the backup's list; exit status 4 names one that is damaged\n"
-        "or missing. All segments go below NEW, whatever paths they lay on. The node keeps its\n"
-        "identity, so the old one and the restored one must not run at the same time.",
+        "or missing. All segments go below NEW, whatever paths they lay on, and so does the\n"
+        "configuration file, which is not put in force: the command to start with is printed. The\n"
+        "node keeps its identity, so the old one and the restored one must not run at the same\n"
+        "time.",
     .examples = "  millrace restore ./backup --store ./run\n",
     .run = cmd_restore,
 };

@@ -21,6 +21,45 @@ static int reload(void *context, struct settings *ret_settings, char *why, size_
     return r;
 }
 
+/* An included file has the name that was written, its place is beside the main one. */
+static bool place_of(const char *main_file, const char *name, char place[ENGINE_FILE_MAX]) {
+    const char *slash = strrchr(main_file, '/');
+    bool whole = name[0] == '/' || strcmp(name, main_file) == 0 || slash == NULL;
+    int bytes = snprintf(place, ENGINE_FILE_MAX, "%.*s%s", whole ? 0 : (int)(slash - main_file + 1),
+                         main_file, name);
+    return bytes < (int)ENGINE_FILE_MAX;
+}
+
+/* What a backup is to hold: the file of --config and those it includes, as far as they set
+ * anything now. Thread: control. */
+static uint32_t config_files(void *context, char files[][ENGINE_FILE_MAX]) {
+    struct conf conf;
+    char why[CONF_WHY_MAX];
+    uint32_t count = 0;
+    const char *main_file = cli_value(context, "config", NULL);
+    if (main_file == NULL || strlen(main_file) >= ENGINE_FILE_MAX) {
+        return 0;
+    }
+    memcpy(files[count++], main_file, strlen(main_file) + 1);
+    if (serve_settings(context, &conf, why, sizeof why) != CLI_DONE) {
+        struct log_site site = {0};
+        log_write(&site, LOG_LEVEL_WARN, __FILE__, __LINE__,
+                  "the configuration cannot be read again: a backup may lack what it includes",
+                  (const struct log_field[]){log_str("why", why), {.kind = LOG_FIELD_END}});
+    }
+    for (size_t i = 0; i < array_count(conf.origins) && count < ENGINE_FILES_MAX; i++) {
+        const struct conf_origin *origin = &conf.origins[i];
+        if (origin->kind == CONF_FILE && place_of(main_file, origin->file, files[count])) {
+            bool known = false;
+            for (uint32_t j = 0; j < count; j++) {
+                known = known || strcmp(files[j], files[count]) == 0;
+            }
+            count += !known;
+        }
+    }
+    return count;
+}
+
 /* The soft limit on open files is a default for programs that use select(2); we do not. */
 static void raise_files(void) {
     struct rlimit limit;
@@ -54,7 +93,7 @@ static bool host_examined(const struct cli *cli, const struct settings *settings
 
 static int cmd_serve(struct cli *cli) {
     static struct conf conf;
-    struct engine_hooks hooks = {.reload = reload, .context = cli};
+    struct engine_hooks hooks = {.reload = reload, .files = config_files, .context = cli};
     struct engine *engine = NULL;
     char why[CONF_WHY_MAX] = "", placed[CONF_WHY_MAX + sizeof conf.origins[0].file + 64];
     if (serve_settings(cli, &conf, why, sizeof why) != CLI_DONE) {
