@@ -75,7 +75,7 @@ def run(*arguments, timeout=60, **more):
     )
 
 
-def wait_for(condition, what, seconds=20.0):
+def wait_for(condition, what, seconds=20.0, pause=0.01):
     """Polls until condition() is true; its value. Tests wait for time nowhere else."""
     end = time.monotonic() + seconds * PATIENCE
     while True:
@@ -84,7 +84,7 @@ def wait_for(condition, what, seconds=20.0):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {seconds * PATIENCE:.0f} s: {what}")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 class Daemon:
@@ -182,12 +182,12 @@ class Daemon:
         wait_for(up, f"the daemon to serve:\n{self.words()[-2000:]}", 30)
         return self
 
-    def ask(self, command, timeout=10.0):
-        """One command of the admin socket; the answer as Python data."""
+    def ask(self, command, timeout=10.0, **more):
+        """One command of the admin socket, with what it takes; the answer as Python data."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(timeout * PATIENCE)
             admin.connect(str(self.admin_path))
-            admin.sendall(json.dumps({"command": command}).encode() + b"\n")
+            admin.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
             answer = b""
             while True:
                 more = admin.recv(65536)

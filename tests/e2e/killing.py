@@ -20,7 +20,9 @@ def body(number):
     but numbers.
     """
     source = random.Random(number)
-    return number.to_bytes(8, "big") + source.randbytes(source.choice(SIZES))
+    size = source.choice(SIZES)
+    # Every fourth compresses well.
+    return number.to_bytes(8, "big") + (source.randbytes(size) if number % 4 else bytes(size))
 
 
 class Ledger:
@@ -30,8 +32,11 @@ class Ledger:
 
     def __init__(self):
         self.stored, self.gone, self.unsure = {}, {}, {}
+        self.begun = {}  # how often anything was asked of it
 
     def settle(self, number, mh, where):
+        if where is self.unsure:
+            self.begun[number] = self.begun.get(number, 0) + 1
         for state in (self.stored, self.gone, self.unsure):
             state.pop(number, None)
         where[number] = mh
@@ -42,6 +47,8 @@ class Writer(threading.Thread):
     daemon is gone.
     """
 
+    deletes = 0.25
+
     def __init__(self, address, ledger, lock, first, step, seed):
         super().__init__(daemon=True)
         self.address, self.ledger, self.lock = address, ledger, lock
@@ -49,7 +56,7 @@ class Writer(threading.Thread):
         self.acknowledged, self.problem = 0, None
 
     def begin(self, c, mine, graves, pending):
-        if mine and self.source.random() < 0.25:
+        if mine and self.source.random() < self.deletes:
             number = mine.pop(self.source.randrange(len(mine)))
             with self.lock:
                 mh = self.ledger.stored[number]
@@ -140,25 +147,32 @@ def prove(d, ledger, numbers):
     return problems
 
 
-def loop(kills, seed, flags=(), writers=2, report=None, config=None, upset=None):
-    """Kills a daemon so many times under load, each time right after upset(d, kill) where there is
-    one. Returns (problems, acknowledged, blocks proven).
+def loop(kills, seed, flags=(), writers=2, report=None, activity=None):
+    """Kills a daemon so many times under load, in the midst of an activity (activities.py) where
+    one is given. Returns (problems, acknowledged, blocks proven).
     """
     source = random.Random(seed)
     ledger, lock = Ledger(), threading.Lock()
     acknowledged = proven = 0
     problems = []
     next_number = 1
+    config, make, check = None, Writer, prove
+    if activity:
+        flags, config = [*flags, *activity.flags], activity.config
+        make, check, writers = activity.writer, activity.prove, activity.writers
+        activity.ledger, activity.lock = ledger, lock
     with Daemon(flags=flags, segment="4MiB", config=config) as d:
         for kill in range(1, kills + 1):
+            if activity:
+                activity.prepare(d, kill)
             threads = [
-                Writer(d.address, ledger, lock, next_number + i, writers, source.random())
+                make(d.address, ledger, lock, next_number + i, writers, source.random())
                 for i in range(writers)
             ]
             for thread in threads:
                 thread.start()
             # Not a fixed time: the kill comes after a number of acknowledgements drawn for this
-            # round.
+            # round, or where the activity says.
             target = source.choice((1, 5, 20, 60, 150))
             wait_for(
                 lambda: sum(t.acknowledged for t in threads) >= target
@@ -166,8 +180,8 @@ def loop(kills, seed, flags=(), writers=2, report=None, config=None, upset=None)
                 "acknowledgements",
                 60,
             )
-            if upset:
-                upset(d, kill)
+            if activity and not any(t.problem for t in threads):
+                activity.upset(d, kill)
             d.signal(signal.SIGKILL)
             d.process.wait()
             for thread in threads:
@@ -179,7 +193,7 @@ def loop(kills, seed, flags=(), writers=2, report=None, config=None, upset=None)
             recent = [n for n in range(max(1, next_number - 1500), next_number)]
             older = source.sample(range(1, next_number), min(300, next_number - 1))
             chosen = range(1, next_number) if kill == kills else sorted({*recent, *older})
-            problems += [f"kill {kill}: {p}" for p in prove(d, ledger, chosen)]
+            problems += [f"kill {kill}: {p}" for p in check(d, ledger, chosen)]
             proven += len(chosen)
             if report:
                 report(

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""kill -9, 60 times: no acknowledged block is lost, no deleted one comes back, no byte is
-different.
+"""kill -9, a hundred times: no acknowledged block is lost, no deleted one comes back, no byte is
+different; in the midst of puts, and of everything else that a daemon does with what it has.
 """
 
-import signal
-
+import activities
 import cases
 import killing
-from daemon import layouts, wait_for
+from daemon import layouts
 
 
 class Kill(cases.Case):
@@ -32,31 +31,46 @@ class Kill(cases.Case):
     def test_on_four_overcommitted(self):
         self.looped(10, 3, "four cores, overcommitted")
 
-    def test_in_the_midst_of_reloads_and_snapshots(self):
-        file = self.scratch() / "millrace.conf"
-        text = 'store = { snapshot_interval = "5ms"; };\nnet = { idle_timeout = "%ds"; };\n'
-        file.write_text(text % 60)
-        snapshots = []
 
-        def upset(d, kill):
-            def written():
-                snapshots.append(d.ask("stat")["store"]["snapshots_written"])
-                return snapshots[-1] > 0 or kill % 4
+class Midst(cases.Case):
+    kills, seed, report = 3, 11, None
 
-            wait_for(written, "a snapshot")
-            for turn in range(3):
-                new = file.with_suffix(".new")
-                new.write_text(text % (60 + kill + turn))
-                new.rename(file)
-                d.signal(signal.SIGHUP)
-
-        problems, acknowledged, proven = killing.loop(12, 4, config=file, upset=upset)
-        self.assertEqual(problems, [])
-        self.assertGreater(sum(snapshots), 0)
-        print(
-            f"12 kills in reloads, {sum(snapshots)} snapshots: "
-            f"{acknowledged} acknowledged, {proven} look-ups proven"
+    def during(self, kind):
+        activity = kind(self.seed)
+        self.addCleanup(activity.close)
+        problems, acknowledged, proven = killing.loop(
+            self.kills, self.seed, report=self.report, activity=activity
         )
+        self.assertEqual(problems, [])
+        self.assertGreaterEqual(activity.counted, self.kills)
+        print(
+            f"{self.kills} kills during {kind.__name__}, seed {self.seed}, {activity.counted} "
+            f"steps of it: {acknowledged} acknowledged, {proven} look-ups proven"
+        )
+
+    def test_promotion(self):
+        self.during(activities.Promotion)
+
+    def test_demotion(self):
+        self.during(activities.Demotion)
+
+    def test_compaction(self):
+        self.during(activities.Compaction)
+
+    def test_collection(self):
+        self.during(activities.Collection)
+
+    def test_snapshot(self):
+        self.during(activities.Snapshot)
+
+    def test_scrub(self):
+        self.during(activities.Scrub)
+
+    def test_backup(self):
+        self.during(activities.Backup)
+
+    def test_reload(self):
+        self.during(activities.Reload)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What takes too long for every change: 10,000 connections, 500 kills, 100,000 short connections,
+"""What takes too long for every change: 10,000 connections, 900 kills, 100,000 short connections,
 minutes of load.
 """
 
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 import cases  # noqa: E402
 import daemon  # noqa: E402
 import killing  # noqa: E402
+import test_kill  # noqa: E402
 import test_memory  # noqa: E402
 import test_peers  # noqa: E402
 
@@ -40,6 +41,13 @@ class Kills(cases.Case):
                     f"125 kills on {name}, seed {seed}: "
                     f"{acknowledged} acknowledged, {proven} look-ups proven"
                 )
+
+
+class Midst(test_kill.Midst):
+    """Fifty kills in the midst of each activity."""
+
+    kills, seed = 50, int(os.environ.get("MILLRACE_SOAK_SEED", "200"))
+    report = staticmethod(lambda words: print(words, flush=True))
 
 
 class Budget(test_memory.Budget):
