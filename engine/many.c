@@ -28,7 +28,9 @@ void many_begin(struct job *job, const struct tlv_request *request) {
     uint32_t most = request->length == 0 ? MANY_BYTES_MAX : request->length;
     job->kind = put ? JOB_PUT_MANY : JOB_GET_MANY;
     job->arg = request->count;
-    *many = (struct many){.body_bytes = request->body_bytes, .most = min_u32(most, MANY_BYTES_MAX)};
+    *many = (struct many){.body_bytes = request->body_bytes,
+                          .most = min_u32(most, MANY_BYTES_MAX),
+                          .scan = !put && (request->flags & TLV_FLAG_SCAN) != 0};
     many->bundle = (struct store_bundle){.user = job,
                                          .ops = many->ops,
                                          .count = request->count,
@@ -74,8 +76,10 @@ static bool take_keys(struct job *job) {
             return false;
         }
         at += used;
-        many->ops[i] =
-            (struct store_op){.kind = STORE_READ, .key = key, .result = r == 0 ? 0 : STORE_ABSENT};
+        many->ops[i] = (struct store_op){.kind = STORE_READ,
+                                         .key = key,
+                                         .no_admit = many->scan,
+                                         .result = r == 0 ? 0 : STORE_ABSENT};
     }
     return at == end;
 }

@@ -27,6 +27,7 @@ struct many {
     struct store_bundle bundle;
     uint32_t body_bytes;
     uint32_t most;
+    bool scan; /* what is read from disk stays out of memory */
     struct store_op ops[];
 };
 

@@ -65,7 +65,8 @@ static void clear_job(const struct net *net, const struct conn *conn, struct job
     job->arg = 0;
     job->flow = conn ? conn->flow : 0;
     job->deadline_ms = 0;
-    job->net = (uint8_t)net->core->index;
+    job->net = net->core->index & 0x7f;
+    job->scan = 0;
     job->status = JOB_OK;
 }
 
@@ -295,8 +296,8 @@ static void on_hello(struct net *net, struct conn *conn, const struct tlv_reques
     conn->class = asked > conn->ceiling ? asked : conn->ceiling;
     uint8_t *out = conn_room(&net->outs, conn, TLV_REPLY_MAX);
     must(out != NULL); /* net_parse saw room */
-    size_t used = tlv_welcome(out, request->id, conn->class, TLV_FEATURE_MANY, net->credits,
-                              net->block_bytes_max);
+    size_t used = tlv_welcome(out, request->id, conn->class, TLV_FEATURE_MANY | TLV_FEATURE_SCAN,
+                              net->credits, net->block_bytes_max);
     conn->out_tail->used -= TLV_REPLY_MAX - (uint32_t)used;
     conn->out_bytes -= TLV_REPLY_MAX - (uint32_t)used;
     net_conn_dirty(net, conn);
@@ -370,6 +371,7 @@ static void begin_request(struct net *net, struct conn *conn, struct job *job,
         job->kind = JOB_GET;
         job->arg = request->offset;
         job->data_bytes = request->length;
+        job->scan = (request->flags & TLV_FLAG_SCAN) != 0;
         net_push_light(net, job);
         break;
     case TLV_DELETE:

@@ -217,6 +217,8 @@ static uint64_t begin(struct work *work, struct job *job, uint64_t now_ns) {
         op->data = job->data;
         op->bytes = job->data_bytes;
         op->codec = job->arg;
+    } else if (op->kind == STORE_READ) {
+        op->no_admit = job->scan;
     }
     counter_add(&work->counters.jobs, 1);
     keeper_begin(work->keeper, op);

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static uint64_t objects = 1000000, requests = 6000000, seed = 42, quick, exact_too = 1;
+static uint64_t objects = 1000000, requests = 6000000, seed = 42, quick, exact_too = 1, loop, only;
 
 static const char *const ours[] = {"s3fifo", "lru", "lrfu"};
 
@@ -77,14 +77,17 @@ int main(int argc, char **argv) {
         {"--objects", &objects, "popular objects"},
         {"--requests", &requests, "requests of each load"},
         {"--seed", &seed, "of what is drawn"},
+        {"--only", &only, "one load: 1 plain, 2 scans, 3 drift, 4 loop; 0: all"},
+        {"--loop", &loop, "objects of the loop, 0: 15 for each 100 popular ones"},
         {"--exact", &exact_too, "0: only the store's own policies"},
         {"--quick", &quick, "small and short, to see that it works"},
     };
     kit_options(argc, argv, options, array_count(options));
     objects = quick ? 10000 : objects;
     requests = quick ? 60000 : requests;
-    if (objects < 1000 || objects > 100 * 1000000 || requests < 1000 || requests > UINT32_MAX / 2) {
-        kit_skip("--objects 1000..100000000, --requests 1000..2147483647");
+    if (objects < 1000 || objects > 100 * 1000000 || requests < 1000 || requests > UINT32_MAX / 2 ||
+        loop > 100 * 1000000 || only > DEMAND_KINDS) {
+        kit_skip("--objects 1000..100000000, --requests 1000..2147483647, --loop up to 100000000");
     }
     if (hash_open() != 0) {
         kit_fail("hash");
@@ -93,7 +96,11 @@ int main(int argc, char **argv) {
     kit_begin("bench_policy");
     for (uint32_t kind = 0; kind < DEMAND_KINDS; kind++) {
         struct demand demand;
+        if (only != 0 && kind + 1 != only) {
+            continue;
+        }
         demand_open(&demand, (enum demand_kind)kind, (uint32_t)objects, (uint32_t)requests, share);
+        demand.loop_objects = loop != 0 ? (uint32_t)loop : demand.loop_objects;
         judge(&demand, 1);
         judge(&demand, 10);
     }

@@ -15,8 +15,11 @@ const char *const demand_names[DEMAND_KINDS] = {"plain", "scans", "drift", "loop
 void demand_open(struct demand *demand, enum demand_kind kind, uint32_t objects, uint32_t requests,
                  double *share) {
     double sum = 0;
-    *demand =
-        (struct demand){.kind = kind, .objects = objects, .requests = requests, .share = share};
+    *demand = (struct demand){.kind = kind,
+                              .objects = objects,
+                              .requests = requests,
+                              .loop_objects = objects / 100 * LOOP_SHARE,
+                              .share = share};
     for (uint32_t i = 0; i < objects; i++) {
         sum += pow(i + 1.0, -SKEW);
         share[i] = sum;
@@ -57,16 +60,12 @@ static uint32_t moved(const struct demand *demand, uint32_t rank) {
     return (uint32_t)((rank + turn * (demand->objects / DRIFT_LENGTH)) % demand->objects);
 }
 
-static uint32_t loop_objects(const struct demand *demand) {
-    return demand->objects / 100 * LOOP_SHARE;
-}
-
 uint32_t demand_next(struct demand *demand) {
     uint32_t object = 0;
     if (demand->kind == DEMAND_SCANS && is_scan(demand)) {
         object = demand->objects + demand->others++;
     } else if (demand->kind == DEMAND_LOOP && kit_random(&demand->random) >> 63) {
-        object = demand->objects + demand->others++ % loop_objects(demand);
+        object = demand->objects + demand->others++ % demand->loop_objects;
     } else {
         object = draw_rank(demand);
         object = demand->kind == DEMAND_DRIFT ? moved(demand, object) : object;
@@ -78,7 +77,7 @@ uint32_t demand_next(struct demand *demand) {
 uint32_t demand_objects(const struct demand *demand) {
     uint32_t others = demand->kind == DEMAND_SCANS
                           ? demand->requests / 100 * SCAN_SHARE + demand->objects
-                      : demand->kind == DEMAND_LOOP ? loop_objects(demand)
+                      : demand->kind == DEMAND_LOOP ? demand->loop_objects
                                                     : 0;
     return demand->objects + others;
 }

@@ -10,7 +10,8 @@
  *           of the objects (a backup, a verification)
  *   drift   popularity moves on: eleven times each object takes the rank of the one a fiftieth of
  *           the objects before it, and those that were most popular are it no more
- *   loop    every second request is the next of a loop over objects of its own, 15 for each 100
+ *   loop    every second request, drawn, is the next of a loop over objects of its own, 15 for
+ *           each 100 popular ones unless told otherwise
  *
  * Objects are numbered 0 .. demand_objects() - 1: the popular ones first, then scans or loop. */
 
@@ -21,6 +22,7 @@ enum demand_kind { DEMAND_PLAIN, DEMAND_SCANS, DEMAND_DRIFT, DEMAND_LOOP, DEMAND
 struct demand {
     enum demand_kind kind;
     uint32_t objects, requests; /* popular objects; requests in all */
+    uint32_t loop_objects;      /* of the loop; may be set between open and start */
     double *share;              /* [objects]: of all requests, those up to this rank */
     struct kit_random random;
     uint32_t asked; /* so far */

@@ -75,7 +75,8 @@ struct job {
     uint32_t arg;        /* PUT: codec; GET: range offset; HAVE: count; refused: enum job_refusal */
     uint16_t flow;       /* hashed flow, the policy's */
     uint16_t deadline_ms; /* after arrival; 0 = none */
-    uint8_t net;          /* net tile that owns it */
+    uint8_t net : 7;      /* net tile that owns it */
+    uint8_t scan : 1;     /* GET: what is read from disk for it stays out of memory */
     uint8_t kind;
     uint8_t class;
     uint8_t status;

@@ -28,6 +28,7 @@
  *   PIN        0x2c  codec u32, mode u8 (1 recursive, 2 direct), mh  DONE, NOT_FOUND, FAULT
  *   UNPIN      0x2d  multihash                                   DONE, NOT_FOUND
  *   any                                                          BUSY, RETRY, FAULT
+ *   GET, GET_RANGE and GET_MANY have flag 2: part of a scan, what is read for it is kept by nobody
  *
  *   HELLO's payload: id u32, version u16, class u8, flags u8, features u32, body u32
  *   HELLO's body (may be empty): name length u16, name, token (the rest)
@@ -70,6 +71,7 @@
 
 /* Feature bits of WELCOME. */
 #define TLV_FEATURE_MANY 1u /* GET_MANY, PUT_MANY */
+#define TLV_FEATURE_SCAN 2u /* TLV_FLAG_SCAN */
 
 #define TLV_MANY_MAX          1024u      /* items of a GET_MANY or a PUT_MANY */
 #define TLV_MANY_MOST         (1u << 20) /* bytes of blocks in a VALUES that asked for no bound */
@@ -78,6 +80,7 @@
 #define TLV_PUT_MANY_BODY_MAX (TLV_BLOCK_MAX + TLV_MANY_MAX * TLV_PUT_ITEM_MAX)
 #define TLV_VALUES_BODY_MAX   (TLV_BLOCK_MAX + TLV_MANY_MAX * TLV_VALUE_ITEM_HEAD)
 #define TLV_FLAG_ALL          1u /* PUT_MANY: all or nothing */
+#define TLV_FLAG_SCAN         2u /* GET, GET_RANGE, GET_MANY: pushes nothing out of memory */
 
 enum tlv_type {
     TLV_HELLO = 0x10,

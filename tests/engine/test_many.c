@@ -141,6 +141,59 @@ Test(many, what_was_put_together_is_got_together_from_disk_and_from_memory) {
     caller_close(&caller);
 }
 
+static uint64_t fills(void) {
+    uint64_t sum = 0;
+    for (uint32_t k = 0; k < rig.engine->layout.work_count; k++) {
+        struct keeper *keeper = store_keeper(rig.engine->store, k);
+        sum += counter_get(&keeper_counters(keeper)->fills);
+    }
+    return sum;
+}
+
+/* One by one, in parts and together: what is read for a scan enters no memory, and is right. */
+Test(many, a_scan_reads_all_and_keeps_nothing) {
+    static const uint16_t done[SIZES] = {0};
+    struct block blocks[SIZES];
+    make(blocks, 0);
+    rig_run(&rig);
+    struct caller caller = caller_open(&rig);
+    cr_assert(caller_hello(&caller, CLASS_NORMAL).features & TLV_FEATURE_SCAN);
+    body_begin();
+    for (uint32_t i = 0; i < SIZES; i++) {
+        body_block(&blocks[i]);
+    }
+    ask(&caller, TLV_PUT_MANY, 2, 0, 0);
+    expect_results(&caller, 2, done);
+    for (uint32_t again = 0; again < 2; again++) {
+        body_begin();
+        for (uint32_t i = 0; i < SIZES; i++) {
+            struct tlv_request request = {
+                .type = TLV_GET, .id = 10 + i, .class = TLV_CLASS_DEFAULT, .flags = TLV_FLAG_SCAN};
+            caller_ask(&caller, &request, &blocks[i].key);
+            caller_expect_value(&caller, 10 + i, &blocks[i]);
+            request.type = TLV_GET_RANGE;
+            request.length = 1;
+            caller_ask(&caller, &request, &blocks[i].key);
+            (void)caller_expect(&caller, TLV_VALUE, 10 + i);
+            body_key(&blocks[i].key);
+        }
+        ask(&caller, TLV_GET_MANY, 3, TLV_FLAG_SCAN, 0);
+        (void)caller_expect(&caller, TLV_VALUES, 3);
+        uint32_t at = 0;
+        for (uint32_t i = 0; i < SIZES; i++) {
+            expect_block(&caller, &at, &blocks[i]);
+        }
+        cr_assert_eq(fills(), 0);
+    }
+    for (uint32_t i = 0; i < SIZES; i++) { /* without the flag they do enter */
+        caller_get(&caller, 20, &blocks[i].key);
+        caller_expect_value(&caller, 20, &blocks[i]);
+    }
+    cr_assert_gt(fills(), 0);
+    unmake(blocks);
+    caller_close(&caller);
+}
+
 Test(many, each_block_is_judged_by_itself_or_all_together) {
     struct block blocks[SIZES];
     rig_run(&rig);

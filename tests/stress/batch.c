@@ -84,7 +84,7 @@ static bool net_send(struct net *net, uint32_t me) {
     batch->from = (uint8_t)me;
     while (batch->count < want && net->unused.head) {
         struct job *job = job_chain_pop(&net->unused);
-        job->net = (uint8_t)me;
+        job->net = me & 0x7f;
         job->class = (uint8_t) class;
         job->flow = (uint16_t)(stress_random(&net->random) % 40);
         job->id = (uint32_t)stress_random(&net->random) | 1;

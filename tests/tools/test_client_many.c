@@ -94,6 +94,43 @@ Test(client_many, what_is_put_off_is_asked_for_again_and_every_block_is_checked)
     done(client, &fake);
 }
 
+/* Says whether reads carry the flag of a scan, for two requests. */
+static void script_scan(struct fake *fake) {
+    struct fake_request request;
+    fake_welcome(fake);
+    for (uint32_t i = 0; i < 2; i++) {
+        must(fake_take(fake, &request) && request.head.type == TLV_GET_MANY);
+        bool wanted = i == 0 && (fake->features & TLV_FEATURE_SCAN) != 0;
+        must(request.head.flags == (wanted ? TLV_FLAG_SCAN : 0));
+        values(fake, request.head.id, (const uint16_t[]){0, 0}, (const uint32_t[]){0, 1}, 2);
+    }
+    fake_swallow(fake);
+}
+static void script_new(struct fake *fake) {
+    fake->features = TLV_FEATURE_MANY | TLV_FEATURE_SCAN;
+    script_scan(fake);
+}
+static void script_old(struct fake *fake) {
+    fake->features = TLV_FEATURE_MANY;
+    script_scan(fake);
+}
+
+Test(client_many, a_scan_says_so_to_servers_that_know_of_it) {
+    for (uint32_t old = 0; old < 2; old++) {
+        struct fake fake;
+        struct mr_block blocks[COUNT];
+        int got[COUNT];
+        struct mr_client *client = connected(&fake, old ? script_old : script_new);
+        for (uint32_t i = 0; i < 2; i++) {
+            mr_scan(client, i == 0);
+            cr_assert_eq(mr_get_many(client, cids, 2, blocks, got), 0, "%s", mr_error(client));
+            mr_block_free(&blocks[0]);
+            mr_block_free(&blocks[1]);
+        }
+        done(client, &fake);
+    }
+}
+
 static void script_short_values(struct fake *fake) {
     struct fake_request request;
     fake->features = TLV_FEATURE_MANY;

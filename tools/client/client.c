@@ -124,6 +124,10 @@ void mr_disconnect(struct mr_client *client) {
     }
 }
 
+void mr_scan(struct mr_client *client, bool scan) {
+    client->scan = scan;
+}
+
 bool mr_connected(const struct mr_client *client) {
     return client->fd >= 0;
 }

@@ -55,6 +55,7 @@ struct mr_client {
     int fd; /* -1: not connected */
     struct mr_options options;
     struct mr_server server;
+    bool scan; /* reads say so */
 
     uint8_t *out; /* unsent bytes: out[out_head .. out_tail) */
     size_t out_head, out_tail, out_capacity;

@@ -111,6 +111,10 @@ MR_API int mr_connect(struct mr_client *client, const char *address,
  * mr_poll. */
 MR_API void mr_disconnect(struct mr_client *client);
 MR_API bool mr_connected(const struct mr_client *client);
+/* mr_scan says that from here on this client's reads go once through much (a copy, a check): what
+ * the server has to read from disk for them does not push out of its memory what others use. Off in
+ * the beginning; a server that does not know of it reads as always. */
+MR_API void mr_scan(struct mr_client *client, bool scan);
 
 /* mr_error gives the sentence for the last call that did not return 0; "" before. NULL is allowed
  * ("out of memory"). Bytes of the server in it are escaped. Lives: until the next call. */

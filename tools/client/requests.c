@@ -44,6 +44,12 @@ static uint8_t frame_type(const struct asking *asking) {
     }
 }
 
+static uint8_t frame_flags(const struct mr_client *client, const struct asking *asking) {
+    bool reads = asking->kind == MR_KIND_GET || asking->kind == KIND_GET_MANY;
+    bool spoken = (client->server.features & TLV_FEATURE_SCAN) != 0;
+    return asking->flags | (reads && spoken && client->scan ? TLV_FLAG_SCAN : 0);
+}
+
 static struct tlv_request frame_of(const struct mr_client *client, const struct asking *asking,
                                    uint32_t id) {
     const struct mr_ask *ask = asking->ask;
@@ -58,7 +64,7 @@ static struct tlv_request frame_of(const struct mr_client *client, const struct 
         .mode = asking->mode,
         .cursor = asking->cursor,
         .count = asking->count,
-        .flags = asking->flags,
+        .flags = frame_flags(client, asking),
         .body_bytes = (uint32_t)asking->data_bytes,
     };
 }

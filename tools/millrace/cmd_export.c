@@ -258,6 +258,7 @@ static int fetch(struct export *export, struct mr_client *client, const struct r
     walk_begin(&export->walk, client);
     flight_begin(&export->flight, client, on_block, export);
     progress_begin(&export->progress, "export", 0, true);
+    mr_scan(client, true);
     int r = export->split ? CLI_DONE : write_header(export, cids);
     if (r != CLI_DONE) {
         return r;
