@@ -264,8 +264,39 @@ class Import(cases.Case):
         done = server.run(*export)
         self.assertExit(done, 4)
         self.assertIn("is not whole", done.stderr)
-        for flags in (("--dag", blocks[0].text), (blocks[0].text,), ("--split", "10")):
+        for flags in (("-o", "-"), ("--split", "10"), ("--dag",)):
             self.assertExit(server.run(*export, *flags), 2)
+
+    def test_a_dag_out_into_archives_and_another_that_shares_with_it(self):
+        server, out = self.daemon(), self.folder / "out"
+        data, cids = random.Random(12).randbytes(5 << 20), []
+        for name, part in (("one", data[: 4 << 20]), ("two", data)):
+            (self.folder / name).write_bytes(part)
+            done = server.run("add", "-Q", self.folder / name)
+            self.assertExit(done, 0)
+            cids.append(done.stdout.strip())
+        done = server.run("export", "--split", "1MiB", "--dag", cids[0], "-o", out)
+        self.assertExit(done, 0)
+        self.assertEqual(len(self.archives(out)), 17)
+        first = sorted(out.glob("*.car"))
+        self.assertGreaterEqual(len(first), 5)
+        root = base64.b32decode(cids[0][1:].upper() + "=" * (-len(cids[0][1:]) % 8))
+        for path in first:
+            self.assertIn(root, path.read_bytes()[:100])
+        last = server.run("export", "--split", "1MiB", "--dag", cids[1], "-o", out)
+        self.assertExit(last, 0)
+        self.assertIn("16 were there already", last.stderr)
+        self.assertEqual(len(self.archives(out)), 17 + 5)
+        other = self.daemon()
+        self.assertExit(other.run("import", out), 0)
+        self.assertEqual(other.run("cat", cids[1], text=False).stdout, data)
+        leaves = [raw_block(data[at : at + 262144]) for at in (0, 262144)]
+        named = self.folder / "named"
+        done = server.run(
+            "export", "--split", "1MiB", *[leaf.text for leaf in leaves], "-o", named
+        )
+        self.assertExit(done, 0)
+        self.assertEqual(self.archives(named), {leaf.mh: leaf.data for leaf in leaves})
 
     def held(self, store):
         pid = int((store / "LOCK").read_text().strip() or 0)

@@ -47,6 +47,8 @@ struct export {
     bool all;   /* a block that has gone since it was listed is no failure */
     bool dag;   /* --dag: all that one CID leads to */
     bool split; /* --split: into a folder of archives, what they do not hold yet */
+    uint8_t *header;
+    size_t header_bytes;
     int status;
     struct progress progress;
     struct parts parts;
@@ -62,6 +64,10 @@ static int write_block(struct export *export, const struct mr_cid *name, const v
     size_t used = 0;
     must(cid_read(name->bytes, name->size, &cid, &used) == 0);
     size_t head_bytes = car_section_head(&cid, bytes, head);
+    if (export->split && parts_have(&export->parts, &cid)) {
+        export->known++;
+        return 0;
+    }
     if (export->split) {
         export->file = parts_room(&export->parts, head_bytes + bytes);
     }
@@ -169,7 +175,9 @@ static int ask_named(struct export *export, const struct remote_cids *cids) {
         struct cid cid;
         size_t used = 0;
         must(cid_read(cids->cids[i].bytes, cids->cids[i].size, &cid, &used) == 0);
-        if (cid.hash != HASH_IDENTITY) {
+        if (export->split && parts_have(&export->parts, &cid)) {
+            export->known++;
+        } else if (cid.hash != HASH_IDENTITY) {
             r = ask_block(export, &cids->cids[i]);
         }
     }
@@ -209,7 +217,7 @@ static int on_dag_trouble(void *context, const struct dag_trouble *trouble) {
         trouble->fault == DAG_NOT_HAD ? remote_status(trouble->result, trouble->code) : CLI_DAMAGED;
     const char *what = trouble_text(trouble);
     bool passable = status == CLI_ABSENT || status == CLI_DAMAGED;
-    bool root = export->blocks == 0; /* without it there is nothing to go on with */
+    bool root = export->blocks + export->known == 0; /* without it there is nothing to go on with */
     if (passable && !root && export->go_on) {
         (void)cli_fail(export->cli, status, "%s: %s; left out", cid, what);
         export->absent += status == CLI_ABSENT;
@@ -227,27 +235,31 @@ static int ask_dag(struct export *export, struct mr_client *client, const struct
     return dag_walk(&dag, client, root, &calls);
 }
 
-static int write_header(struct export *export, const struct remote_cids *cids) {
+static int make_header(struct export *export, const struct remote_cids *cids) {
     uint32_t count = cids->count > 0 ? (uint32_t)cids->count : 1;
     size_t room = (size_t)count * (CID_BYTES_MAX + 8) + 64, used = 0;
     struct cid *roots = calloc(count, sizeof *roots);
-    uint8_t *bytes = malloc(room);
-    if (roots == NULL || bytes == NULL) {
+    export->header = malloc(room);
+    if (roots == NULL || export->header == NULL) {
         free(roots);
-        free(bytes);
         return cli_fail(export->cli, CLI_FAILED, "out of memory");
     }
     roots[0] = (struct cid){.version = 1, .codec = CID_RAW, .hash = HASH_IDENTITY};
     for (size_t i = 0; i < cids->count; i++) {
         must(cid_read(cids->cids[i].bytes, cids->cids[i].size, &roots[i], &used) == 0);
     }
-    size_t size = car_header_write(roots, count, bytes, room);
-    bool sound = size > 0 && fwrite(bytes, 1, size, export->file) == size;
+    export->header_bytes = car_header_write(roots, count, export->header, room);
     free(roots);
-    free(bytes);
-    if (!sound) {
-        return cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name,
-                        size > 0 ? strerror(errno) : "too many roots for a CAR header");
+    if (export->header_bytes == 0) {
+        return cli_fail(export->cli, CLI_FAILED, "%s: too many roots for a CAR header",
+                        export->name);
+    }
+    return CLI_DONE;
+}
+
+static int write_header(struct export *export) {
+    if (fwrite(export->header, 1, export->header_bytes, export->file) != export->header_bytes) {
+        return cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name, strerror(errno));
     }
     return CLI_DONE;
 }
@@ -259,7 +271,7 @@ static int fetch(struct export *export, struct mr_client *client, const struct r
     flight_begin(&export->flight, client, on_block, export);
     progress_begin(&export->progress, "export", 0, true);
     mr_scan(client, true);
-    int r = export->split ? CLI_DONE : write_header(export, cids);
+    int r = export->split ? CLI_DONE : write_header(export);
     if (r != CLI_DONE) {
         return r;
     }
@@ -334,15 +346,17 @@ static int export_to(struct export *export, struct mr_client *client,
 }
 
 /* Archives that are whole stay, whatever becomes of the rest. */
-static int export_parts(struct export *export, struct mr_client *client, uint64_t bytes_max) {
-    const struct remote_cids all = {.count = 0};
+static int export_parts(struct export *export, struct mr_client *client,
+                        const struct remote_cids *cids, uint64_t bytes_max) {
     struct parts *parts = &export->parts;
     int r = parts_open(parts, export->name, bytes_max);
     if (r != 0) {
         return cli_fail(export->cli, r < 0 ? CLI_FAILED : CLI_DAMAGED, "%s%s%s", parts->why,
                         r < 0 ? ": " : "", r < 0 ? strerror(-r) : "");
     }
-    int status = fetch(export, client, &all);
+    parts->header = export->header;
+    parts->header_bytes = export->header_bytes;
+    int status = fetch(export, client, cids);
     r = parts_close(parts, status == CLI_DONE);
     if (r != 0 && status == CLI_DONE) {
         status = cli_fail(export->cli, CLI_FAILED, "%s: %s", parts->path, strerror(-r));
@@ -374,21 +388,22 @@ static int cmd_export(struct cli *cli) {
     if (export.split && (option_size(split, &split_bytes) != 0 || split_bytes < SPLIT_MIN)) {
         return cli_misuse(cli, "--split %s: a size from 1MiB on", split);
     }
-    if (export.split && (export.dag || cli->args_count > 0 || strcmp(export.name, "-") == 0)) {
-        return cli_misuse(cli,
-                          "--split writes all blocks into a folder: no CIDs, no --dag, no -o -");
+    if (export.split && strcmp(export.name, "-") == 0) {
+        return cli_misuse(cli, "--split writes into a folder: name one with -o");
     }
     int status = remote_cids_read(cli, &cids);
     if (status == CLI_DONE && export.dag && cids.count != 1) {
         status = cli_misuse(cli, "--dag takes one CID, the root");
     }
+    status = status == CLI_DONE ? make_header(&export, &cids) : status;
     if (status == CLI_DONE) {
         client = remote_open(cli, &status);
     }
     if (client != NULL) {
-        status = export.split ? export_parts(&export, client, split_bytes)
+        status = export.split ? export_parts(&export, client, &cids, split_bytes)
                               : export_to(&export, client, &cids);
     }
+    free(export.header);
     mr_free(client);
     remote_cids_free(&cids);
     return status;
@@ -397,7 +412,7 @@ static int cmd_export(struct cli *cli) {
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
     {"output", 'o', "FILE.car", "the archive to write (required); '-' is standard output"},
-    {"split", 0, "SIZE", "all, into archives of at most SIZE in the folder -o, what it lacks"},
+    {"split", 0, "SIZE", "into archives of at most SIZE in the folder -o, what it lacks"},
     {"dag", 0, NULL, "all that the CID links to, directly or not"},
     {"on-error", 0, "stop|continue", "at a damaged block: end (default), or leave it out"},
     CLI_FLAG_END,
@@ -420,10 +435,12 @@ const struct cli_command command_export = {
         "in order, byte for byte what 'ipfs dag export' writes. Links are followed in dag-pb,\n"
         "dag-cbor and dag-json. --on-error continue then leaves out missing blocks too (exit\n"
         "status 3), and what only they lead to.\n"
-        "With --split the folder's archives hold every block once: the same command goes on where\n"
-        "it was cut off, and later adds what has come since. 'import DIR' takes them back.",
+        "With --split the folder's archives hold every block once, each with the roots it was\n"
+        "written for: the same command goes on where it was cut off, later adds what has come\n"
+        "since, and another DAG adds what the folder lacks. 'import DIR' takes them back.",
     .examples = "  millrace export -o all.car\n  millrace export bafkrei... -o one.car\n"
                 "  millrace export --dag bafybei... -o site.car\n"
-                "  millrace export --split 4GiB -o archives\n",
+                "  millrace export --split 4GiB -o archives\n"
+                "  millrace export --split 1GiB --dag bafybei... -o site\n",
     .run = cmd_export,
 };

@@ -13,8 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEADER_BYTES 64u
-
 /* ---- what is there already ------------------------------------------------------------------- */
 
 static void digest_of(const struct cid *cid, uint8_t digest[PARTS_DIGEST]) {
@@ -163,15 +161,12 @@ int parts_open(struct parts *parts, const char *dir, uint64_t bytes_max) {
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static int begin(struct parts *parts) {
-    /* The empty identity: CARv1 asks for a root, and this one claims nothing. */
-    const struct cid root = {.version = 1, .codec = CID_RAW, .hash = HASH_IDENTITY};
-    uint8_t header[HEADER_BYTES];
-    size_t bytes = car_header_write(&root, 1, header, sizeof header);
+    size_t bytes = parts->header_bytes;
     parts->number++;
     snprintf(parts->path, sizeof parts->path, "%.4000s/%06u.car", parts->dir, parts->number);
     snprintf(parts->part, sizeof parts->part, "%s.part", parts->path);
     parts->file = fopen(parts->part, "we");
-    if (parts->file == NULL || fwrite(header, 1, bytes, parts->file) != bytes) {
+    if (parts->file == NULL || fwrite(parts->header, 1, bytes, parts->file) != bytes) {
         return -errno;
     }
     parts->bytes = bytes;

@@ -22,7 +22,9 @@
 enum { PARTS_BAD = 1 }; /* parts->why says it */
 
 struct parts {
-    const char *dir; /* the caller's */
+    const char *dir;       /* the caller's, as the next */
+    const uint8_t *header; /* that each begins with */
+    size_t header_bytes;
     uint64_t bytes_max;
     uint32_t number;      /* of the archive at hand, or of the last */
     uint64_t known_count; /* blocks that whole archives hold */
@@ -34,8 +36,8 @@ struct parts {
     uint64_t known_room;
 };
 
-/* parts_open makes the folder where there is none, and reads which blocks its archives hold.
- * Returns: 0; PARTS_BAD: one is not whole, or no CARv1; -errno. */
+/* parts_open makes the folder where there is none, and reads which blocks its archives hold; header
+ * is not needed for that. Returns: 0; PARTS_BAD: one is not whole, or no CARv1; -errno. */
 must_check int parts_open(struct parts *parts, const char *dir, uint64_t bytes_max);
 bool parts_have(const struct parts *parts, const struct cid *cid);
 /* parts_room gives the file for a section of that many bytes in all: a new one when the last is
