@@ -10,7 +10,8 @@
  *                        └── into another segment ──┘
  *
  * A batch closes at 1 MiB, 200 us after its first record, or at once while no write is out. Up to
- * four writes are out; acknowledgements leave in LSN order. All writes that are out go to one
+ * four writes are out, and while there are four it goes on filling: it could only wait.
+ * Acknowledgements leave in LSN order. All writes that are out go to one
  * segment: before the next is begun the last must be in, so that a failure concerns one segment,
  * and the file order of a log is its LSN order.
  *
@@ -362,8 +363,8 @@ static void close_due(struct keeper *keeper) {
     if (batch->phase != BATCH_FILLING || batch->records == 0) {
         return;
     }
-    if (log->writing == 0 || batch->used >= batch_bytes(keeper) ||
-        keeper->now_ns >= batch->first_ns + LOG_CLOSE_NS) {
+    bool late = keeper->now_ns >= batch->first_ns + LOG_CLOSE_NS && log->writing < LOG_WRITES_MAX;
+    if (log->writing == 0 || batch->used >= batch_bytes(keeper) || late) {
         batch->phase = BATCH_CLOSED;
     }
 }
@@ -392,7 +393,7 @@ uint64_t log_due_ns(const struct keeper *keeper) {
     }
     const struct log_batch *last = &log->batches[(log->head + log->count - 1) % log->batches_max];
     bool waits = log->writing == 0; /* for a spare, or for the helper to be done with zeroes */
-    if (last->phase == BATCH_FILLING && last->records > 0) {
+    if (last->phase == BATCH_FILLING && last->records > 0 && log->writing < LOG_WRITES_MAX) {
         return waits ? keeper->now_ns : last->first_ns + LOG_CLOSE_NS;
     }
     return waits ? keeper->now_ns + LOG_STALL_NS : UINT64_MAX;
