@@ -24,6 +24,7 @@
 #include "store/pins.h"
 #include "store/porter.h"
 #include "store/promote.h"
+#include "store/roll.h"
 #include "store/segment.h"
 #include "store/store.h"
 #include "store/super.h"
@@ -38,7 +39,9 @@
 #define LOG_CLOSE_NS    (200 * NS_PER_US)
 #define LOG_MARK_NS     (500 * NS_PER_MS) /* idle this long after an ack: say what is durable */
 #define LOG_STALL_NS    (1 * NS_PER_MS)
-#define LOG_SPARES      2u /* the last is kept back for tombstones, the others are for anyone */
+#define LOG_SPARES      2u  /* the last is kept back for tombstones, the others are for anyone */
+#define LOG_ROLLS       2u  /* one fills while one is sealed by */
+#define ROLL_SHARE      12u /* of the memory of its batches, each */
 #define PENDING_BUCKETS 1024u
 #define FETCH_CLASSES   3u
 #define FETCH_SLOTS     84u
@@ -124,6 +127,8 @@ struct log {
     bool read_only;
     bool stalled;         /* waits for a spare: counted once */
     struct op_list queue; /* operations that found no batch */
+    struct roll rolls[LOG_ROLLS];
+    struct roll *roll; /* of the open segment; NULL: none was free, or memory is short */
     struct segment *open;
     uint64_t write_at; /* next offset in it */
     uint64_t segment_records;
@@ -329,6 +334,8 @@ void order_account(struct keeper *keeper, uint64_t place, int sign);
 
 /* --- log.c --- */
 void log_append(struct keeper *keeper, struct store_op *op);
+/* Leaves the open segment, if there is one. Thread: closer. */
+void log_leave(struct log *log);
 uint32_t log_poll(struct keeper *keeper);
 uint64_t log_due_ns(const struct keeper *keeper);
 
@@ -400,6 +407,8 @@ bool tier_room(const struct store *store, const struct tier *tier, enum room_use
 /* Making a segment on it gave this: keeps its state. */
 void tier_made(struct tier *tier, int result);
 /* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. */
+/* Seals a segment that its log has left, where seal_may. Thread: helper, boot. */
+must_check int spare_seal(struct store *store, struct segment *segment);
 must_check int spare_refill(struct store *store);
 /* Drops spares that were not used. Thread: boot. */
 void spare_drop_all(struct store *store);

@@ -97,8 +97,22 @@ static uint64_t op_place(const struct log_batch *batch, struct store_op *op) {
     return place_pack(&spot) | place_of_segment(batch->keeper->store, batch->segment);
 }
 
+static void batch_tell(const struct keeper *keeper, const struct log_batch *batch) {
+    struct roll *roll = keeper->log.roll;
+    if (!roll) {
+        return;
+    }
+    roll_batch(roll, batch_of(batch->buffer));
+    for (struct store_op *op = batch->ops.head; op; op = op->next) {
+        uint32_t at = op_state(op)->record_offset;
+        roll_record(roll, (const void *)(batch->buffer + at), batch->offset + at,
+                    keeper->store->hash_seed);
+    }
+}
+
 static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
     struct log *log = &keeper->log;
+    batch_tell(keeper, batch); /* before its operations end, and with them their memory */
     log->durable_lsn = batch->last_lsn;
     log->marked_lsn = max_u64(log->marked_lsn, batch->durable_lsn);
     if (batch->records > 0) {
@@ -162,10 +176,20 @@ static void log_give_up(struct keeper *keeper) {
 
 static void segment_leave(struct log *log, bool suspect) {
     log->open->suspect = suspect;
+    if (log->roll) {
+        roll_leave(log->roll, suspect); /* where a write failed the disk is asked what it has */
+        log->roll = NULL;
+    }
     segment_unpin(log->open); /* no write of it is out */
     log->previous_generation = log->open->generation;
     segment_set_state(log->open, SEGMENT_CLOSED); /* pairs with housekeeping, which seals it */
     log->open = NULL;
+}
+
+void log_leave(struct log *log) {
+    if (log->open) {
+        segment_leave(log, log->open->suspect);
+    }
 }
 
 /* All writes are in, one failed: what is not acknowledged goes to another segment. */
@@ -283,6 +307,17 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
     }
 }
 
+static void roll_open(struct keeper *keeper, const struct segment *segment) {
+    struct log *log = &keeper->log;
+    bool wanted = store_rung(keeper->store) < LADDER_BATCHES;
+    for (uint32_t i = 0; i < LOG_ROLLS && wanted && !log->roll; i++) {
+        if (roll_state(&log->rolls[i]) == ROLL_FREE) {
+            log->roll = &log->rolls[i];
+            roll_begin(log->roll, segment);
+        }
+    }
+}
+
 /* Sees to an open segment with room. Returns: false: not now. */
 static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     struct log *log = &keeper->log;
@@ -306,6 +341,7 @@ static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     log->open = spare;
     log->write_at = PAGE_BYTES;
     log->segment_records = 0;
+    roll_open(keeper, spare);
     /* what comes into it was not acknowledged before */
     atomic_store_explicit(&spare->min_birth_lsn, log->durable_lsn + 1, memory_order_relaxed);
     segment_set_state(spare, SEGMENT_OPEN);

@@ -101,46 +101,48 @@ static struct record_bounds bounds_at(const struct scan *scan, uint64_t offset, 
                                   .bytes_max = max};
 }
 
-static void note_commit(struct scan *scan, const struct record_header *header, uint64_t offset,
-                        uint32_t batch) {
-    struct scan_entry *entry = &scan->entries[scan->entry_count++];
-    *entry = (struct scan_entry){.lsn = header->lsn, .batch = batch};
-    entry->entry = (struct footer_entry){
-        .hash = header->txn,
+bool scan_name(const struct record_header *header, uint64_t offset, uint64_t hash_seed,
+               struct footer_entry *ret_entry) {
+    *ret_entry = (struct footer_entry){
         .birth_lsn = header->birth_lsn,
         .offset_units = (uint32_t)(offset / RECORD_UNIT),
         .stored_bytes = header->stored_bytes,
-        .type_flags = RECORD_COMMIT,
+        .type_flags = (uint8_t)(header->type | header->flags << 4),
     };
+    if (header->type == RECORD_COMMIT) {
+        ret_entry->hash = header->txn;
+        ret_entry->type_flags = RECORD_COMMIT;
+        return true;
+    }
+    struct key key;
+    bool known = header->type == RECORD_BLOCK || header->type == RECORD_TOMBSTONE ||
+                 header->type == RECORD_PIN || header->type == RECORD_UNPIN;
+    if (!known || record_key(header, &key) != 0) {
+        return false;
+    }
+    ret_entry->hash = key_hash(hash_seed, &key);
+    ret_entry->codec = header->codec;
+    ret_entry->hash_code = key.code;
+    ret_entry->digest_bytes = key.digest_bytes;
+    memcpy(ret_entry->digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
+    return true;
 }
 
 /* Notes a sound record header; `here` bytes of it can be seen. */
 static void note_record(struct scan *scan, const struct record_header *header, uint64_t offset,
                         uint32_t batch) {
-    struct key key;
+    struct footer_entry named;
     scan->records_seen++;
-    if (header->type == RECORD_COMMIT && scan->entry_count < scan->entries_max) {
-        note_commit(scan, header, offset, batch);
-        return;
-    }
-    bool known = header->type == RECORD_BLOCK || header->type == RECORD_TOMBSTONE ||
-                 header->type == RECORD_PIN || header->type == RECORD_UNPIN;
-    if (!known || scan->entry_count == scan->entries_max || record_key(header, &key) != 0) {
+    if (scan->entry_count == scan->entries_max ||
+        !scan_name(header, offset, scan->hash_seed, &named)) {
         return;
     }
     struct scan_entry *entry = &scan->entries[scan->entry_count++];
-    *entry = (struct scan_entry){.lsn = header->lsn, .txn = header->txn, .batch = batch};
-    entry->entry = (struct footer_entry){
-        .hash = key_hash(scan->hash_seed, &key),
-        .birth_lsn = header->birth_lsn,
-        .offset_units = (uint32_t)(offset / RECORD_UNIT),
-        .stored_bytes = header->stored_bytes,
-        .codec = header->codec,
-        .hash_code = key.code,
-        .digest_bytes = key.digest_bytes,
-        .type_flags = (uint8_t)(header->type | header->flags << 4),
-    };
-    memcpy(entry->entry.digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
+    *entry = (struct scan_entry){.entry = named, .lsn = header->lsn, .batch = batch};
+    if (header->type == RECORD_COMMIT) {
+        return;
+    }
+    entry->txn = header->txn;
     if (scan->payloads) {
         const uint8_t *payload = (const uint8_t *)header + header->header_bytes;
         entry->bad_payload = XXH3_64bits(payload, header->stored_bytes) != header->payload_xxh3;

@@ -73,6 +73,10 @@ must_check int scan_open(struct scan *scan, const struct scan_source *source);
 void scan_close(struct scan *scan);
 void scan_run(struct scan *scan);
 
+/* What a footer says of a sound record that lies there. Returns: false: footers do not name it. */
+must_check bool scan_name(const struct record_header *header, uint64_t offset, uint64_t hash_seed,
+                          struct footer_entry *ret_entry);
+
 /* The bytes at `offset`, at least `need` of them, or fewer at the end (*ret_here says). */
 const uint8_t *scan_bytes(struct scan *scan, uint64_t offset, uint64_t need, uint64_t *ret_here);
 /* The generation that the batches in this file carry, for one whose header is damaged; 0: none

@@ -158,6 +158,16 @@ static int scan_closed(struct scan *scan, const struct scan_source *source, uint
     return 0;
 }
 
+static int seal_scanned(struct segments *segments, struct segment *segment,
+                        const struct scan *scan) {
+    uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+    void *buffer = vm_map(SEAL_BUFFER);
+    int r = buffer ? 0 : err_raise(-ENOMEM);
+    r = r == 0 ? seal_segment(&(struct seal_order){segments, segment, scan, end, buffer}) : r;
+    vm_unmap(buffer, SEAL_BUFFER);
+    return r;
+}
+
 int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed) {
     struct scan scan;
     uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
@@ -177,12 +187,20 @@ int seal_closed(struct segments *segments, struct segment *segment, uint64_t has
     for (uint64_t i = 0; i < scan.entry_count; i++) {
         scan.entries[i].accepted = true;
     }
-    void *buffer = vm_map(SEAL_BUFFER);
-    r = buffer ? 0 : err_raise(-ENOMEM);
-    r = r == 0 ? seal_segment(&(struct seal_order){segments, segment, &scan, end, buffer}) : r;
-    vm_unmap(buffer, SEAL_BUFFER);
+    r = seal_scanned(segments, segment, &scan);
     scan_close(&scan);
     scan_window_close(&window);
+    return r;
+}
+
+int seal_told(struct segments *segments, struct segment *segment, const struct roll *roll) {
+    struct scan scan;
+    int r = roll_scan(roll, &scan);
+    if (r != 0) {
+        return r;
+    }
+    r = seal_scanned(segments, segment, &scan);
+    scan_close(&scan);
     return r;
 }
 

@@ -9,7 +9,7 @@
  * The file is cut first: a trailer counts only as the last page. A crash in between leaves an
  * unsealed segment whose batches are scanned again; what stands behind them is no batch. */
 
-#include "store/scan.h"
+#include "store/roll.h"
 
 struct seal_order {
     struct segments *segments;
@@ -31,6 +31,11 @@ static inline bool seal_may(const struct segment *segment) {
 /* seal_closed scans and seals a segment that its log has left, where seal_may. Thread: helper,
  * boot. */
 must_check int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed);
+
+/* The same by what its log left of it, reading nothing: what was acknowledged is named, whether it
+ * can be read is for reads and scrub to find out. */
+must_check int seal_told(struct segments *segments, struct segment *segment,
+                         const struct roll *roll);
 
 /* Reads a sealed segment's footer into *footer, whose memory is used again or made larger; begin
  * with zeroes. Returns: 0, FORMAT_BAD, -errno. */

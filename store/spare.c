@@ -174,7 +174,51 @@ static int prewrite(struct store *store, struct segment *segment) {
     return r;
 }
 
-/* A seal that failed reads the whole segment again next time: let some rounds pass. */
+static struct roll *roll_of(struct store *store, const struct segment *segment) {
+    if (segment->log >= store->config.keepers) {
+        return NULL; /* of moves, or of a start with more keepers */
+    }
+    struct roll *rolls = store->keepers[segment->log].log.rolls;
+    for (uint32_t i = 0; i < LOG_ROLLS; i++) {
+        if (roll_is_of(&rolls[i], segment)) {
+            return &rolls[i];
+        }
+    }
+    return NULL;
+}
+
+int spare_seal(struct store *store, struct segment *segment) {
+    struct roll *roll = roll_of(store, segment);
+    if (!roll) {
+        return seal_closed(&store->segments, segment, store->hash_seed);
+    }
+    int r = seal_told(&store->segments, segment, roll);
+    if (r == 0) {
+        roll_free(roll);
+    }
+    return r;
+}
+
+/* Tallies of segments that will not be sealed by them: gone, away with their tier, or with records
+ * that only the next start can judge. */
+static void rolls_sweep(struct store *store) {
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        for (uint32_t i = 0; i < LOG_ROLLS; i++) {
+            struct roll *roll = &store->keepers[k].log.rolls[i];
+            if (roll_state(roll) != ROLL_LEFT) {
+                continue;
+            }
+            const struct segment *segment = &store->segments.all[roll->segment];
+            bool waits = segment_state(segment) == SEGMENT_CLOSED && roll_is_of(roll, segment) &&
+                         !atomic_load_explicit(&segment->aborted, memory_order_relaxed);
+            if (!waits) {
+                roll_free(roll);
+            }
+        }
+    }
+}
+
+/* A seal that failed may read the whole segment next time: let some rounds pass. */
 static bool seal(struct store *store, struct segment *segment) {
     bool writable = tier_state(tier_of(store, segment)) < TIER_READONLY;
     if (segment_state(segment) != SEGMENT_CLOSED || segment->seal_pause > 0 || !writable) {
@@ -185,7 +229,7 @@ static bool seal(struct store *store, struct segment *segment) {
         return false;
     }
     segment_hold(segment);
-    int r = seal_closed(&store->segments, segment, store->hash_seed);
+    int r = spare_seal(store, segment);
     segment_unpin(segment);
     segment->seal_pause = r == 0 ? 0 : SEAL_PAUSE;
     return r == 0;
@@ -202,5 +246,6 @@ uint32_t store_housekeep(struct store *store) {
         work += prewrite(store, segment) > 0;
         work += seal(store, segment);
     }
+    rolls_sweep(store);
     return work;
 }

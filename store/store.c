@@ -198,7 +198,9 @@ static int keeper_open(struct store *store, uint32_t index) {
     keeper->log.batches_max = config->batches ? config->batches : LOG_BATCHES;
     must(keeper->log.batches_max >= 2 && keeper->log.batches_max <= LOG_BATCHES);
     size_t log_bytes = (size_t)keeper->log.buffer_bytes * keeper->log.batches_max;
-    keeper->buffers_bytes = log_bytes + fetch_footprint(store);
+    size_t roll_bytes = round_up(log_bytes / ROLL_SHARE, PAGE_BYTES);
+    size_t fetch_bytes = round_up(fetch_footprint(store), PAGE_BYTES);
+    keeper->buffers_bytes = log_bytes + LOG_ROLLS * roll_bytes + fetch_bytes;
     keeper->buffers = vm_map(keeper->buffers_bytes);
     if (!keeper->buffers) {
         return err_raise(-ENOMEM);
@@ -208,7 +210,13 @@ static int keeper_open(struct store *store, uint32_t index) {
         keeper->log.batches[i].buffer =
             (uint8_t *)keeper->buffers + (size_t)i * keeper->log.buffer_bytes;
     }
-    fetch_open(keeper, (uint8_t *)keeper->buffers + log_bytes);
+    uint8_t *rolls = (uint8_t *)keeper->buffers + log_bytes;
+    for (uint32_t i = 0; i < LOG_ROLLS; i++) {
+        struct roll *roll = &keeper->log.rolls[i];
+        roll->entries = (void *)(rolls + i * roll_bytes);
+        roll->max = (uint32_t)(roll_bytes / sizeof *roll->entries);
+    }
+    fetch_open(keeper, rolls + LOG_ROLLS * roll_bytes);
     r = unzip_open(&keeper->unzip);
     return r == 0 ? pins_open(&keeper->pins, config->keepers) : r;
 }
@@ -404,11 +412,7 @@ static int close_segments(struct store *store) {
     spare_drop_all(store);
     for (uint32_t k = 0; k < store->config.keepers; k++) {
         struct log *log = &store->keepers[k].log;
-        if (log->open) {
-            segment_unpin(log->open);
-            segment_set_state(log->open, SEGMENT_CLOSED);
-            log->open = NULL;
-        }
+        log_leave(log);
     }
     for (uint32_t id = 1; id < store->segments.top; id++) {
         struct segment *segment = &store->segments.all[id];
@@ -420,9 +424,8 @@ static int close_segments(struct store *store) {
             continue; /* the next start tells what counts in it */
         }
         bool empty = atomic_load_explicit(&segment->data_bytes, memory_order_relaxed) <= PAGE_BYTES;
-        int one = empty && !segment->suspect
-                      ? segment_drop(&store->segments, segment)
-                      : seal_closed(&store->segments, segment, store->hash_seed);
+        int one = empty && !segment->suspect ? segment_drop(&store->segments, segment)
+                                             : spare_seal(store, segment);
         r = r == 0 ? one : r;
     }
     return r;
