@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""One budget for the whole daemon: a store many times its size is filled and read at random, and
-what the process holds stays below it. Where control groups can be made the kernel enforces it:
-what is over the limit is killed.
+"""One budget for the whole daemon: a store many times its size is filled and read at random (in
+the soak suite also scrubbed, backed up, exported and collected beside puts), and what the process
+holds stays below it. Where control groups can be made the kernel enforces it: what is over the
+limit is killed.
 """
 
 import contextlib
 import json
 import os
+import random
 import subprocess
 from pathlib import Path
 
@@ -54,6 +56,7 @@ class Budget(cases.Case):
     large, small = 2300, 15_000  # blocks of 256 KiB and of 4 KiB
     seconds = 4
     layouts = ("one core", "two cores")
+    whole = False  # also all that reads or copies everything
 
     def load(self, d, size, keys, *more):
         words = [str(daemon.LOAD), "tlv", "--to", d.to, "--conns", "8", "--depth", "4"]
@@ -63,6 +66,41 @@ class Budget(cases.Case):
         said = json.loads(done.stdout)
         self.assertEqual((said["wrong"], said["errors"]), (0, 0), said)
         return said
+
+    def upkeep(self, d, folder):
+        """What reads, copies and marks everything, beside reads and puts; then all but one DAG
+        goes, and its space comes back.
+        """
+        kept = random.Random(7).randbytes(3_000_000)
+        (folder / "kept").write_bytes(kept)
+        done = d.run("add", "-Q", folder / "kept")
+        self.assertExit(done, 0)
+        root = done.stdout.split()[-1]
+        words = [str(daemon.LOAD), "tlv", "--to", d.to, "--conns", "4", "--depth", "4", "--mix"]
+        words += ["80:20", "--size", "4096", "--keys", str(self.small), "--fill", "no"]
+        words += ["--seconds", "3600", "--seed", "1"]
+        load = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for command in (
+                ["scrub"],
+                ["backup", folder / "backup"],
+                ["verify"],
+                ["export", "-o", os.devnull],
+                ["gc", "--grace", "1h"],
+            ):
+                self.assertExit(d.run(*command, timeout=1800), 0)
+            self.assertIsNone(load.poll(), "the load ended")
+        finally:
+            load.kill()
+            load.wait()
+        freed = d.ask("stat")["store"]["upkeep"]["segments_freed"]
+        self.assertExit(d.run("gc", "--grace", "0", timeout=1800), 0)
+        daemon.wait_for(
+            lambda: d.ask("stat")["store"]["upkeep"]["segments_freed"] > freed + 3,
+            "space to come back",
+            120,
+        )
+        self.assertEqual(d.run("cat", root, text=False).stdout, kept)
 
     def serve(self, d, name):
         for size, keys in ((262144, self.large), (4096, self.small)):
@@ -74,6 +112,9 @@ class Budget(cases.Case):
         self.assertGreaterEqual(stored, self.large * 262144 + self.small * 4096)
         self.assertEqual(memory["whole_budget_bytes"], BUDGET)
         self.assertLessEqual(held(d.process), BUDGET, memory)
+        if self.whole:
+            self.upkeep(d, self.scratch())
+            self.assertLessEqual(held(d.process), BUDGET, memory)
         print(
             f"{name}: a store of {stored >> 20} MiB, {stat['store']['blocks']} blocks; held at "
             f"most {held(d.process) >> 20} MiB of {BUDGET >> 20}; ladder: {memory['ladder']}"
@@ -91,7 +132,10 @@ class Budget(cases.Case):
                 self.serve(d, name)
                 d.kill()  # what recovery holds counts, too
                 d.start()
-                self.load(d, 4096, self.small, "--seconds", "1", "--fill", "no")
+                if self.whole:  # all of it has been collected
+                    self.load(d, 4096, self.small // 10, "--seconds", "1")
+                else:
+                    self.load(d, 4096, self.small, "--seconds", "1", "--fill", "no")
                 self.assertLessEqual(held(d.process), BUDGET)
                 print(f"{name}: held at most {held(d.process) >> 20} MiB after a kill")
                 self.assertEqual(d.stop(60), 0)

@@ -150,6 +150,32 @@ Test(net_send, a_frame_sent_often_goes_by_sendfile_and_small_ones_never) {
     caller_close(&caller);
 }
 
+/* On that rung of the ladder no send holds a frame; below it they do. */
+Test(net_send, short_of_memory_everything_is_copied) {
+    tile_open(&tile);
+    struct caller caller = caller_open(&tile.rig), far = caller_open(&tile.rig);
+    struct store *store = tile.rig.engine->store;
+    struct block block = block_make(1, 300000), cool = block_make(2, 100000);
+    put_and_heat(&caller, &block, 2 * HOT);
+    put_and_heat(&caller, &cool, 1);
+    for (uint32_t rung = LADDER_PUTS; rung > LADDER_ALL; rung--) {
+        bool copies = rung >= LADDER_COPIES;
+        store_press(store, &(struct ladder_step){(enum ladder_rung)rung, 8 * MiB});
+        uint64_t files = COUNTED(file_sends), zeros = COUNTED(zero_sends);
+        get(&caller, &block);
+        cr_assert(no_file() || (COUNTED(file_sends) > files) != copies, "%s", ladder_names[rung]);
+        (void)make_far(&far);
+        get(&far, &cool);
+        cr_assert((COUNTED(zero_sends) > zeros) != copies, "%s", ladder_names[rung]);
+        until_no_loan();
+        conn_of(&far)->far = false;
+    }
+    block_free(&block);
+    block_free(&cool);
+    caller_close(&far);
+    caller_close(&caller);
+}
+
 /* Sent, not read yet, and its memory used for something else: the reader gets what was sent. */
 Test(net_send, a_reader_that_stalls_gets_the_old_bytes_of_a_frame_that_was_evicted_and_refilled) {
     tile_open(&tile);

@@ -4,10 +4,12 @@
 minutes of load.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
@@ -51,10 +53,28 @@ class Midst(test_kill.Midst):
 
 
 class Budget(test_memory.Budget):
-    """A hundred times its size."""
+    """A hundred times its size, and everything that walks over all of it."""
 
     large, small = 22_000, 250_000
-    seconds = 60
+    seconds = min(60, SECONDS)
+    whole = True
+
+    def serve(self, d, name):
+        rungs, over = set(), threading.Event()
+
+        def watch():
+            while not over.wait(0.02):
+                with contextlib.suppress(OSError, ValueError):
+                    rungs.add(d.ask("stat")["memory"]["ladder"])
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            super().serve(d, name)
+        finally:
+            over.set()
+            watcher.join()
+            print(f"{name}: rungs of the ladder that were seen: {', '.join(sorted(rungs))}")
 
 
 class Load(cases.Case):

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/ladder.h"
 
+#include "tests/store/rig.h"
+
 #include <criterion/criterion.h>
+#include <string.h>
 
 #define BUDGET (64 * MiB)
 #define MEANT  (32 * MiB)
@@ -71,4 +74,144 @@ Test(ladder, frames_give_way_to_what_is_counted_and_to_what_is_there) {
     cr_assert_eq(step.rung, LADDER_FRAMES);
     view.resident_bytes = 100 * MiB; /* more than we know of */
     cr_assert_eq(ladder_step(&view, LADDER_ALL).rung, LADDER_PUTS);
+}
+
+/* Less and less is left, then more and more: every rung is reached, and every rung is left. */
+Test(ladder, every_rung_is_reached_and_left_again) {
+    enum ladder_rung rung = LADDER_ALL;
+    uint32_t up = 0, down = 0;
+    for (double parts = 33; parts >= 0; parts -= 0.5) {
+        enum ladder_rung next = left_parts(parts, rung).rung;
+        cr_assert(next == rung || next == rung + 1, "%s to %s", ladder_names[rung],
+                  ladder_names[next]);
+        up += next != rung;
+        rung = next;
+    }
+    cr_assert_eq(rung, LADDER_PUTS);
+    for (double parts = 0; parts <= 33; parts += 0.5) {
+        enum ladder_rung next = left_parts(parts, rung).rung;
+        cr_assert(next == rung || next + 1 == rung, "%s to %s", ladder_names[rung],
+                  ladder_names[next]);
+        down += next != rung;
+        rung = next;
+    }
+    cr_assert_eq(rung, LADDER_ALL);
+    cr_assert(up == LADDER_RUNGS - 1 && down == up);
+}
+
+/* ---- what the rungs of the store do: reached, and left again. Promotions have theirs in
+ * test_promote, copies in tests/engine/test_net_send, puts in tests/engine/test_budget. ---- */
+
+static struct rig rig;
+
+static void start(void) {
+    rig_start(&rig, 1);
+    cr_assert_eq(rig_open(&rig), 0);
+}
+static void finish(void) {
+    rig_close(&rig);
+    rig_end(&rig);
+}
+TestSuite(rungs, .init = start, .fini = finish);
+
+static void press(enum ladder_rung rung, uint64_t frames_bytes) {
+    store_press(rig.store, &(struct ladder_step){rung, frames_bytes});
+    rig_turn(&rig);
+}
+
+enum { BYTES = 2000, BLOCKS = 3000 }; /* memory holds some 480 of them */
+
+static void read_all(void) {
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), 0);
+    }
+}
+
+static uint32_t ghosts(void) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        uint64_t places[CATALOG_MATCHES_MAX];
+        struct key key;
+        (void)rig_block(i, BYTES, &key);
+        uint32_t count = catalog_find(&rig.store->catalog, store_hash(rig.store, &key), places);
+        cr_assert_eq(count, 1);
+        sum += !place_resident(places[0]) && (places[0] & PLACE_GHOST) != 0;
+    }
+    return sum;
+}
+
+Test(rungs, ghosts_are_forgotten_sooner) {
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0);
+    }
+    read_all();
+    uint32_t before = ghosts();
+    press(LADDER_GHOSTS, rig.config.memory_bytes);
+    read_all();
+    uint32_t pressed = ghosts();
+    press(LADDER_ALL, rig.config.memory_bytes);
+    read_all();
+    uint32_t after = ghosts();
+    cr_assert_gt(before, 200);
+    cr_assert_lt(pressed, before * 7 / 10, "%u before, %u pressed", before, pressed);
+    cr_assert_gt(after, before * 8 / 10, "%u before, %u after", before, after);
+}
+
+Test(rungs, frames_over_their_share_leave_at_once) {
+    const struct evictor *evictor = &rig.store->keepers[0].evictor;
+    for (uint32_t i = 0; i < 60; i++) {
+        cr_assert_eq(rig_put(&rig, i, 10000), 0);
+        cr_assert_eq(rig_get(&rig, i, 10000), 0);
+    }
+    uint64_t full = evictor_bytes(evictor);
+    cr_assert_gt(full, 500000);
+    press(LADDER_PROMOTIONS, 200000);
+    cr_assert_eq(evictor_bytes(evictor), full, "below that rung they leave for others only");
+    press(LADDER_FRAMES, 200000);
+    cr_assert_leq(evictor_bytes(evictor), 200000);
+    cr_assert_gt(evictor->frames, 0);
+    press(LADDER_ALL, rig.config.memory_bytes);
+    for (uint32_t i = 0; i < 60; i++) {
+        cr_assert_eq(rig_get(&rig, i, 10000), 0);
+    }
+    cr_assert_eq(evictor_bytes(evictor), full);
+}
+
+/* Puts that come together. Returns: in how many group commits they went. */
+static uint64_t put_together(uint32_t from) {
+    enum { COUNT = 40, SIZE = 20000 };
+    static struct store_op ops[COUNT];
+    static uint8_t bodies[COUNT][SIZE];
+    struct keeper *keeper = store_keeper(rig.store, 0);
+    uint64_t before = counter_get(&keeper_counters(keeper)->batches);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        ops[i] =
+            (struct store_op){.kind = STORE_PUT, .bytes = SIZE, .codec = 0x55, .data = bodies[i]};
+        memcpy(bodies[i], rig_block(from + i, SIZE, &ops[i].key), SIZE);
+        keeper_begin(keeper, &ops[i]);
+    }
+    for (uint32_t done = 0, turns = 0; done < COUNT; turns++) {
+        cr_assert_lt(turns, 10000);
+        rig_turn(&rig);
+        (void)store_housekeep(rig.store);
+        for (struct store_op *op; (op = keeper_done(keeper)) != NULL; done++) {
+            cr_assert_eq(op->result, 0);
+        }
+    }
+    return counter_get(&keeper_counters(keeper)->batches) - before;
+}
+
+Test(rungs, group_commits_are_small) {
+    cr_assert_eq(rig_put(&rig, 9999, 100), 0); /* a segment is open */
+    uint64_t before = put_together(0);
+    press(LADDER_COPIES, rig.config.memory_bytes);
+    uint64_t below = put_together(100);
+    press(LADDER_BATCHES, rig.config.memory_bytes);
+    uint64_t pressed = put_together(200);
+    press(LADDER_ALL, rig.config.memory_bytes);
+    uint64_t after = put_together(300);
+    cr_assert_leq(before, 3);
+    cr_assert_leq(below, 3);
+    cr_assert_geq(pressed, 6, "800 KB in parts of 128 KiB: %llu", (unsigned long long)pressed);
+    cr_assert_leq(after, 3);
 }
