@@ -256,7 +256,8 @@ static void gather_begin(struct arrival *arrival) {
     if (arrival->store->tiers.untold) {
         arrival->stop = "it may say which bundles count: taken up at the next start";
     }
-    if (load_open(&arrival->load, arrival->store, &(struct load_room){arrival->room, 0}) != 0) {
+    if (load_open(&arrival->load, arrival->store,
+                  &(struct load_room){.tombstones = arrival->room}) != 0) {
         arrival->stop = "no memory for its blocks: taken up at the next start";
     }
     arrival->phase = ARRIVAL_GATHER;

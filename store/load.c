@@ -11,12 +11,28 @@
 
 #define BURY_TRIES      3u
 #define LOAD_SLOTS_MIN  64u
+#define LOAD_PARTS_MAX  64u /* a false trailer costs no more than so many looks at the footers */
 #define PIN_PAGES_BYTES (3 * PAGE_BYTES) /* a PIN record, wherever in a page it begins */
 
+/* In parts that fill three eighths of the slots, as no part is exactly as large as the others. */
+static void split(struct load *load, const struct load_room *room) {
+    load->parts = 1;
+    load->slots = power_of_two_above(room->tombstones * 2);
+    while (room->bytes_max != 0 && load->slots > LOAD_SLOTS_MIN &&
+           load->slots * sizeof *load->tombstones > room->bytes_max) {
+        load->slots /= 2;
+        load->parts = 0;
+    }
+    if (load->parts == 0) {
+        uint64_t each = load->slots / 8 * 3;
+        load->parts = (uint32_t)min_u64(room->tombstones / each + 1, LOAD_PARTS_MAX);
+    }
+}
+
 int load_open(struct load *load, struct store *store, const struct load_room *room) {
-    *load = (struct load){.store = store};
+    *load = (struct load){.store = store, .parts = 1};
     if (room->tombstones > 0) {
-        load->slots = power_of_two_above(room->tombstones * 2);
+        split(load, room);
         load->tombstones = vm_map(load->slots * sizeof *load->tombstones);
     }
     if (room->commits > 0) {
@@ -33,6 +49,12 @@ void load_close(struct load *load) {
     vm_unmap(load->commits, load->commit_slots * sizeof *load->commits);
     load->tombstones = NULL;
     load->commits = NULL;
+}
+
+void load_part(struct load *load, uint32_t part) {
+    load->part = part;
+    load->tombstone_count = 0;
+    vm_drop(load->tombstones, load->slots * sizeof *load->tombstones);
 }
 
 static uint64_t *commit_slot(const struct load *load, uint64_t txn) {

@@ -6,8 +6,13 @@
  * A block is live iff the birth LSN of its put is above every tombstone LSN of its key. So all
  * tombstones are gathered first, then puts are held against them; where two puts of one key are
  * live the later birth counts. UNPIN stands to PIN as a tombstone to a block, apart from them. No
- * order of segments or records matters, and doing it twice changes
- * nothing. Thread: boot; of a tier that comes back (store/arrival.h) tombstones alone: the porter.
+ * order of segments or records matters, and doing it twice changes nothing.
+ *
+ * Where all tombstones would take more memory than they may, the hashes are split in parts of about
+ * one size, and one part after the other is gathered and held against: each costs another look at
+ * the footers. load_part says which it is; records of the others are passed over.
+ *
+ * Thread: boot; of a tier that comes back (store/arrival.h) tombstones alone: the porter.
  */
 
 #include "store/inside.h"
@@ -29,16 +34,23 @@ struct load {
     uint64_t commit_count;
     struct tombstone *tombstones; /* open addressing */
     uint64_t slots;               /* a power of two, or 0 */
-    uint64_t tombstone_count;
+    uint64_t tombstone_count;     /* of this part */
+    uint32_t parts, part;
     int result; /* first failure */
 };
 
 /* About how many tombstones and commits will be added, as trailers say; more make it grow. */
 struct load_room {
     uint64_t tombstones, commits;
+    uint64_t bytes_max; /* that tombstones may take at a time; 0: as many as there are */
 };
 must_check int load_open(struct load *load, struct store *store, const struct load_room *room);
 void load_close(struct load *load);
+/* Begins with one of load->parts: no tombstone is known. */
+void load_part(struct load *load, uint32_t part);
+static inline bool load_is_ours(const struct load *load, uint64_t hash) {
+    return load->parts == 1 || (hash >> 32) * load->parts >> 32 == load->part;
+}
 void load_commit(struct load *load, uint64_t txn);
 bool load_committed(const struct load *load, uint64_t txn);
 /* The second 64 bits that tell keys of one hash apart; of what kills and of what is killed. */

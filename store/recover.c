@@ -21,6 +21,8 @@
 #define BURY_FREE  1024u
 #define BURY_SHARE 256u
 
+#define MEMORY_LEAST (64 * KiB) /* for tombstones, at a time */
+
 /* --- judge ------------------------------------------------------------------------------------ */
 
 static void accept_batch(struct recovery *recovery, const struct judge_item *item) {
@@ -136,6 +138,8 @@ static void load_entries(struct load *load, uint32_t segment, const struct foote
         uint32_t found = entries[i].type_flags & 15;
         if (type == RECORD_COMMIT && found == RECORD_COMMIT) {
             load_commit(load, entries[i].hash);
+        } else if (type != RECORD_COMMIT && !load_is_ours(load, entries[i].hash)) {
+            continue;
         } else if (type == RECORD_TOMBSTONE &&
                    (found == RECORD_TOMBSTONE || found == RECORD_UNPIN)) {
             load_tombstone(load, segment, &entries[i]);
@@ -295,7 +299,8 @@ struct amounts {
 };
 
 static struct amounts count_amounts(const struct recovery *recovery, const struct recall *recall) {
-    struct amounts amounts = {{0, 0}, 0};
+    struct amounts amounts = {{0, 0, max_u64(recovery->store->config.memory_bytes, MEMORY_LEAST)},
+                              0};
     for (uint64_t i = 0; i < recovery->count; i++) {
         const struct found *found = &recovery->found[i];
         amounts.room.tombstones += found->trailer.tombstones;
@@ -322,12 +327,16 @@ static int load_records(struct recovery *recovery, const struct recall *recall) 
         r = catalog_reserve(&recovery->store->catalog, amounts.records);
     }
     r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_COMMIT) : r;
-    r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_TOMBSTONE) : r;
-    if (r == 0 && recovery->report->snapshot_shards > 0) {
-        (void)load_bury(&load);
+    recovery->report->load_parts = load.parts;
+    for (uint32_t part = 0; part < load.parts && r == 0; part++) {
+        load_part(&load, part);
+        r = load_pass(recovery, &load, &needs, RECORD_TOMBSTONE);
+        if (r == 0 && recovery->report->snapshot_shards > 0) {
+            (void)load_bury(&load);
+        }
+        r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_BLOCK) : r;
+        recovery->report->tombstones += load.tombstone_count;
     }
-    r = r == 0 ? load_pass(recovery, &load, &needs, RECORD_BLOCK) : r;
-    recovery->report->tombstones = load.tombstone_count;
     load_close(&load);
     return r;
 }

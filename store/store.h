@@ -138,6 +138,7 @@ struct store_report {
      * records were read, from footers or by a scan. */
     uint64_t snapshot; /* generation of the newest one used, 0: none */
     uint32_t snapshot_shards, snapshots_bad, segments_footer, segments_scanned;
+    uint32_t load_parts; /* looks at the footers: more where deletes are many and memory small */
     uint32_t segments_twice; /* files under an id that another tier has too: given their own */
     uint64_t open_ns;
     char tiers[512]; /* what is odd about the tiers, in sentences; empty: nothing */

@@ -360,6 +360,43 @@ Test(recover, the_bytes_on_the_disk_are_those_of_version_1) {
     rig_end(&rig);
 }
 
+/* What may be in memory at once is a few tombstones; all of them count all the same, from footers,
+ * from scans, and beside a snapshot. */
+Test(recover, more_deletes_than_fit_memory_are_gathered_in_parts) {
+    enum { COUNT = 4000, KEPT = 3 };
+    struct rig rig;
+    rig_start(&rig, 62);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_put(&rig, i, 60), 0);
+        if (i % KEPT != 0) {
+            cr_assert_eq(rig_delete(&rig, i, 60), 0);
+        }
+    }
+    for (uint32_t i = 0; i < COUNT; i += KEPT * KEPT) { /* gone and come again */
+        cr_assert_eq(rig_delete(&rig, i, 60), 0);
+        cr_assert_eq(rig_put(&rig, i, 60), 0);
+    }
+    rig_mark(&rig);
+    rig_crash(&rig);
+    for (uint32_t round = 0; round < 3; round++) {
+        rig.config.memory_bytes = round == 2 ? 1 * MiB : 64 * KiB;
+        if (round > 0) {
+            (void)rig_forget(&rig);
+        }
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert(round == 2 ? rig.report.load_parts == 1 : rig.report.load_parts >= 4,
+                  "round %u: %u parts", round, rig.report.load_parts);
+        cr_assert_geq(rig.report.tombstones, COUNT / KEPT * (KEPT - 1));
+        cr_assert_eq(rig.report.blocks, (COUNT + KEPT - 1) / KEPT);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            cr_assert_eq(rig_get(&rig, i, 60), i % KEPT == 0 ? 0 : STORE_ABSENT, "block %u", i);
+        }
+        rig_close(&rig);
+    }
+    rig_end(&rig);
+}
+
 Test(recover, a_trailer_that_counts_too_few_tombstones_ends_nothing) {
     enum { COUNT = 100 };
     struct rig rig;
