@@ -49,6 +49,7 @@
 #define WALK_BYTES      (64 * KiB)
 #define HOUSEKEEP_STEP  (4 * MiB)
 #define HOUSEKEEP_AHEAD (8 * MiB)
+#define HOUSEKEEP_SMALL (160 * KiB) /* commits from here on do not wait less on written space */
 
 /* A chain of operations by op->next. */
 struct op_list {
@@ -138,6 +139,8 @@ struct log {
     uint64_t data_lsn;    /* last acknowledged that carries records */
     uint64_t marked_lsn;  /* highest durable_lsn that a durable batch carries */
     uint64_t last_ack_ns;
+    /* Of its commits, smoothed; 0: none yet. The log's: for housekeeping a hint. */
+    _Atomic uint32_t commit_bytes;
 };
 
 struct fetch {
@@ -407,6 +410,9 @@ bool tier_room(const struct store *store, const struct tier *tier, enum room_use
 /* Making a segment on it gave this: keeps its state. */
 void tier_made(struct tier *tier, int result);
 /* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. */
+/* How far ahead of its pen a log whose commits are of this size (0: not known) finds zeroes of use.
+ */
+uint64_t spare_ahead(enum segment_state state, uint32_t commit_bytes);
 /* Seals a segment that its log has left, where seal_may. Thread: helper, boot. */
 must_check int spare_seal(struct store *store, struct segment *segment);
 must_check int spare_refill(struct store *store);

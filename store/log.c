@@ -110,6 +110,12 @@ static void batch_tell(const struct keeper *keeper, const struct log_batch *batc
     }
 }
 
+static void note_size(struct log *log, uint32_t bytes) {
+    uint32_t mean = atomic_load_explicit(&log->commit_bytes, memory_order_relaxed);
+    mean = mean == 0 ? bytes : (uint32_t)(((uint64_t)mean * 7 + bytes) / 8);
+    atomic_store_explicit(&log->commit_bytes, mean, memory_order_relaxed); /* a number */
+}
+
 static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
     struct log *log = &keeper->log;
     batch_tell(keeper, batch); /* before its operations end, and with them their memory */
@@ -117,6 +123,7 @@ static void batch_acknowledge(struct keeper *keeper, struct log_batch *batch) {
     log->marked_lsn = max_u64(log->marked_lsn, batch->durable_lsn);
     if (batch->records > 0) {
         log->data_lsn = batch->last_lsn;
+        note_size(log, batch->used);
     }
     log->last_ack_ns = keeper->now_ns;
     log->failures = 0;

@@ -156,15 +156,31 @@ void spare_drop_all(struct store *store) {
     }
 }
 
-/* Zeroes ahead of one log: enough that a commit finds its space ready, and no more than that, as
- * every byte ahead is written twice. */
+/* Enough that a commit finds its space ready, and no more than that, as every byte ahead is written
+ * twice. What a commit saves is a change of metadata, however large it is; past some size the
+ * zeroes take longer than that. */
+uint64_t spare_ahead(enum segment_state state, uint32_t commit_bytes) {
+    if ((state != SEGMENT_OPEN && state != SEGMENT_SPARE) || commit_bytes >= HOUSEKEEP_SMALL) {
+        return 0;
+    }
+    return state == SEGMENT_OPEN ? HOUSEKEEP_AHEAD : HOUSEKEEP_STEP;
+}
+
+static uint32_t commit_bytes_of(const struct store *store, const struct segment *segment) {
+    if (segment->log >= store->config.keepers) {
+        return 0; /* of moves: all of it is theirs already */
+    }
+    return atomic_load_explicit(&store->keepers[segment->log].log.commit_bytes,
+                                memory_order_relaxed);
+}
+
 static int prewrite(struct store *store, struct segment *segment) {
     enum segment_state state = segment_state(segment);
-    if (state != SEGMENT_OPEN && state != SEGMENT_SPARE) {
+    uint64_t ahead = spare_ahead(state, commit_bytes_of(store, segment));
+    if (ahead == 0) {
         return 0;
     }
     uint64_t pen = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
-    uint64_t ahead = state == SEGMENT_OPEN ? HOUSEKEEP_AHEAD : HOUSEKEEP_STEP;
     if (prewrite_zeroed(segment) >= pen + ahead) {
         return 0;
     }
@@ -199,7 +215,7 @@ int spare_seal(struct store *store, struct segment *segment) {
     return r;
 }
 
-/* Tallies of segments that will not be sealed by them: gone, away with their tier, or with records
+/* Rolls of segments that will not be sealed by them: gone, away with their tier, or with records
  * that only the next start can judge. */
 static void rolls_sweep(struct store *store) {
     for (uint32_t k = 0; k < store->config.keepers; k++) {
