@@ -12,9 +12,12 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* A chunk is read from the page it begins in to the page it ends in. */
-#define STAGING_BYTES (TABLE_CHUNKS * CHUNK_PAGES * PAGE_BYTES + 2 * PAGE_BYTES)
-#define SLOTS_BYTES   (sizeof(uint64_t) << DEPTH_MAX)
+/* Chunks are read as many at once as fit, from the page the first begins in: the disk works for
+ * long stretches, and into huge pages, which it gets as one piece. */
+#define STAGING_BYTES (4 * MiB)
+static_assert(TABLE_CHUNKS * CHUNK_PAGES * PAGE_BYTES + 2 * PAGE_BYTES <= STAGING_BYTES, "a chunk");
+
+#define SLOTS_BYTES (sizeof(uint64_t) << DEPTH_MAX)
 
 /* --- which there are -------------------------------------------------------------------------- */
 
@@ -149,7 +152,7 @@ int recall_open(struct recall *recall, struct recovery *recovery) {
         r = image_take(recall, newest.generation);
     }
     if (recall->count > 0) {
-        recall->staging = vm_map(STAGING_BYTES);
+        recall->staging = vm_map_huge(STAGING_BYTES);
         recall->slots = vm_map(SLOTS_BYTES);
         r = recall->staging && recall->slots ? r : err_raise(-ENOMEM);
     }
@@ -268,19 +271,44 @@ static void unaccount(const struct recall *recall, const struct table_image *ima
     }
 }
 
-/* The chunk into the staging buffer. NULL: it cannot be read, or is not what the manifest says. */
-static void *chunk_read(const struct recall *recall, const struct recall_image *image,
+/* Does the staging buffer hold these bytes of the image? */
+static bool is_staged(const struct recall *recall, const struct recall_image *image, uint64_t from,
+                      uint64_t bytes) {
+    return recall->staged == image && from >= recall->staged_from &&
+           from + bytes <= recall->staged_from + recall->staged_bytes;
+}
+
+/* Reads the pages, and what lies behind them as far as it fits; where that fails, them alone. */
+static void stage(struct recall *recall, const struct recall_image *image, uint64_t from,
+                  uint64_t bytes) {
+    uint64_t more = min_u64(image->tail.manifest_offset - from, STAGING_BYTES);
+    int64_t n = read_file(recall, image->fd, recall->staging, more, from);
+    if (n < (int64_t)bytes && more > bytes) {
+        n = read_file(recall, image->fd, recall->staging, bytes, from);
+    }
+    recall->staged = image;
+    recall->staged_from = from;
+    recall->staged_bytes = n > 0 ? (uint64_t)n : 0;
+}
+
+/* The chunk in the staging buffer. NULL: it cannot be read, or is not what the manifest says. */
+static void *chunk_read(struct recall *recall, const struct recall_image *image,
                         const struct image_chunk *chunk) {
     uint64_t from = round_down(chunk->offset, PAGE_BYTES);
     uint64_t bytes = round_up(chunk->offset + chunk->bytes, PAGE_BYTES) - from;
     must(bytes <= STAGING_BYTES);
-    int64_t n = bytes > 0 ? read_file(recall, image->fd, recall->staging, bytes, from) : 0;
-    void *at = recall->staging + (chunk->offset - from);
-    return n == (int64_t)bytes && chunk_check(at, chunk) == 0 ? at : NULL;
+    if (!is_staged(recall, image, chunk->offset, chunk->bytes)) {
+        stage(recall, image, from, bytes);
+    }
+    if (!is_staged(recall, image, chunk->offset, chunk->bytes)) {
+        return NULL;
+    }
+    void *at = recall->staging + (chunk->offset - recall->staged_from);
+    return chunk_check(at, chunk) == 0 ? at : NULL;
 }
 
 /* Returns: 0, FORMAT_BAD, TABLE_UNFIT, -ENOMEM. */
-static int load_chunk(const struct recall *recall, const struct recall_image *image,
+static int load_chunk(struct recall *recall, const struct recall_image *image,
                       struct shard_load *load, const struct image_chunk *chunk,
                       struct tally *tally) {
     uint64_t *words = chunk_read(recall, image, chunk);

@@ -35,8 +35,10 @@ struct recall {
     struct recall_image images[RECALL_IMAGES]; /* newest first */
     uint32_t count;
     uint8_t source[STORE_SHARDS]; /* which image; RECALL_IMAGES: none */
-    uint8_t *staging;             /* one chunk */
-    uint64_t *slots;              /* of one shard's directory */
+    uint8_t *staging;             /* a stretch of one image's file */
+    const struct recall_image *staged;
+    uint64_t staged_from, staged_bytes;
+    uint64_t *slots; /* of one shard's directory */
 };
 
 /* Looks at what there is. Nothing to be had is no failure. Returns: 0 or -ENOMEM. */

@@ -14,7 +14,7 @@
 #define READ_BYTES   (2 * MiB)
 
 int scan_window_open(struct scan_window *window) {
-    *window = (struct scan_window){.bytes = WINDOW_BYTES, .buffer = vm_map(WINDOW_BYTES)};
+    *window = (struct scan_window){.bytes = WINDOW_BYTES, .buffer = vm_map_huge(WINDOW_BYTES)};
     return window->buffer ? 0 : err_raise(-ENOMEM);
 }
 
