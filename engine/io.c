@@ -15,6 +15,8 @@
 #define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
 #endif
 
+#define READS_HELD_MAX 2u /* of more at once the kernel keeps the first until it has the last */
+
 /* user_data = {op:8, generation:24, slot:32}; a disk operation is {IO_DISK:8, pointer:56}. */
 static uint64_t tag(enum io_op op, uint32_t generation, uint32_t slot) {
     return (uint64_t)op << 56 | (uint64_t)(generation & 0xffffffu) << 32 | slot;
@@ -186,6 +188,14 @@ void io_adopt(struct io *io, int target_fd, int fd, uint32_t listener) {
     sqe->user_data = tag(IO_ADOPTED, (uint32_t)target_fd, (uint32_t)fd);
 }
 
+/* What the kernel does not take now it takes with the next enter. */
+static void submit_reads(struct io *io) {
+    int r = io_uring_submit(&io->ring);
+    must(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -EINTR);
+    io->enters++;
+    io->reads_held = 0;
+}
+
 void io_disk(struct io *io, struct disk_op *op) {
     struct io_uring_sqe *sqe = take_sqe(io);
     switch ((enum disk_kind)op->kind) {
@@ -202,6 +212,10 @@ void io_disk(struct io *io, struct disk_op *op) {
     }
     sqe->user_data = (uint64_t)IO_DISK << 56 | (uint64_t)(uintptr_t)op;
     io->disk_out++;
+    io->reads_held += op->kind == DISK_READ;
+    if (io->reads_held == READS_HELD_MAX && io->started) {
+        submit_reads(io);
+    }
 }
 
 void io_tick(struct io *io, uint64_t after_ns) {
@@ -214,6 +228,7 @@ void io_tick(struct io *io, uint64_t after_ns) {
 
 int io_enter(struct io *io, bool wait, uint64_t timeout_ns) {
     io->enters++;
+    io->reads_held = 0;
     int r;
     if (wait && timeout_ns == 0) {
         r = io_uring_submit_and_wait(&io->ring, 1);
@@ -251,15 +266,16 @@ static bool reap_special(struct io *io, const struct io_uring_cqe *cqe, struct i
 
 uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max) {
     uint32_t count = 0;
-    uint32_t taken = 0;
+    uint32_t taken = 0, disks = 0;
     unsigned head;
     struct io_uring_cqe *cqe;
     io_uring_for_each_cqe(&io->ring, head, cqe) {
-        if (count == max) {
+        enum io_op op = (enum io_op)(cqe->user_data >> 56);
+        disks += op == IO_DISK;
+        if (count == max || disks > IO_DISKS) {
             break;
         }
         taken++;
-        enum io_op op = (enum io_op)(cqe->user_data >> 56);
         events[count] = (struct io_event){
             .slot = (uint32_t)cqe->user_data,
             .generation = (uint32_t)(cqe->user_data >> 32) & 0xffffffu,

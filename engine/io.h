@@ -28,6 +28,7 @@
 #define IO_GROUPS       5 /* four classes and the handshake */
 #define IO_BUFFER_BYTES 4096u
 #define IO_SLOT_NONE    UINT32_MAX
+#define IO_DISKS        8u /* finished by one io_reap */
 
 enum io_op {
     IO_NOTHING,   /* nobody waits for it */
@@ -66,9 +67,10 @@ struct io {
     struct io_uring ring;
     struct io_group groups[IO_GROUPS];
     struct __kernel_timespec tick;
-    uint32_t disk_out; /* disk operations in the kernel */
-    uint64_t enters;   /* system calls made to enter the ring */
-    uint64_t flushes;  /* of those, because the submission queue was full */
+    uint32_t disk_out;   /* disk operations in the kernel */
+    uint32_t reads_held; /* disk reads prepared and not submitted */
+    uint64_t enters;     /* system calls made to enter the ring */
+    uint64_t flushes;    /* of those, because the submission queue was full */
     bool started;
 };
 
@@ -110,6 +112,8 @@ void io_bell(struct io *io, int target_fd);
 /* Hands a descriptor to another core, which sees IO_ADOPT. Where the kernel cannot, this ring sees
  * IO_ADOPTED and the descriptor is its own still. */
 void io_adopt(struct io *io, int target_fd, int fd, uint32_t listener);
+/* Reads are submitted two by two: a turn may prepare many, and the disk would stand idle until its
+ * end. */
 void io_disk(struct io *io, struct disk_op *op);
 /* An IO_TICK event after `after_ns`; one at a time. A standing timer makes plain waits cheap: a
  * wait with a timeout of its own sets and cancels a timer every time. */
@@ -119,7 +123,9 @@ void io_tick(struct io *io, uint64_t after_ns);
  * most timeout_ns (0: for as long as it takes; io_tick is the backstop). Returns: 0 or -errno of a
  * ring that is broken. Cost: one system call. */
 must_check int io_enter(struct io *io, bool wait, uint64_t timeout_ns);
-/* Copies up to `max` completions. Disk operations finish in here. Returns: how many events. */
+/* Copies up to `max` completions. Disk operations finish in here, at most IO_DISKS of them: each
+ * may cost a hash and a copy of a block, and what others wait for comes before the next ones; those
+ * stay, and io_pending says so. Returns: how many events. */
 uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max);
 /* Completions that wait to be reaped. */
 bool io_pending(struct io *io);

@@ -18,8 +18,8 @@ enum disk_kind { DISK_READ, DISK_WRITE, DISK_SYNC };
 struct disk_op {
     struct disk_op *next; /* the backend's while the op is out */
     void *buffer;         /* aligned to PAGE_BYTES: files are O_DIRECT */
-    uint64_t offset;      /* multiple of PAGE_BYTES */
-    uint32_t bytes;       /* multiple of PAGE_BYTES */
+    uint64_t offset;      /* multiple of PAGE_BYTES; of a read, of the file's read_unit */
+    uint32_t bytes;       /* the same */
     int fd;
     int32_t result; /* bytes done, or -errno; set before `done` is called */
     uint8_t kind;   /* enum disk_kind */
@@ -46,6 +46,9 @@ struct disk_calls {
     int (*rename_file)(void *backend, const char *from, const char *to);
     int (*unlink_file)(void *backend, const char *path);
     int64_t (*file_bytes)(void *backend, int fd);
+    /* What offset and length of a read of this file must be multiples of, into a buffer aligned to
+     * PAGE_BYTES; 0: not known. NULL: of no file. */
+    uint32_t (*read_unit)(void *backend, int fd);
     /* Calls each(context, name) for every entry but . and .. ; stops when it returns non-zero. */
     int (*list_dir)(void *backend, const char *path, int (*each)(void *context, const char *name),
                     void *context);

@@ -161,6 +161,16 @@ static int64_t sync_file_bytes(void *backend, int fd) {
     return fstat(fd, &status) == 0 ? (int64_t)status.st_size : err_raise(-errno);
 }
 
+static uint32_t sync_read_unit(void *backend, int fd) {
+    (void)backend;
+    struct statx about;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &about) != 0 ||
+        !(about.stx_mask & STATX_DIOALIGN) || about.stx_dio_mem_align > PAGE_BYTES) {
+        return 0;
+    }
+    return about.stx_dio_offset_align;
+}
+
 static int sync_list_dir(void *backend, const char *path,
                          int (*each)(void *context, const char *name), void *context) {
     (void)backend;
@@ -314,6 +324,7 @@ const struct disk_calls disk_sync_calls = {
     .rename_file = sync_rename_file,
     .unlink_file = sync_unlink_file,
     .file_bytes = sync_file_bytes,
+    .read_unit = sync_read_unit,
     .list_dir = sync_list_dir,
     .free_bytes = sync_free_bytes,
     .lock_file = sync_lock_file,

@@ -53,22 +53,22 @@ void fetch_open(struct keeper *keeper, uint8_t *buffers) {
     must(slot <= FETCH_SLOTS);
 }
 
-/* The pages a record lies on. */
+/* What is read for a record: whole units of it. */
 struct extent {
     uint64_t offset;
     uint32_t bytes;
-    uint32_t front; /* of the record, behind the page's start */
+    uint32_t front; /* of the record, behind where it begins */
 };
-static struct extent extent_of(uint64_t place, bool header_only) {
+static struct extent extent_of(uint64_t place, bool header_only, uint32_t unit) {
     struct spot spot = place_spot(place);
     uint64_t start = (uint64_t)spot.offset_units * RECORD_UNIT;
     uint64_t length = (uint64_t)spot.length_units * RECORD_UNIT;
     if (header_only) {
         length = min_u64(length, round_up(RECORD_HEADER_MAX, RECORD_UNIT));
     }
-    uint64_t from = round_down(start, PAGE_BYTES);
+    uint64_t from = round_down(start, unit);
     return (struct extent){.offset = from,
-                           .bytes = (uint32_t)(round_up(start + length, PAGE_BYTES) - from),
+                           .bytes = (uint32_t)(round_up(start + length, unit) - from),
                            .front = (uint32_t)(start - from)};
 }
 
@@ -109,7 +109,7 @@ bool fetch_begin(struct keeper *keeper, struct store_op *op, bool header_only) {
         op_list_push(&fetch->waiters, op);
         return true;
     }
-    struct extent extent = extent_of(place, header_only);
+    struct extent extent = extent_of(place, header_only, PAGE_BYTES); /* of the second try */
     uint32_t class = 0;
     while (class + 1 < FETCH_CLASSES && extent.bytes > fetches->class_bytes[class]) {
         class ++;
@@ -167,18 +167,17 @@ static void fetch_release(struct keeper *keeper, struct fetch *fetch) {
 /* Returns: the sound record in the buffer; NULL: *ret_result says why not. */
 static const struct record_header *fetch_record(const struct fetch *fetch, int32_t *ret_result) {
     struct spot spot = place_spot(fetch->place);
-    struct extent extent = extent_of(fetch->place, fetch->header_only);
     *ret_result = fetch->disk.result < 0 ? fetch->disk.result : STORE_CORRUPT;
     if (fetch->disk.result != (int32_t)fetch->disk.bytes) {
         return NULL;
     }
     const struct segment *segment = segment_of(fetch->keeper, fetch->place);
-    const struct record_header *record = (const void *)(fetch->buffer + extent.front);
+    const struct record_header *record = (const void *)(fetch->buffer + fetch->front);
     uint64_t length = (uint64_t)spot.length_units * RECORD_UNIT;
     struct record_bounds bounds = {.crc_base = segment->crc_base,
                                    .generation = segment->generation,
                                    .offset = (uint64_t)spot.offset_units * RECORD_UNIT,
-                                   .bytes_here = extent.bytes - extent.front,
+                                   .bytes_here = fetch->disk.bytes - fetch->front,
                                    .bytes_max = length};
     if (record_check(record, &bounds) != 0 || record->type != RECORD_BLOCK ||
         !zip_header_sound(record) ||
@@ -223,9 +222,13 @@ static void fetch_done(struct disk_op *disk) {
     fetch_release(keeper, fetch);
 }
 
+/* The second try reads whole pages: the disk under a tier may be another than was asked. */
 static void fetch_submit(struct fetch *fetch) {
     struct keeper *keeper = fetch->keeper;
-    struct extent extent = extent_of(fetch->place, fetch->header_only);
+    const struct tier *tier = tier_of(keeper->store, segment_of(keeper, fetch->place));
+    uint32_t unit = fetch->tries == 0 ? tier_read_unit(tier) : PAGE_BYTES;
+    struct extent extent = extent_of(fetch->place, fetch->header_only, unit);
+    fetch->front = extent.front;
     fetch->disk = (struct disk_op){.buffer = fetch->buffer,
                                    .offset = extent.offset,
                                    .bytes = extent.bytes,

@@ -151,6 +151,7 @@ struct fetch {
     uint64_t hash;
     uint64_t place;
     struct fetch *next; /* in a free list or a bucket of those under way */
+    uint32_t front;     /* of the record, in the buffer */
     uint8_t class;
     uint8_t tries;
     bool header_only;

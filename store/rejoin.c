@@ -163,6 +163,7 @@ static uint32_t judge_tier(struct porter *porter, struct tier *tier) {
         return 0;
     }
     (void)pthread_mutex_lock(&store->files);
+    tier_measure(&store->config.disk, tier); /* it may have come back on another disk */
     bool all = reopen_all(porter, tier);
     (void)pthread_mutex_unlock(&store->files);
     if (all && !known) {

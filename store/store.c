@@ -201,7 +201,8 @@ static int keeper_open(struct store *store, uint32_t index) {
     size_t roll_bytes = round_up(log_bytes / ROLL_SHARE, PAGE_BYTES);
     size_t fetch_bytes = round_up(fetch_footprint(store), PAGE_BYTES);
     keeper->buffers_bytes = log_bytes + LOG_ROLLS * roll_bytes + fetch_bytes;
-    keeper->buffers = vm_map(keeper->buffers_bytes);
+    /* In huge pages a transfer is one piece to the disk, not one a page. */
+    keeper->buffers = vm_map_huge(keeper->buffers_bytes);
     if (!keeper->buffers) {
         return err_raise(-ENOMEM);
     }

@@ -62,6 +62,22 @@ int tier_read(const struct disk *disk, const char *dir, void *page) {
     return n < 0 ? (int)n : n == PAGE_BYTES ? tier_page_check(page) : FORMAT_BAD;
 }
 
+void tier_measure(const struct disk *disk, struct tier *tier) {
+    char path[TIER_FILE_PATH];
+    file_path(tier->dir, "/TIER", path);
+    uint32_t unit = 0;
+    int fd = disk->calls->read_unit
+                 ? disk->calls->open_file(disk->backend, path, O_RDONLY | O_DIRECT, 0)
+                 : -ENOSYS;
+    if (fd >= 0) {
+        unit = disk->calls->read_unit(disk->backend, fd);
+        (void)disk->calls->close_file(disk->backend, fd);
+    }
+    unit = max_u32(unit, unit > 0 ? TIER_UNIT_MIN : PAGE_BYTES);
+    unit = is_power_of_two(unit) && unit <= PAGE_BYTES ? unit : PAGE_BYTES;
+    atomic_store_explicit(&tier->unit, unit, memory_order_relaxed); /* tier_read_unit says why */
+}
+
 int tier_present(const struct disk *disk, const struct tier *tier, void *page) {
     int r = tier_read(disk, tier->dir, page);
     if (r == FORMAT_BAD) {
@@ -465,6 +481,10 @@ int tiers_open(struct store *store, struct store_report *report) {
         struct tier *tier = &tiers->all[i];
         bool missing = tier_state(tier) == TIER_MISSING;
         here += !missing;
+        atomic_init(&tier->unit, PAGE_BYTES);
+        if (!missing) {
+            tier_measure(&store->config.disk, tier);
+        }
         atomic_init(&tier->known, !missing);
         atomic_fetch_add_explicit(&tiers->unknown, missing, memory_order_relaxed);
     }

@@ -26,6 +26,7 @@
 
 #define TIER_FILE_MAGIC 0x52495443u /* "CTIR" */
 #define TIER_PATH_MAX   512u
+#define TIER_UNIT_MIN   512u /* no disk has smaller sectors */
 #define TIER_FILE_PATH  (TIER_PATH_MAX + 16)
 
 /* The page in DIR/TIER; its CRC is its last word. */
@@ -48,6 +49,7 @@ struct tier {
     alignas(CACHE_PAIR) _Atomic uint32_t state; /* enum tier_state */
     _Atomic uint32_t errors; /* operations that failed as those of a lost disk do */
     _Atomic bool known;      /* its segments are in the catalog */
+    _Atomic uint32_t unit;   /* of reads: tier_read_unit */
     uint8_t kind;            /* enum tier_kind */
     bool leaving; /* SUPER knows it, the configuration does not: nothing new goes there */
     uint8_t index;
@@ -95,6 +97,15 @@ uint64_t tiers_limit(const struct tiers *tiers);
 bool tier_lost(int32_t error);
 /* An operation on it failed: says so to the probe. Thread: any. */
 void tier_error(struct tier *tier, int32_t error);
+
+/* What reads of its files are rounded to: TIER_UNIT_MIN .. PAGE_BYTES. Thread: any. */
+static inline uint32_t tier_read_unit(const struct tier *tier) {
+    /* relaxed: one that is out of date costs a second read (store/fetch.c) */
+    return atomic_load_explicit(&tier->unit, memory_order_relaxed);
+}
+/* Asks its file system. Where nobody knows, it is PAGE_BYTES. Blocks. Thread: boot, or the porter.
+ */
+void tier_measure(const struct disk *disk, struct tier *tier);
 
 /* DIR/TIER. tier_page_check: returns 0 or FORMAT_BAD. */
 must_check int tier_page_check(const void *page);

@@ -487,6 +487,38 @@ Test(io, disk_operations_finish_inside_reap) {
     free(in);
 }
 
+Test(io, many_disk_reads_begin_and_end_a_few_at_a_time) {
+    enum { READS = 11 };
+    int fd = disk_file();
+    static uint8_t bytes[READS][PAGE_BYTES];
+    struct disk_op reads[READS];
+    cr_assert_eq(write(fd, bytes, sizeof bytes), (ssize_t)sizeof bytes);
+    uint64_t before = rig.io.enters;
+    for (uint32_t i = 0; i < READS; i++) {
+        reads[i] = (struct disk_op){.kind = DISK_READ,
+                                    .fd = fd,
+                                    .buffer = bytes[i],
+                                    .bytes = PAGE_BYTES,
+                                    .offset = (uint64_t)i * PAGE_BYTES,
+                                    .done = count_done};
+        io_disk(&rig.io, &reads[i]);
+    }
+    cr_assert_eq(rig.io.enters - before, READS / 2);
+    cr_assert_eq(io_uring_sq_ready(&rig.io.ring), 1);
+    cr_assert_eq(finished, 0, "never within the submission");
+    while (io_uring_cq_ready(&rig.io.ring) < READS) {
+        cr_assert_eq(io_enter(&rig.io, false, 0), 0);
+    }
+    (void)io_reap(&rig.io, rig.events, 64);
+    cr_assert_eq(finished, IO_DISKS, "the others wait for the next turn");
+    cr_assert(io_pending(&rig.io));
+    gather_disk(READS);
+    for (uint32_t i = 0; i < READS; i++) {
+        cr_assert_eq(reads[i].result, PAGE_BYTES);
+    }
+    close(fd);
+}
+
 /* ---- the ring itself */
 
 Test(io, a_wait_ends_at_its_timeout) {

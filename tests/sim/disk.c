@@ -123,8 +123,12 @@ static uint64_t astray(struct sim_disk *sim, const struct sim_file *file, uint64
     return (sim_random(&sim->random) % (pages + 1)) * PAGE_BYTES;
 }
 
+/* As the kernel has it of a file that is O_DIRECT, which all of ours are. */
 static int64_t read_now(struct sim_disk *sim, const struct sim_file *file, void *buffer,
                         size_t bytes, uint64_t offset) {
+    if (offset % sim->read_unit != 0 || bytes % sim->read_unit != 0) {
+        return -EINVAL;
+    }
     if (fault_chance(sim, sim->faults.read_eio) || fault_bad_page(sim, file, offset, bytes)) {
         return -EIO;
     }
@@ -304,6 +308,12 @@ static int64_t sim_file_bytes(void *backend, int fd) {
     return r != 0 ? r : (int64_t)file->now_size;
 }
 
+static uint32_t sim_read_unit(void *backend, int fd) {
+    const struct sim_disk *sim = backend;
+    (void)fd;
+    return sim->read_unit;
+}
+
 static int sim_list_dir(void *backend, const char *path,
                         int (*each)(void *context, const char *name), void *context) {
     struct sim_disk *sim = backend;
@@ -350,7 +360,8 @@ static int sim_entropy(void *backend, void *bytes, size_t count) {
 static void sim_submit(void *backend, struct disk_op *op) {
     struct sim_disk *sim = backend;
     must(sim->out_count < SIM_OUT);
-    must((uintptr_t)op->buffer % PAGE_BYTES == 0 && op->bytes % PAGE_BYTES == 0);
+    must((uintptr_t)op->buffer % PAGE_BYTES == 0);
+    must(op->kind != DISK_WRITE || (op->offset % PAGE_BYTES == 0 && op->bytes % PAGE_BYTES == 0));
     must(op->kind != DISK_WRITE || op->dsync);
     uint64_t latency_ns = fault_latency(sim, file_of(sim, op->fd)->now);
     uint64_t due_ns = latency_ns > 0 ? *sim->clock + latency_ns : 0;
@@ -369,8 +380,8 @@ static int32_t perform(struct sim_disk *sim, const struct disk_op *op) {
         return (int32_t)(r != 0 ? write_refused(sim, &write, r) : write_now(sim, &write));
     }
     int64_t n = r != 0 ? r : read_now(sim, file, op->buffer, op->bytes, op->offset);
-    bool cut = n > PAGE_BYTES && fault_chance(sim, sim->faults.read_short);
-    return (int32_t)(cut ? (int64_t)round_down((uint64_t)n - 1, PAGE_BYTES) : n);
+    bool cut = n > sim->read_unit && fault_chance(sim, sim->faults.read_short);
+    return (int32_t)(cut ? (int64_t)round_down((uint64_t)n - 1, sim->read_unit) : n);
 }
 
 /* One of those that are due, any of them. Returns: SIM_OUT: none is. */
@@ -418,6 +429,7 @@ static const struct disk_calls sim_calls = {
     .rename_file = sim_rename_file,
     .unlink_file = sim_unlink_file,
     .file_bytes = sim_file_bytes,
+    .read_unit = sim_read_unit,
     .list_dir = sim_list_dir,
     .free_bytes = sim_free_bytes,
     .lock_file = sim_lock_file,
@@ -428,6 +440,7 @@ struct sim_disk *sim_disk_open(uint64_t seed, struct disk *ret_disk) {
     struct sim_disk *sim = calloc(1, sizeof *sim);
     must(sim != NULL);
     sim->random = seed;
+    sim->read_unit = SIM_SECTOR;
     *ret_disk = (struct disk){&sim_calls, sim};
     return sim;
 }

@@ -72,6 +72,9 @@ void sim_disk_device(struct sim_disk *sim, const char *dir, const struct sim_dev
 /* Two directories take each other's place. */
 void sim_disk_swap(struct sim_disk *sim, const char *dir, const char *with);
 
+/* Reads begin and end at multiples of this, SIM_SECTOR at first; others are -EINVAL. */
+void sim_disk_read_unit(struct sim_disk *sim, uint32_t bytes);
+
 /* Where calls take time they take it from here: blocking ones move the clock, submitted ones are
  * due later. NULL: nothing takes time. */
 void sim_disk_clock(struct sim_disk *sim, uint64_t *now_ns);

@@ -131,8 +131,9 @@ uint64_t fault_space_left(struct sim_disk *sim, const char *path) {
 bool fault_bad_page(const struct sim_disk *sim, const struct sim_file *file, uint64_t offset,
                     uint64_t bytes) {
     for (uint32_t i = 0; i < sim->bad_count; i++) {
-        if (&sim->platter.files[sim->bad[i].file] == file && sim->bad[i].offset >= offset &&
-            sim->bad[i].offset < offset + bytes) {
+        uint64_t bad = sim->bad[i].offset;
+        if (&sim->platter.files[sim->bad[i].file] == file && bad + PAGE_BYTES > offset &&
+            bad < offset + bytes) {
             return true;
         }
     }
@@ -152,6 +153,10 @@ void sim_disk_plan(struct sim_disk *sim, const struct sim_plan *plan) {
 
 void sim_disk_crash_after(struct sim_disk *sim, uint64_t calls) {
     sim->crash_at = calls ? sim->calls + calls : 0;
+}
+
+void sim_disk_read_unit(struct sim_disk *sim, uint32_t bytes) {
+    sim->read_unit = bytes;
 }
 
 void sim_disk_clock(struct sim_disk *sim, uint64_t *now_ns) {

@@ -28,7 +28,8 @@ struct sim_disk {
     } devices[SIM_DEVICES];
     uint32_t device_count;
     uint64_t *clock;
-    uint64_t stick; /* submissions until one hangs; 0: none does */
+    uint32_t read_unit; /* sim_disk_read_unit */
+    uint64_t stick;     /* submissions until one hangs; 0: none does */
     uint64_t calls, crash_at;
     bool dead;
     struct {

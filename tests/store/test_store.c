@@ -517,3 +517,37 @@ Test(store, a_frame_filled_by_another_keeper_is_adopted_by_its_owner) {
     rig_turn(&rig);
     cr_assert_eq(other->home.bytes, 0, "its body went home");
 }
+
+/* Bytes that reading block 0 from the disk takes. */
+static uint64_t read_bytes(void) {
+    uint64_t before = counter_get(&counters()->read_bytes);
+    struct store_op op = {.kind = STORE_VERIFY};
+    (void)rig_block(0, 4096, &op.key);
+    cr_assert_eq(rig_do(&rig, &op), 0);
+    return counter_get(&counters()->read_bytes) - before;
+}
+
+static uint64_t units_of(uint64_t place, uint64_t unit) {
+    struct spot spot = place_spot(place);
+    uint64_t from = (uint64_t)spot.offset_units * RECORD_UNIT;
+    return round_up(from + (uint64_t)spot.length_units * RECORD_UNIT, unit) -
+           round_down(from, unit);
+}
+
+Test(store, a_read_is_of_the_sectors_that_its_record_lies_in) {
+    cr_assert_eq(rig_put(&rig, 0, 4096), 0);
+    for (uint32_t unit = SIM_SECTOR; unit <= PAGE_BYTES; unit *= 8) {
+        rig_close(&rig);
+        sim_disk_read_unit(rig.sim, unit);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert_eq(read_bytes(), units_of(rig_place(&rig, 0, 4096), unit));
+    }
+}
+
+/* As where a tier's files lie on another disk than the directory it was asked of. */
+Test(store, a_disk_that_wants_pages_after_all_gets_them) {
+    cr_assert_eq(rig_put(&rig, 0, 4096), 0);
+    sim_disk_read_unit(rig.sim, PAGE_BYTES);
+    cr_assert_eq(read_bytes(), units_of(rig_place(&rig, 0, 4096), PAGE_BYTES));
+    cr_assert_eq(counter_get(&counters()->io_errors), 1);
+}
