@@ -156,6 +156,19 @@ static void submit_to_ring(void *backend, struct disk_op *op) {
     io_disk(backend, op);
 }
 
+/* Thread: the porter. */
+static void block_lost(void *context, const struct key *key, uint32_t codec) {
+    (void)context;
+    char name[CID_TEXT_MAX] = "";
+    if (key) {
+        struct cid cid;
+        cid_of_key(key, codec, &cid);
+        (void)cid_format(&cid, name);
+    }
+    log_warn("a stored block is damaged and there is no other copy here: a put of it heals it",
+             log_str("cid", name));
+}
+
 static int open_store(struct engine *engine, char *why, size_t why_bytes) {
     static struct disk_calls ring_calls;
     ring_calls = disk_sync_calls; /* the blocking half stays plain */
@@ -192,7 +205,8 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .snapshot_interval_ns = settings->store_snapshot_interval_ns,
         .move_rate = settings->store_move_bytes,
         .promote_budget = settings->store_promote_bytes,
-        .scrub_cycle_ns = settings->store_scrub_cycle_ns,
+        .scrub_cycle_ns =
+            {[TIER_SSD] = settings->store_scrub_ssd_ns, [TIER_HDD] = settings->store_scrub_hdd_ns},
         .scrub_rate = settings->store_scrub_bytes,
         .block_bytes_max = (uint32_t)settings->store_block_bytes_max,
         .batches = engine->sizes.batches,
@@ -200,6 +214,8 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
         .compress = (enum store_compress)settings->store_compress,
         .policy = (enum store_policy)settings->store_policy,
         .links = store_links,
+        .lost = block_lost,
+        .lost_context = engine,
         .gc_grace_ns = settings->gc_grace_ns,
         .gc_memory_bytes = settings->gc_memory_bytes,
         .gc_watermark_percent = (uint32_t)settings->gc_watermark,

@@ -84,9 +84,11 @@ const struct option settings_table[] = {
          "bytes",
          "Most bytes a day that go from slow tiers to fast ones because they are read again and "
          "again; 0: none do."),
-    DURATION("store.scrub_cycle", store_scrub_cycle_ns, "14d", 0, FOREVER_NS, false, "time",
-             "In so long every stored block is read again and verified, a little at a time; 0: "
-             "only when asked."),
+    DURATION("store.scrub_cycle_ssd", store_scrub_ssd_ns, "14d", 0, FOREVER_NS, false, "time",
+             "In so long every block on fast tiers is read again and verified, a little at a time; "
+             "0: only when asked. A daemon that is down does not count."),
+    DURATION("store.scrub_cycle_hdd", store_scrub_hdd_ns, "28d", 0, FOREVER_NS, false, "time",
+             "The same for slow tiers."),
     SIZE("store.scrub_rate", store_scrub_bytes, "256MiB", 0, 64 * GiB, false, "bytes",
          "Most bytes a second that a scrub reads when it is asked for; 0: no limit."),
     SIZE("store.block_max", store_block_bytes_max, "2MiB", 4 * KiB, STORE_BLOCK_HARD_MAX, false,

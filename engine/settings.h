@@ -30,7 +30,8 @@ struct settings {
     uint64_t store_move_bytes;    /* a second; 0: no limit */
     uint64_t store_promote_bytes; /* a day; 0: no promotions */
     uint64_t store_scrub_bytes;   /* a second, when asked; 0: no limit */
-    uint64_t store_scrub_cycle_ns;
+    uint64_t store_scrub_ssd_ns;  /* cycles */
+    uint64_t store_scrub_hdd_ns;
     uint64_t store_block_bytes_max;
     uint32_t store_compress; /* enum store_compress */
     uint32_t store_policy;   /* enum store_policy */

@@ -106,6 +106,25 @@ static json_t *class_json(const struct engine *engine, enum job_class class) {
 
 /* ---- parts ---------------------------------------------------------------------------------- */
 
+/* Where the standing scrubs are, by kind of tier. */
+static json_t *scrub_json(const struct engine *engine) {
+    const uint64_t cycles[] = {[TIER_SSD] = engine->settings.store_scrub_ssd_ns,
+                               [TIER_HDD] = engine->settings.store_scrub_hdd_ns};
+    json_t *list = json_array();
+    for (uint32_t kind = 0; kind < array_count(cycles); kind++) {
+        const struct store_scrub *scrub = store_scrub(engine->store, (enum tier_kind)kind);
+        json_t *object = json_object();
+        json_object_set_new(object, "kind", json_string(tier_kind_name((enum tier_kind)kind)));
+        put(object, "cycle_s", cycles[kind] / NS_PER_S);
+        put(object, "elapsed_s", counter_get(&scrub->elapsed_ns) / NS_PER_S);
+        put(object, "bytes", counter_get(&scrub->bytes));
+        put(object, "total_bytes", counter_get(&scrub->total_bytes));
+        put(object, "last_full_us", counter_get(&scrub->ended_us));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *store_json(const struct engine *engine) {
     uint64_t sums[store_counter_count] = {0};
     for (uint32_t k = 0; k < engine->layout.work_count; k++) {
@@ -122,6 +141,7 @@ static json_t *store_json(const struct engine *engine) {
     json_object_set_new(object, "upkeep",
                         counters_json((const counter_t *)store_upkeep(engine->store),
                                       upkeep_counter_info, upkeep_counter_count));
+    json_object_set_new(object, "scrub", scrub_json(engine));
     struct store_usage usage;
     store_usage(engine->store, &usage);
     put(object, "segments", usage.segments);

@@ -19,7 +19,7 @@
 #define LOOK_NS      (100 * NS_PER_MS)
 #define REST_NS      (10 * NS_PER_S)
 
-enum compact_phase { COMPACT_IDLE, COMPACT_COPY, COMPACT_SETTLE };
+enum compact_phase { COMPACT_IDLE, COMPACT_COPY, COMPACT_REPAIR, COMPACT_SETTLE };
 
 struct compactor {
     struct porter *porter;
@@ -77,7 +77,7 @@ static int buffers_open(struct compactor *compactor) {
         return 0;
     }
     int r = peek_open(&compactor->peek, compactor->store);
-    r = r == 0 ? repair_open(&compactor->repair, compactor->store, compactor->porter->reader) : r;
+    r = r == 0 ? repair_open(&compactor->repair, compactor->porter) : r;
     r = r == 0 ? scan_window_open(&compactor->window) : r;
     compactor->peek.ahead = PEEK_AHEAD;
     return r;
@@ -194,7 +194,9 @@ static void source_begin(struct compactor *compactor, const struct choice *choic
     r = r == 0 ? records_open(compactor) : r;
     if (r != 0) {
         give_up(compactor);
+        return;
     }
+    repair_clear(&compactor->repair);
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -227,12 +229,13 @@ static uint32_t destination(struct compactor *compactor, uint64_t word, uint64_t
     return compactor->slow;
 }
 
-static enum peek_depth depth_for(const struct compactor *compactor, uint32_t tier) {
+/* What comes from an HDD, or may be worth less than it says, is proven to its name. */
+static enum peek_depth depth_for(const struct compactor *compactor) {
     const struct tier *tiers = compactor->store->tiers.all;
     const struct segment *source = compactor->source;
     bool suspect = source->suspect || source->recovered || source->damaged_ranges > 0;
-    bool up = tiers[source->tier].kind == TIER_HDD && tiers[tier].kind == TIER_SSD;
-    return suspect || up ? PEEK_MULTIHASH : PEEK_CHECKSUM;
+    bool slow = tiers[source->tier].kind == TIER_HDD;
+    return suspect || slow ? PEEK_MULTIHASH : PEEK_CHECKSUM;
 }
 
 static int add(struct compactor *compactor, const struct move_record *record, uint32_t tier) {
@@ -245,29 +248,24 @@ static int add(struct compactor *compactor, const struct move_record *record, ui
     return r;
 }
 
-/* The record is damaged: is there another copy? */
+/* The record is damaged: whether there is another copy is asked for all of them at the end. */
 static int take_damaged(struct compactor *compactor, const struct footer_entry *entry,
                         uint64_t place, uint32_t tier) {
-    struct key key = compactor->peek.key;
-    struct repair *repair = &compactor->repair;
     if (++compactor->errors > ERRORS_MAX) {
         return MOVE_FULL;
     }
-    bool known = compactor->peek.rotten || footer_key(entry, &key);
-    struct repair_want want = {.key = &key,
+    struct repair_item item = {.key = compactor->peek.key,
                                .hash = entry->hash,
                                .birth_lsn = entry->birth_lsn,
                                .place = place,
-                               .codec = entry->codec};
-    if (!known || repair_find(repair, &want) != 0) {
+                               .codec = entry->codec,
+                               .tier = tier};
+    bool known = compactor->peek.rotten || footer_key(entry, &item.key);
+    if (!known || !repair_add(&compactor->repair, &item)) {
         compactor->kept++;
-        counter_add(&compactor->porter->counters.quarantined, 1);
-        return 0;
+        porter_lost(compactor->porter, NULL, 0);
     }
-    int r = add(compactor,
-                &(struct move_record){&repair->header, repair->payload, entry->hash, place}, tier);
-    counter_add(&compactor->porter->counters.repairs, r == 0);
-    return r;
+    return 0;
 }
 
 static int take_block(struct compactor *compactor, const struct footer_entry *entry,
@@ -279,7 +277,7 @@ static int take_block(struct compactor *compactor, const struct footer_entry *en
     }
     *ret_bytes = (uint64_t)place_spot(place).length_units * RECORD_UNIT;
     uint32_t tier = destination(compactor, word, *ret_bytes);
-    int r = peek_look(&compactor->peek, place, depth_for(compactor, tier));
+    int r = peek_look(&compactor->peek, place, depth_for(compactor));
     if (r == 0 && compactor->peek.record->type != RECORD_BLOCK) {
         r = STORE_CORRUPT;
     }
@@ -385,9 +383,22 @@ static uint32_t copy_some(struct compactor *compactor) {
         bytes += taken;
     }
     if (compactor->next == compactor->count) {
-        compactor->phase = COMPACT_SETTLE;
+        compactor->phase = compactor->repair.count > 0 ? COMPACT_REPAIR : COMPACT_SETTLE;
     }
     return looked + 1;
+}
+
+/* What was damaged: written anew where there was a copy; the others hold the segment. */
+static uint32_t repair_some(struct compactor *compactor) {
+    struct repair *repair = &compactor->repair;
+    bool over;
+    uint32_t work = repair_step(repair, &over);
+    if (over) {
+        compactor->kept += repair_count(repair, REPAIR_NO_COPY);
+        compactor->failed = compactor->failed || repair_count(repair, REPAIR_NO_ROOM) > 0;
+        compactor->phase = COMPACT_SETTLE;
+    }
+    return work;
 }
 
 /* --- the end of a source ---------------------------------------------------------------------- */
@@ -598,6 +609,8 @@ uint32_t compact_step(struct porter *porter) {
     case COMPACT_COPY:
         work += allowance_open(&compactor->rate, porter->now_ns) ? copy_some(compactor) : 0;
         return work + move_step(&compactor->mover);
+    case COMPACT_REPAIR:
+        return work + repair_some(compactor);
     case COMPACT_SETTLE:
         return work + settle(compactor);
     }

@@ -22,6 +22,18 @@ const struct upkeep_counters *store_upkeep(const struct store *store) {
     return &store->porter->counters;
 }
 
+const struct store_scrub *store_scrub(const struct store *store, enum tier_kind kind) {
+    return &store->porter->scrubs[kind];
+}
+
+void porter_lost(struct porter *porter, const struct key *key, uint32_t codec) {
+    const struct store_config *config = &porter->store->config;
+    counter_add(&porter->counters.quarantined, 1);
+    if (config->lost) {
+        config->lost(config->lost_context, key, codec);
+    }
+}
+
 /* --- duties ----------------------------------------------------------------------------------- */
 
 struct duty {

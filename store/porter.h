@@ -32,17 +32,22 @@ struct porter {
     struct gc *gc;                         /* store/gc.h */
     struct pinning *pinning;               /* store/pinning.h */
     struct upkeep_counters counters;
-    struct rejoin *rejoin;       /* store/rejoin.c */
-    struct arrival *arrival;     /* store/arrival.c */
-    struct graves *carried;      /* tombstones that moves carried; as those of the keepers */
-    struct scrub *scrub;         /* store/scrub.c */
-    struct compactor *compactor; /* store/compact.c */
-    struct promoter *promoter;   /* store/promote.c */
-    _Atomic bool stopping;       /* the porter sets it; store_task_begin looks */
+    struct store_scrub scrubs[2]; /* by enum tier_kind */
+    struct rejoin *rejoin;        /* store/rejoin.c */
+    struct arrival *arrival;      /* store/arrival.c */
+    struct graves *carried;       /* tombstones that moves carried; as those of the keepers */
+    struct scrub *scrub;          /* store/scrub.c */
+    struct compactor *compactor;  /* store/compact.c */
+    struct promoter *promoter;    /* store/promote.c */
+    _Atomic bool stopping;        /* the porter sets it; store_task_begin looks */
 };
 
 /* A task is over: says so to whoever asked. `why` may be NULL. */
 void porter_finish(struct porter *porter, struct store_task *task, int32_t result, const char *why);
+
+/* A block is damaged and has no other copy here: counts it, and tells who asked to be told. key may
+ * be NULL: what lay there is not known. */
+void porter_lost(struct porter *porter, const struct key *key, uint32_t codec);
 
 /* Is the task to end as soon as it can? Relaxed: seen at one of its next steps. */
 static inline bool porter_canceled(const struct porter *porter, const struct store_task *task) {

@@ -105,7 +105,8 @@ static int32_t judge(struct keeper *keeper, const struct fetch *fetch,
     const struct store *store = keeper->store;
     const struct segment *segment = &store->segments.all[place_spot(fetch->place).segment];
     const struct record_header *record = admission->record;
-    bool suspect = store->unclean && segment->epoch != store->segments.epoch;
+    bool suspect = (store->unclean && segment->epoch != store->segments.epoch) ||
+                   (fetch->place & PLACE_STATE_MASK) == PLACE_HDD;
     const uint8_t *block = admission->opened ? admission->opened->body
                                              : (const uint8_t *)record + record->header_bytes;
     bool sound =

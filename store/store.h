@@ -107,15 +107,20 @@ struct store_config {
     uint64_t quota_bytes;   /* of the tier "ssd" where no SSD path is given; 0: as for a tier */
     const struct store_tier *tiers; /* paths; where none is an SSD, there is also DIR/ssd */
     uint32_t tier_count;
-    uint32_t block_bytes_max; /* 0: STORE_BLOCK_MAX */
-    uint64_t move_rate;       /* bytes a second that moves may write; 0: no limit */
-    uint64_t promote_budget;  /* bytes a day from slow tiers to fast ones; 0: none go there */
-    uint64_t scrub_cycle_ns;  /* every block is read again in so long; 0: only when asked */
-    uint64_t scrub_rate;      /* bytes a second when asked; 0: no limit */
+    uint32_t block_bytes_max;   /* 0: STORE_BLOCK_MAX */
+    uint64_t move_rate;         /* bytes a second that moves may write; 0: no limit */
+    uint64_t promote_budget;    /* bytes a day from slow tiers to fast ones; 0: none go there */
+    uint64_t scrub_cycle_ns[2]; /* by enum tier_kind: every block there is read again in so long;
+                                 * 0: only when asked */
+    uint64_t scrub_rate;        /* bytes a second when asked; 0: no limit */
     enum store_compress compress;
     enum store_policy policy;
     uint64_t snapshot_interval_ns; /* between snapshots while it is open; 0: only at the end */
     struct store_links links;
+    /* A block is damaged and has no other copy here; key: NULL where it is not known which. Called
+     * on the porter's thread with every finding, so for one block now and then; may be NULL. */
+    void (*lost)(void *context, const struct key *key, uint32_t codec);
+    void *lost_context;
     uint64_t gc_grace_ns;              /* blocks younger than this are not collected */
     uint64_t gc_memory_bytes;          /* of a mark set; 0: 64 MiB */
     uint32_t gc_watermark_percent;     /* of quota or disk: collect when more is used; 0: never */
@@ -470,14 +475,23 @@ COUNTER_STRUCT(store, STORE_COUNTERS);
     X(tombstones_carried, "records", "tombstones and pins rewritten, still needed") \
     X(tombstones_dropped, "records", "tombstones let go: nothing older is left")    \
     X(repairs, "blocks", "damaged blocks written anew from another copy")           \
+    X(repairs_no_room, "blocks", "damaged blocks with a copy and no room for it")   \
     X(quarantined, "blocks", "damaged blocks found that have no other copy")        \
     X(scrubbed_blocks, "blocks", "blocks that the scrub read and verified")         \
     X(scrubbed_bytes, "bytes", "bytes of those")                                    \
-    X(scrub_passes, "passes", "times the scrub has been through all segments")      \
+    X(scrub_passes, "passes", "times the scrub has been through all of some tiers") \
     X(arrivals, "tiers", "missing at the start and taken up without another")       \
     X(arrivals_waiting, "tiers", "that came back and wait for the next start")
 COUNTER_STRUCT(upkeep, UPKEEP_COUNTERS);
 const struct upkeep_counters *store_upkeep(const struct store *store);
+
+/* The standing scrub of all tiers of one kind: where its pass is. */
+struct store_scrub {
+    counter_t elapsed_ns;         /* of its cycle */
+    counter_t bytes, total_bytes; /* looked at in it; about how many there are */
+    counter_t ended_us;           /* wall clock: when the last one was through; 0: never */
+};
+const struct store_scrub *store_scrub(const struct store *store, enum tier_kind kind);
 
 /* Counters of one keeper; sums are the reader's. Thread: any. */
 const struct store_counters *keeper_counters(const struct keeper *keeper);

@@ -48,10 +48,11 @@ const struct cli_command command_scrub = {
     .summary = "read every stored block again, in the daemon; repair what can be",
     .flags = flags,
     .args_max = 0,
-    .more = "The daemon does the same slowly on its own (store.scrub_cycle). A damaged block of\n"
-            "which there is another sound copy, in memory or on disk, is written anew; one\n"
-            "without stays damaged, is never served, and a put of it heals it: verify names it.\n"
-            "What is in segments not yet full has its turn when they are.\n",
+    .more =
+        "The daemon does the same slowly on its own (store.scrub_cycle_ssd, _hdd). A damaged\n"
+        "block of which there is another sound copy, in memory or on disk, is written anew; one\n"
+        "without stays damaged, is never served, and a put of it heals it: verify names it.\n"
+        "What is in segments not yet full has its turn when they are.\n",
     .examples = "  millrace scrub\n  millrace scrub --json\n",
     .run = cmd_scrub,
 };
