@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* Rot is found without anybody reading, mended where there is a copy, and said where there is none
  * (store/scrub.c, its passes in store/pass.c, the search for copies in store/repair.c, where it
@@ -332,6 +333,51 @@ Test(scrub, a_machine_that_was_busy_catches_up_and_never_rushes) {
     cr_assert(counter_get(&store_scrub(rig.store, TIER_SSD)->ended_us) > 0 ||
                   parts(&rig, TIER_SSD) >= 80,
               "%lu %% at the end of the cycle", parts(&rig, TIER_SSD));
+    rig_end(&rig);
+}
+
+/* Other bytes under checksums that are right: only the name tells. */
+static void forge(struct rig *rig, uint64_t place) {
+    static uint64_t record[MANY_BYTES / 8 + 64];
+    struct spot spot = place_spot(place);
+    const struct segment *segment = &rig->store->segments.all[spot.segment];
+    uint64_t offset = (uint64_t)spot.offset_units * RECORD_UNIT, bytes = 0;
+    uint64_t length = (uint64_t)spot.length_units * RECORD_UNIT;
+    char path[SEGMENT_PATH_MAX];
+    segment_path(&rig->store->segments, spot.segment, path);
+    cr_assert_leq(length, sizeof record);
+    memcpy(record, sim_disk_bytes(rig->sim, path, &bytes) + offset, length);
+    struct record_header *header = (void *)record;
+    uint8_t *payload = (uint8_t *)record + header->header_bytes;
+    payload[100] ^= 1;
+    header->payload_xxh3 = XXH3_64bits(payload, header->stored_bytes);
+    header->crc = format_record_crc(segment->crc_base, offset, header);
+    sim_disk_spoil(rig->sim, path, offset, record, length);
+}
+
+Test(scrub, what_comes_from_an_hdd_is_proven_to_its_name) {
+    struct rig rig;
+    two_tiers(&rig, 42);
+    uint32_t slow = 0;
+    while ((rig_place(&rig, slow, MANY_BYTES) & PLACE_STATE_MASK) != PLACE_HDD) {
+        slow++;
+    }
+    uint64_t place = rig_place(&rig, slow, MANY_BYTES);
+    forge(&rig, place);
+    cr_assert_eq(rig_get(&rig, slow, MANY_BYTES), STORE_CORRUPT);
+    /* and no move takes it along */
+    uint32_t id = place_spot(place).segment;
+    for (uint32_t i = 0; i < 600; i++) {
+        uint64_t at = rig_place(&rig, i, MANY_BYTES);
+        if (i != slow && place_spot(at).segment == id && i % 4 != 0) {
+            cr_assert_eq(rig_delete(&rig, i, MANY_BYTES), 0);
+        }
+    }
+    seconds(&rig, 60);
+    cr_assert_gt(counter_get(&upkeep(&rig)->moves), 0);
+    cr_assert_geq(counter_get(&upkeep(&rig)->quarantined), 1);
+    cr_assert_eq(rig_place(&rig, slow, MANY_BYTES) & PLACE_MASK, place & PLACE_MASK);
+    cr_assert_eq(rig_get(&rig, slow, MANY_BYTES), STORE_CORRUPT);
     rig_end(&rig);
 }
 
