@@ -185,8 +185,9 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
     }
     const struct settings *settings = &engine->settings;
     if (mkdir(settings->store_dir, 0700) != 0 && errno != EEXIST) {
-        return complain(why, why_bytes, ENGINE_HOST, "making the store directory %s: %s",
-                        settings->store_dir, strerror(errno));
+        return complain(why, why_bytes, ENGINE_HOST, "making the store directory %s: %s%s",
+                        settings->store_dir, strerror(errno),
+                        errno == ENOENT ? " (what is above it must be there: mkdir -p)" : "");
     }
     struct settings_tiers tiers;
     const char *name;

@@ -49,6 +49,21 @@ static int bind_patiently(int fd, const struct addrinfo *to) {
     return r;
 }
 
+/* What is wrong with an address, and what to do about it. */
+static const char *bind_text(int error) {
+    switch (error) {
+    case EADDRINUSE:
+        return "it is in use by another program ('ss -ltnp' names it): end it, or name another "
+               "port";
+    case EACCES:
+        return "a port below 1024 takes CAP_NET_BIND_SERVICE: allow that, or name a higher one";
+    case EADDRNOTAVAIL:
+        return "that is no address of this host ('ip addr' lists them)";
+    default:
+        return strerror(error);
+    }
+}
+
 static int open_one(struct listener *listener, char *why, size_t why_bytes) {
     struct listener_address *address = &listener->address;
     char port[8];
@@ -70,7 +85,7 @@ static int open_one(struct listener *listener, char *why, size_t why_bytes) {
     freeaddrinfo(found);
     if (r != 0) {
         close(fd);
-        return complain(why, why_bytes, address, strerror(error));
+        return complain(why, why_bytes, address, bind_text(error));
     }
     struct sockaddr_storage bound;
     socklen_t length = sizeof bound;

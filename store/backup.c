@@ -166,7 +166,7 @@ static int put_piece(struct backup *backup, uint64_t bytes) {
     int64_t n = disk->calls->pwrite(disk->backend, backup->fd, backup->buffer,
                                     round_up(bytes, PAGE_BYTES), backup->copied);
     if (n != (int64_t)round_up(bytes, PAGE_BYTES)) {
-        return n < 0 ? (int)n : err_raise(-EIO);
+        return n < 0 ? (int)n : err_raise(-ENOSPC); /* the rest found no room */
     }
     backup->copied += bytes;
     counter_add(&backup->task->bytes, bytes);
@@ -341,7 +341,7 @@ static int write_manifest(struct backup *backup) {
     }
     uint64_t bytes = archive_bytes(head->count);
     int64_t n = disk->calls->pwrite(disk->backend, fd, backup->now.pages, bytes, 0);
-    int r = n == (int64_t)bytes ? 0 : n < 0 ? (int)n : err_raise(-EIO);
+    int r = n == (int64_t)bytes ? 0 : n < 0 ? (int)n : err_raise(-ENOSPC);
     r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
     (void)disk->calls->close_file(disk->backend, fd);
     char sub[ARCHIVE_PATH_MAX];

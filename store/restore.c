@@ -66,7 +66,7 @@ static int copy_bytes(struct restoring *restoring, const struct archive_entry *e
         (void)XXH3_64bits_update(&state, restoring->buffer, bytes);
         n = disk->calls->pwrite(disk->backend, to, restoring->buffer, padded, at);
         if (n != (int64_t)padded) {
-            return n < 0 ? (int)n : err_raise(-EIO);
+            return n < 0 ? (int)n : err_raise(-ENOSPC); /* the rest found no room */
         }
         at += bytes;
         restore->bytes += bytes;
@@ -100,8 +100,8 @@ static int copy_entry(struct restoring *restoring, const struct archive_entry *e
     (void)disk->calls->close_file(disk->backend, from);
     (void)disk->calls->close_file(disk->backend, to);
     if (r != 0) {
-        return say(restore, r, r == STORE_CORRUPT ? "damaged in the backup: " : "cannot copy ",
-                   from_path);
+        return r == STORE_CORRUPT ? say(restore, r, "damaged in the backup: ", from_path)
+                                  : say(restore, r, "cannot write ", to_path);
     }
     restore->segments += entry->generation != 0;
     restore->files += entry->generation == 0;
@@ -135,7 +135,7 @@ static int write_super(struct restoring *restoring) {
         page_seal(restoring->buffer, 0);
         int64_t n = disk->calls->pwrite(disk->backend, fd, restoring->buffer, PAGE_BYTES,
                                         (uint64_t)i * PAGE_BYTES);
-        r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
+        r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-ENOSPC);
     }
     r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
     (void)disk->calls->close_file(disk->backend, fd);
@@ -157,7 +157,11 @@ static int make_target(struct restore *restore) {
     bool any = false;
     int r = disk->calls->list_dir(disk->backend, restore->to, any_name, &any);
     if (r == 0 && any) {
-        return say(restore, STORE_FORMAT, "the target is not empty: ", restore->to);
+        return say(restore, STORE_FORMAT,
+                   "the target is not empty (what a restore that broke off has left is no store: "
+                   "remove it "
+                   "first): ",
+                   restore->to);
     }
     if (r != 0 && r != -ENOENT) {
         return say(restore, r, "cannot look into ", restore->to);

@@ -48,7 +48,11 @@ static int lock(struct store *store, struct store_report *report) {
         return STORE_LOCKED;
     }
     if (fd < 0 && !(fd == -ENOENT && store->config.read_only)) {
-        say(report, "cannot lock ", path);
+        struct text why = {report->why, sizeof report->why, 0};
+        text_add(&why, "cannot lock ");
+        text_add(&why, path);
+        text_add(&why, ": ");
+        text_add(&why, err_text(fd));
         return fd;
     }
     store->lock_fd = fd;

@@ -82,8 +82,11 @@ int adder_line(struct adder *adder, const struct unixfs_link *link, const char *
         return cli_fail(adder->cli, CLI_FAILED, "out of memory");
     }
     *line = (struct adder_line){.before = adder->asked};
-    int used = snprintf(line->text, room, "added %s ", adder_cid_text(link, cid));
-    name_print(line->text + used, name);
+    int used =
+        snprintf(line->text, room, adder->bare ? "%s" : "added %s ", adder_cid_text(link, cid));
+    if (!adder->bare) {
+        name_print(line->text + used, name);
+    }
     *adder->last = line;
     adder->last = &line->next;
     lines_print(adder, oldest_out(adder));

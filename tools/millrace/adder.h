@@ -28,6 +28,7 @@ struct adder {
     uint32_t cid_version;
     bool raw_leaves;
     bool quiet;      /* no lines */
+    bool bare;       /* lines of CIDs alone */
     uint64_t expect; /* bytes to come, for the progress; 0: not known */
 
     struct mr_client *client;

@@ -159,6 +159,9 @@ static int add_all(struct tree *tree, const struct cli *cli, struct root roots[]
     if (status == CLI_DONE && wrapped && wants_pin(cli)) {
         status = pin(adder, &whole);
     }
+    if (adder->bare) {
+        return status; /* each root had its line: the last is the root's */
+    }
     for (uint32_t i = 0; i < cli->args_count && status == CLI_DONE && !wrapped; i++) {
         printf("%s\n", adder_cid_text(&roots[i].link, cid));
     }
@@ -187,6 +190,7 @@ static int wishes(const struct cli *cli, struct adder *adder) {
     adder->cid_version = version[0] == '1';
     adder->raw_leaves = adder->cid_version == 1 || cli_has(cli, "raw-leaves");
     adder->quiet = cli_has(cli, "quieter");
+    adder->bare = cli_has(cli, "quiet");
     adder->expect = bytes_of(cli);
     return CLI_DONE;
 }
@@ -236,7 +240,9 @@ static const struct cli_flag flags[] = {
     {"wrap-with-directory", 'w', NULL, "one directory over all arguments is the root"},
     {"hidden", 'H', NULL, "also what begins with a dot, below a directory"},
     {"pin", 0, "true|false", "pin the roots, so that gc keeps them (default true)"},
+    {"quiet", 'q', NULL, "print CIDs alone"},
     {"quieter", 'Q', NULL, "print the root's CID alone"},
+    {"recursive", 'r', NULL, "as 'ipfs add' has it; directories are walked without it too"},
     CLI_FLAG_END,
 };
 

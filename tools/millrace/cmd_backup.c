@@ -27,9 +27,9 @@ static void print_result(const json_t *answer) {
     double segments = admin_number(answer, "segments"), copied = admin_number(answer, "copied");
     const json_t *config = admin_at(answer, "configuration");
     double files = admin_number(answer, "configuration_copied");
-    printf("backed up %.0f segment%s: %.0f copied (%s), %.0f there already; and %s\n", segments,
-           segments == 1 ? "" : "s", copied,
-           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes), segments - copied,
+    printf("backed up %.0f segment%s: %.0f copied, %.0f there already; %s written, with %s\n",
+           segments, segments == 1 ? "" : "s", copied, segments - copied,
+           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes),
            files > 0 ? "the node's identity and configuration" : "the node's identity");
     if (files < (double)json_array_size(config)) {
         fprintf(stderr,
@@ -61,8 +61,8 @@ static int cmd_backup(struct cli *cli) {
     if (status != CLI_DONE) {
         return status;
     }
-    return task_run(cli, json_pack("{s:s, s:s}", "command", "backup", "path", path), note_backup,
-                    print_result);
+    return task_run(cli, json_pack("{s:s, s:s}", "command", "backup", "path", path), path,
+                    note_backup, print_result);
 }
 
 static const struct cli_flag flags[] = {

@@ -7,6 +7,7 @@
 #include "base/cid.h"
 #include "base/hash.h"
 #include "proto/tlv/tlv.h"
+#include "tools/millrace/output.h"
 #include "tools/millrace/remote.h"
 
 #include <errno.h>
@@ -225,21 +226,16 @@ static bool range_read(const char *text, uint32_t *ret_offset, uint32_t *ret_len
     return true;
 }
 
-static int output(const struct cli *cli, const void *data, size_t size) {
-    const char *name = cli_value(cli, "output", "-");
-    bool standard = strcmp(name, "-") == 0;
-    FILE *file = standard ? stdout : fopen(name, "we");
-    if (file == NULL) {
-        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(errno));
+static int write_out(const struct cli *cli, const void *data, size_t size) {
+    static struct output output;
+    int status = output_open(&output, cli, cli_value(cli, "output", "-"));
+    if (status != CLI_DONE) {
+        return status;
     }
-    bool sound = fwrite(data, 1, size, file) == size;
-    if (!standard) {
-        sound = fclose(file) == 0 && sound;
+    if (fwrite(data, 1, size, output.file) != size) {
+        status = output_fail(&output);
     }
-    if (!sound) {
-        return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(errno));
-    }
-    return CLI_DONE;
+    return output_close(&output, status);
 }
 
 static int get_range(const struct cli *cli, struct mr_client *client, const struct mr_cid *cid,
@@ -258,7 +254,7 @@ static int get_range(const struct cli *cli, struct mr_client *client, const stru
     int status;
     struct mr_block block;
     if (r == 0) {
-        status = output(cli, buffer, size);
+        status = write_out(cli, buffer, size);
     } else if (r == MR_REFUSED && mr_fault(client) == TLV_CODE_RANGE &&
                mr_get(client, cid, &block) == 0) {
         status = cli_misuse(cli, "--range %s: the block ends before: it has %zu bytes", range,
@@ -288,7 +284,7 @@ static int cmd_get(struct cli *cli) {
         struct mr_block block;
         int r = mr_get(client, &cids.cids[0], &block);
         if (r == 0) {
-            status = output(cli, block.data, block.size);
+            status = write_out(cli, block.data, block.size);
             mr_block_free(&block);
         } else {
             status = remote_fail(cli, client, r, cids.names[0]);

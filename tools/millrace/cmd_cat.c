@@ -7,6 +7,7 @@
 #include "base/cid.h"
 #include "base/must.h"
 #include "proto/tlv/tlv.h"
+#include "tools/millrace/output.h"
 #include "tools/millrace/progress.h"
 #include "tools/millrace/reader.h"
 #include "tools/millrace/remote.h"
@@ -15,14 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SAID (-10000) /* what ends the reading when words were already said */
 
 struct cat {
     const struct cli *cli;
-    const char *name; /* of the output */
-    FILE *file;
+    struct output output;
     int status;
     uint64_t offset, length;
     struct progress progress;
@@ -31,12 +30,15 @@ struct cat {
 
 static int give(void *context, const uint8_t *bytes, size_t count) {
     struct cat *cat = context;
-    if (fwrite(bytes, 1, count, cat->file) != count) {
+    if (fwrite(bytes, 1, count, cat->output.file) != count) {
         int error = errno;
         progress_clear(&cat->progress);
-        cat->status = cli_fail(cat->cli, CLI_FAILED, "%s: %s", cat->name, strerror(error));
+        errno = error;
+        cat->status = output_fail(&cat->output);
         return SAID;
     }
+    uint64_t there = cat->reader.size - cat->offset; /* it was given some: so it is no less */
+    cat->progress.total = there < cat->length ? there : cat->length;
     progress_show(&cat->progress, cat->reader.given, 0);
     return 0;
 }
@@ -112,31 +114,10 @@ static int fetch(struct cat *cat, struct mr_client *client, const struct mr_cid 
     return CLI_DONE;
 }
 
-/* A file gets its name only when it is whole. */
-static int cat_to(struct cat *cat, struct mr_client *client, const struct mr_cid *root) {
-    char part[4096];
-    bool standard = strcmp(cat->name, "-") == 0;
-    if ((size_t)snprintf(part, sizeof part, "%s.part", cat->name) >= sizeof part) {
-        return cli_fail(cat->cli, CLI_USAGE, "-o: the name is too long");
-    }
-    cat->file = standard ? stdout : fopen(part, "we");
-    if (cat->file == NULL) {
-        return cli_fail(cat->cli, CLI_FAILED, "%s: %s", part, strerror(errno));
-    }
-    int status = fetch(cat, client, root);
-    if (standard) {
-        return status;
-    }
-    if (fclose(cat->file) != 0 && status == CLI_DONE) {
-        status = cli_fail(cat->cli, CLI_FAILED, "%s: %s", part, strerror(errno));
-    }
-    if (status == CLI_DONE && rename(part, cat->name) != 0) {
-        status = cli_fail(cat->cli, CLI_FAILED, "%s: %s", cat->name, strerror(errno));
-    }
-    if (status != CLI_DONE) {
-        unlink(part);
-    }
-    return status;
+static int cat_to(struct cat *cat, struct mr_client *client, const struct mr_cid *root,
+                  const char *name) {
+    int status = output_open(&cat->output, cat->cli, name);
+    return status == CLI_DONE ? output_close(&cat->output, fetch(cat, client, root)) : status;
 }
 
 /* A flag's number of bytes. Returns: CLI_DONE, also where the flag is not there. */
@@ -160,7 +141,6 @@ static int cmd_cat(struct cli *cli) {
     struct remote_cids cids;
     struct mr_client *client = NULL;
     cat.cli = cli;
-    cat.name = cli_value(cli, "output", "-");
     cat.length = UINT64_MAX;
     int status = number(cli, "offset", &cat.offset);
     status = status == CLI_DONE ? number(cli, "length", &cat.length) : status;
@@ -175,7 +155,7 @@ static int cmd_cat(struct cli *cli) {
         client = remote_open(cli, &status);
     }
     if (client != NULL) {
-        status = cat_to(&cat, client, &cids.cids[0]);
+        status = cat_to(&cat, client, &cids.cids[0], cli_value(cli, "output", "-"));
     }
     mr_free(client);
     remote_cids_free(&cids);

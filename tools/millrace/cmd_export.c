@@ -17,6 +17,7 @@
 #include "tools/millrace/dag.h"
 #include "tools/millrace/flight.h"
 #include "tools/millrace/human.h"
+#include "tools/millrace/output.h"
 #include "tools/millrace/parts.h"
 #include "tools/millrace/progress.h"
 #include "tools/millrace/walk.h"
@@ -39,6 +40,7 @@ struct waiting {
 };
 struct export {
     const struct cli *cli;
+    struct output output; /* but of --split */
     FILE *file;
     const char *name;
     uint64_t asked, written; /* sequence numbers */
@@ -318,31 +320,15 @@ static int concluded(const struct export *export, int status) {
     return export->damaged > 0 ? CLI_DAMAGED : export->absent > 0 ? CLI_ABSENT : CLI_DONE;
 }
 
-/* The archive gets its name only when it is whole. */
 static int export_to(struct export *export, struct mr_client *client,
                      const struct remote_cids *cids) {
-    char part[4096];
-    bool standard = strcmp(export->name, "-") == 0;
-    if ((size_t)snprintf(part, sizeof part, "%s.part", export->name) >= sizeof part) {
-        return cli_fail(export->cli, CLI_USAGE, "-o: the name is too long");
+    int status = output_open(&export->output, export->cli, export->name);
+    if (status != CLI_DONE) {
+        return status;
     }
-    export->file = standard ? stdout : fopen(part, "we");
-    if (export->file == NULL) {
-        return cli_fail(export->cli, CLI_FAILED, "%s: %s", part, strerror(errno));
-    }
-    int status = fetch(export, client, cids);
-    if (standard) {
-        fflush(stdout);
-    } else if (fclose(export->file) != 0 && status == CLI_DONE) {
-        status = cli_fail(export->cli, CLI_FAILED, "%s: %s", part, strerror(errno));
-    }
-    if (!standard && status == CLI_DONE && rename(part, export->name) != 0) {
-        status = cli_fail(export->cli, CLI_FAILED, "%s: %s", export->name, strerror(errno));
-    }
-    if (!standard && status != CLI_DONE) {
-        unlink(part);
-    }
-    return concluded(export, status);
+    export->file = export->output.file;
+    status = fetch(export, client, cids);
+    return concluded(export, output_close(&export->output, status));
 }
 
 /* Archives that are whole stay, whatever becomes of the rest. */

@@ -47,7 +47,7 @@ static int cmd_gc(struct cli *cli) {
         }
         json_object_set_new(request, "grace_ns", json_integer((json_int_t)grace_ns));
     }
-    return task_run(cli, request, note_gc, print_result);
+    return task_run(cli, request, NULL, note_gc, print_result);
 }
 
 static const struct cli_flag flags[] = {

@@ -103,7 +103,7 @@ static int fetch_rest(const struct cli *cli, struct bring *bring, const char *wh
 
 static int pin_try(const struct cli *cli, const char *cid, json_t **ret_answer) {
     struct task_view view = {
-        .what = "pin", .note = note_walk, .quiet = is_quiet(cli), .mild = true};
+        .what = "pin", .subject = cid, .note = note_walk, .quiet = is_quiet(cli), .mild = true};
     json_t *request = json_pack("{s:s, s:s, s:s, s:b}", "command", "pin", "cid", cid, "name",
                                 cli_value(cli, "name", ""), "direct", cli_has(cli, "direct"));
     return task_follow(cli, request, &view, ret_answer);
@@ -181,7 +181,7 @@ const struct cli_command command_pin = {
 /* ---- unpin ---------------------------------------------------------------------------------- */
 
 static int unpin_one(const struct cli *cli, const char *cid) {
-    struct task_view view = {.what = "unpin", .quiet = is_quiet(cli)};
+    struct task_view view = {.what = "unpin", .subject = cid, .quiet = is_quiet(cli)};
     json_t *answer = NULL;
     int status =
         task_follow(cli, json_pack("{s:s, s:s}", "command", "unpin", "cid", cid), &view, &answer);

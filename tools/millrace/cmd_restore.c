@@ -22,6 +22,7 @@ struct shown {
 static void on_progress(void *context, const struct restore *restore) {
     struct shown *shown = context;
     if (!shown->quiet) {
+        shown->progress.total = restore->bytes_all;
         progress_show(&shown->progress, restore->bytes, restore->segments);
     }
 }

@@ -24,15 +24,20 @@ int scrub_follow(const struct cli *cli, bool quiet, json_t **ret_answer) {
 }
 
 static void print_result(const json_t *answer) {
-    char seen[HUMAN_MAX], bytes[HUMAN_MAX];
+    char seen[HUMAN_MAX], bytes[HUMAN_MAX], rest[HUMAN_MAX];
+    double left = admin_number(answer, "total") - admin_number(answer, "seen");
     printf("%s blocks, %s are what their names say; %.0f were written anew from another copy\n",
            human_count((uint64_t)admin_number(answer, "seen"), seen),
            human_bytes((uint64_t)admin_number(answer, "bytes"), bytes),
            admin_number(answer, "repaired"));
+    if (left > 0) {
+        printf("about %s more lie in segments that are not full yet: their turn comes then\n",
+               human_count((uint64_t)left, rest));
+    }
 }
 
 static int cmd_scrub(struct cli *cli) {
-    return task_run(cli, json_pack("{s:s}", "command", "scrub"), note_scrub, print_result);
+    return task_run(cli, json_pack("{s:s}", "command", "scrub"), NULL, note_scrub, print_result);
 }
 
 static const struct cli_flag flags[] = {

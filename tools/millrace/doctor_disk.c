@@ -196,7 +196,10 @@ static void look_tier(struct doctor *doctor, const struct settings *settings,
         say(finding->found, "%.120s %s%s", path, direct ? "cannot be written: " : "has no O_DIRECT",
             direct ? strerror(error) : "");
         say(finding->costs, "a new tier is not set up there; one with blocks is only read");
-        say(finding->mend, "chown it to the daemon's user, on ext4 or xfs");
+        say(finding->mend, "%s",
+            error == ENOTDIR  ? "name a directory; a new one is made"
+            : error == ENOENT ? "name a directory on a disk; a new one is made"
+                              : "chown it to the daemon's user, on ext4 or xfs");
     } else if (other) {
         say(finding->found, "%.80s is on the file system of %.80s", path, other);
         say(finding->costs, "they share its space and its speed, and fail together");

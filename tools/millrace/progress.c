@@ -76,7 +76,11 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t blocks) {
     if (progress->waiting && progress->note != NULL) {
         fprintf(stderr, "%s", progress->note);
     } else {
-        fprintf(stderr, "%s  %s %s  %s/s", amount, count, blocks == 1 ? "block" : "blocks", rate);
+        fprintf(stderr, "%s  ", amount);
+        if (blocks > 0) {
+            fprintf(stderr, "%s %s  ", count, blocks == 1 ? "block" : "blocks");
+        }
+        fprintf(stderr, "%s/s", rate);
         fprintf(stderr, "%s%s", progress->note != NULL ? "  " : "",
                 progress->note != NULL ? progress->note : "");
     }

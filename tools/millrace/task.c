@@ -40,7 +40,9 @@ static int conclude(const struct cli *cli, const struct task_view *view, const j
         return status;
     }
     const char *why = admin_text(answer, "why");
-    return cli_fail(cli, status, "%s", why[0] ? why : "it ended without a word");
+    const char *subject = view->subject ? view->subject : "";
+    return cli_fail(cli, status, "%s%s%s", subject, subject[0] ? ": " : "",
+                    why[0] ? why : "it ended without a word");
 }
 
 int task_follow(const struct cli *cli, json_t *request, const struct task_view *view,
@@ -86,11 +88,12 @@ int task_follow(const struct cli *cli, json_t *request, const struct task_view *
     return status;
 }
 
-int task_run(const struct cli *cli, json_t *request,
+int task_run(const struct cli *cli, json_t *request, const char *subject,
              void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]),
              void (*print)(const json_t *answer)) {
     bool json = cli_has(cli, "json"), quiet = cli_has(cli, "quiet");
-    struct task_view view = {.what = cli->command->name, .note = note, .quiet = quiet || json};
+    struct task_view view = {
+        .what = cli->command->name, .subject = subject, .note = note, .quiet = quiet || json};
     json_t *answer = NULL;
     int status = task_follow(cli, request, &view, &answer);
     if (status == CLI_DONE && json) {

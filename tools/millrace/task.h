@@ -10,7 +10,8 @@
 #define TASK_NOTE_MAX 160
 
 struct task_view {
-    const char *what; /* in front of the progress: "gc" */
+    const char *what;    /* in front of the progress: "gc" */
+    const char *subject; /* in front of why it failed: a CID, a path; NULL: nothing */
     /* What it is at, for the progress line; NULL: its numbers alone. */
     void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]);
     bool quiet; /* no progress */
@@ -25,7 +26,7 @@ must_check int task_follow(const struct cli *cli, json_t *request, const struct 
 
 /* task_run is a whole command: follows `request`, and prints its last answer as JSON (--json), by
  * `print`, or not at all (--quiet). Returns: as task_follow. */
-must_check int task_run(const struct cli *cli, json_t *request,
+must_check int task_run(const struct cli *cli, json_t *request, const char *subject,
                         void (*note)(const json_t *answer, char text[TASK_NOTE_MAX]),
                         void (*print)(const json_t *answer));
 
