@@ -2,6 +2,7 @@
 #include "base/bits.h"
 #include "base/hash.h"
 #include "base/must.h"
+#include "store/aborts.h"
 #include "store/bundle.h"
 #include "store/gc.h"
 #include "store/inside.h"
@@ -337,6 +338,17 @@ bool order_busy(const struct keeper *keeper, uint64_t hash) {
     return op != NULL;
 }
 
+/* Its record lies there and does not count: no commit record was written, or nobody knows. */
+static void put_aborted(struct keeper *keeper, struct segment *segment, struct store_op *op) {
+    int32_t why = op->bundle->commit.result;
+    bool surely = why == 0 || why == STORE_FULL;
+    if (surely && aborts_add(keeper->store->segments.aborts, op_state(op)->durable)) {
+        atomic_fetch_add_explicit(&segment->aborted, 1, memory_order_relaxed);
+    } else {
+        atomic_store_explicit(&segment->unsettled, true, memory_order_relaxed);
+    }
+}
+
 void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
     const struct op_state *state = op_state(op);
     int32_t why = op->bundle->commit.result; /* where the commit record failed */
@@ -349,9 +361,10 @@ void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
             (void)gc_touch(keeper, state->hash, state->durable, true);
             counter_add(&keeper->counters.puts, 1);
         } else {
-            atomic_store_explicit(&segment->aborted, true, memory_order_relaxed);
+            put_aborted(keeper, segment, op);
         }
-        /* release: the catalog has it, or `aborted` says why not; pairs with housekeeping */
+        /* release: the catalog has it, or the words of put_aborted say why not; pairs with
+         * housekeeping */
         atomic_fetch_sub_explicit(&segment->undecided, 1, memory_order_release);
     }
     order_end(keeper, op, r);

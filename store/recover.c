@@ -363,7 +363,7 @@ static int seal_found(struct recovery *recovery, struct found *found, void *buff
         atomic_store_explicit(&segment->data_bytes, found->data_bytes, memory_order_relaxed);
         return 0;
     }
-    atomic_store_explicit(&segment->aborted, found->open_end, memory_order_relaxed);
+    atomic_store_explicit(&segment->unsettled, found->open_end, memory_order_relaxed);
     if (found->open_end || store->config.read_only ||
         tier_state(tier_of(store, segment)) == TIER_READONLY) {
         atomic_store_explicit(&segment->data_bytes, max_u64(found->data_bytes, PAGE_BYTES),

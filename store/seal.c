@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/aborts.h"
 #include "store/tier.h"
 #include "store/vm.h"
 
@@ -158,12 +159,20 @@ static int scan_closed(struct scan *scan, const struct scan_source *source, uint
     return 0;
 }
 
-static int seal_scanned(struct segments *segments, struct segment *segment,
-                        const struct scan *scan) {
+/* All of it is accepted, but for what came to nothing. */
+static int seal_scanned(struct segments *segments, struct segment *segment, struct scan *scan) {
     uint64_t end = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
+    uint32_t aborted = atomic_load_explicit(&segment->aborted, memory_order_relaxed);
+    if (aborted > 0) {
+        aborts_leave_out(segments->aborts, segment->id, scan);
+    }
     void *buffer = vm_map(SEAL_BUFFER);
     int r = buffer ? 0 : err_raise(-ENOMEM);
     r = r == 0 ? seal_segment(&(struct seal_order){segments, segment, scan, end, buffer}) : r;
+    if (r == 0 && aborted > 0) {
+        aborts_forget(segments->aborts, segment->id);
+        atomic_store_explicit(&segment->aborted, 0, memory_order_relaxed);
+    }
     vm_unmap(buffer, SEAL_BUFFER);
     return r;
 }

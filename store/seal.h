@@ -26,7 +26,7 @@ must_check int seal_segment(const struct seal_order *order);
 static inline bool seal_may(const struct segment *segment) {
     /* acquire: pairs with order_decide */
     return atomic_load_explicit(&segment->undecided, memory_order_acquire) == 0 &&
-           !atomic_load_explicit(&segment->aborted, memory_order_relaxed);
+           !atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
 }
 /* seal_closed scans and seals a segment that its log has left, where seal_may. Thread: helper,
  * boot. */

@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/aborts.h"
 #include "store/super.h"
 #include "store/text.h"
 #include "store/tier.h"
@@ -15,7 +16,8 @@
 
 int segments_open(struct segments *segments) {
     segments->all = vm_map(SEGMENT_IDS * sizeof *segments->all);
-    return segments->all ? 0 : err_raise(-ENOMEM);
+    segments->aborts = vm_map(sizeof *segments->aborts);
+    return segments->all && segments->aborts ? 0 : err_raise(-ENOMEM);
 }
 
 void segments_close(struct segments *segments) {
@@ -27,7 +29,9 @@ void segments_close(struct segments *segments) {
         }
     }
     vm_unmap(segments->all, SEGMENT_IDS * sizeof *segments->all);
+    vm_unmap(segments->aborts, sizeof *segments->aborts);
     segments->all = NULL;
+    segments->aborts = NULL;
 }
 
 void segment_path_at(const struct segments *segments, const struct segment_at *at,
@@ -168,7 +172,8 @@ int segment_make(struct segments *segments, const struct segment_order *order,
     }
     atomic_store_explicit(&segment->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&segment->undecided, 0, memory_order_relaxed);
-    atomic_store_explicit(&segment->aborted, false, memory_order_relaxed);
+    atomic_store_explicit(&segment->aborted, 0, memory_order_relaxed);
+    atomic_store_explicit(&segment->unsettled, false, memory_order_relaxed);
     atomic_store_explicit(&segment->data_bytes, PAGE_BYTES, memory_order_relaxed);
     atomic_store_explicit(&segment->file_bytes, segments->segment_bytes, memory_order_relaxed);
     uint64_t pages = order->claimed ? segments->segment_bytes / PAGE_BYTES : 1;

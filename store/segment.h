@@ -64,9 +64,11 @@ struct segment {
      * sealed, and nobody may count its blocks by the catalog alone. Up before data_bytes is, down
      * after the catalog has the block. */
     _Atomic uint32_t undecided;
-    /* It holds records of bundles that came to nothing: it is not sealed before the next start,
-     * which tells them by the commit records there are. */
-    _Atomic bool aborted;
+    /* Records of bundles that came to nothing, which its footer leaves out (store/aborts.h). */
+    _Atomic uint32_t aborted;
+    /* Which of its records count is not known here: it is not sealed before a start, or a tier that
+     * comes back, has told. */
+    _Atomic bool unsettled;
     _Atomic uint64_t prewrite;
     /* No record in it was born before this: exact once sealed, a lower bound before. */
     _Atomic uint64_t min_birth_lsn;
@@ -82,6 +84,7 @@ struct segments {
     const char *dir; /* of the store */
     struct tiers *tiers;
     struct super *super;    /* says how high ids may go */
+    struct aborts *aborts;
     const uint8_t *uuid;    /* of the store */
     uint64_t segment_bytes; /* as formatted */
     uint32_t top;           /* ids below it may exist; grows at boot and by housekeeping alone */
@@ -94,6 +97,7 @@ struct segments {
 #define SEGMENT_PATH_MAX 768
 #define SEGMENT_ROUND    8192u /* ids in a round, or four times as many as are in use */
 
+struct aborts;
 struct super;
 struct tiers;
 

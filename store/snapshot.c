@@ -187,7 +187,8 @@ static uint64_t covered_bytes(const struct segments *segments, const struct segm
     uint64_t data = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
     /* acquire: after data_bytes, which comes after what is undecided in it */
     bool open_ends = atomic_load_explicit(&segment->undecided, memory_order_acquire) > 0 ||
-                     atomic_load_explicit(&segment->aborted, memory_order_relaxed);
+                     atomic_load_explicit(&segment->aborted, memory_order_relaxed) > 0 ||
+                     atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
     return open_ends ? PAGE_BYTES : data;
 }
 

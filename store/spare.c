@@ -226,7 +226,7 @@ static void rolls_sweep(struct store *store) {
             }
             const struct segment *segment = &store->segments.all[roll->segment];
             bool waits = segment_state(segment) == SEGMENT_CLOSED && roll_is_of(roll, segment) &&
-                         !atomic_load_explicit(&segment->aborted, memory_order_relaxed);
+                         !atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
             if (!waits) {
                 roll_free(roll);
             }

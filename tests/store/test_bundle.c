@@ -3,13 +3,14 @@
 
 #include "base/bits.h"
 #include "base/must.h"
+#include "store/aborts.h"
 #include "store/seal.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
 /* Many operations as one, and all or nothing: store/bundle.c, with what store/order.c, store/log.c,
- * store/batch.c, store/scan.c, store/seal.c and store/recover.c do for it. */
+ * store/batch.c, store/scan.c, store/seal.c, store/aborts.c and store/recover.c do for it. */
 
 enum { MANY = 12, BYTES = 3000 };
 
@@ -337,13 +338,40 @@ Test(bundle, a_segment_is_sealed_with_its_commits_and_without_what_came_to_nothi
     cr_assert_eq(undecided, 0);
 }
 
-/* The commit stands in one segment's footer, the records in others whose footers are damaged. */
-Test(bundle, with_damaged_footers_the_commit_records_decide_again) {
-    puts_of(0, MANY, true);
-    run();
-    rig_crash(&rig);
-    cr_assert_eq(rig_open(&rig), 0); /* sealed by recovery */
-    rig_close(&rig);
+/* One keeper refuses its part when the others have begun to write theirs. */
+static void come_to_nothing(uint32_t from) {
+    puts_of(from, MANY, true);
+    keeper_bundle(store_keeper(rig.store, 1), &bundle);
+    rig_turn(&rig); /* all parts are held */
+    rig.store->keepers[2].log.read_only = true;
+    finish(&bundle);
+    rig.store->keepers[2].log.read_only = false;
+    cr_assert_not(bundle.committed);
+}
+
+/* Segments of this start that hold records of bundles which came to nothing. */
+static uint32_t with_aborted(enum segment_state state) {
+    uint32_t count = 0;
+    for (uint32_t id = 1; id < rig.store->segments.top; id++) {
+        const struct segment *segment = &rig.store->segments.all[id];
+        count += atomic_load(&segment->aborted) > 0 && segment_state(segment) == state;
+        cr_assert_not(atomic_load(&segment->unsettled));
+    }
+    return count;
+}
+
+/* Until every log has left the segment it had. */
+static void fill_up(uint32_t from) {
+    for (uint32_t i = 0; i < 40 && !sim_disk_dead(rig.sim); i++) {
+        int32_t r = rig_put(&rig, from + i, 400000);
+        cr_assert(r == 0 || sim_disk_dead(rig.sim));
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        (void)store_housekeep(rig.store);
+    }
+}
+
+static void spoil_footers(void) {
     for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
         uint64_t size = 0;
         const char *name = sim_disk_name(rig.sim, n);
@@ -352,6 +380,81 @@ Test(bundle, with_damaged_footers_the_commit_records_decide_again) {
             sim_disk_spoil(rig.sim, name, size - 2 * PAGE_BYTES, "spoilt", 6);
         }
     }
+}
+
+Test(bundle, what_came_to_nothing_is_left_out_of_the_footer_in_the_same_start) {
+    puts_of(0, MANY, true);
+    run();
+    come_to_nothing(20);
+    cr_assert_gt(with_aborted(SEGMENT_OPEN), 0);
+    come_to_nothing(20); /* the same blocks again */
+    fill_up(1000);
+    cr_assert_eq(with_aborted(SEGMENT_OPEN) + with_aborted(SEGMENT_CLOSED), 0, "all are sealed");
+    cr_assert_eq(with_aborted(SEGMENT_SEALED), 0);
+    for (uint32_t i = 0; i < ABORTS_MAX; i++) {
+        cr_assert_eq(atomic_load(&rig.store->segments.aborts->places[i]), 0, "forgotten");
+    }
+    for (uint32_t round = 0; round < 3; round++) {
+        cr_assert_eq(present(0, MANY), MANY);
+        cr_assert_eq(present(20, MANY), 0, "round %u", round);
+        rig_crash(&rig);
+        if (round == 1) {
+            (void)rig_forget(&rig);
+            spoil_footers();
+        }
+        cr_assert_eq(rig_open(&rig), 0);
+        cr_assert_eq(rig.report.torn_batches, 0);
+    }
+    puts_of(20, MANY, true);
+    run();
+    cr_assert_eq(present(20, MANY), MANY);
+}
+
+Test(bundle, power_may_go_at_any_call_while_such_a_segment_is_sealed) {
+    for (uint32_t at = 1, died = 1; died; at += 3) {
+        rig_end(&rig);
+        rig_start(&rig, at);
+        rig.config.keepers = 3;
+        cr_assert_eq(rig_open(&rig), 0);
+        puts_of(0, MANY, true);
+        run();
+        come_to_nothing(20);
+        sim_disk_crash_after(rig.sim, at);
+        fill_up(1000);
+        died = sim_disk_dead(rig.sim);
+        rig_crash(&rig);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert_eq(present(0, MANY), MANY, "call %u", at);
+        cr_assert_eq(present(20, MANY), 0, "call %u", at);
+    }
+}
+
+Test(bundle, more_that_came_to_nothing_than_is_remembered_waits_for_the_next_start) {
+    for (uint32_t i = 0; i < ABORTS_MAX; i++) {
+        atomic_store(&rig.store->segments.aborts->places[i], UINT64_C(1));
+    }
+    come_to_nothing(20);
+    fill_up(1000);
+    uint32_t unsettled = 0;
+    for (uint32_t id = 1; id < rig.store->segments.top; id++) {
+        const struct segment *segment = &rig.store->segments.all[id];
+        unsettled += atomic_load(&segment->unsettled) && segment_state(segment) == SEGMENT_CLOSED;
+    }
+    cr_assert_gt(unsettled, 0);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(present(20, MANY), 0);
+    cr_assert_eq(with_aborted(SEGMENT_SEALED), 0);
+}
+
+/* The commit stands in one segment's footer, the records in others whose footers are damaged. */
+Test(bundle, with_damaged_footers_the_commit_records_decide_again) {
+    puts_of(0, MANY, true);
+    run();
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0); /* sealed by recovery */
+    rig_close(&rig);
+    spoil_footers();
     cr_assert_eq(rig_open(&rig), 0);
     cr_assert_eq(present(0, MANY), MANY);
 }
