@@ -154,6 +154,27 @@ static void commit(struct store_bundle *bundle) {
     log_append(keeper, &bundle->commit);
 }
 
+void bundle_granted(struct store_bundle *bundle, bool granted) {
+    if (!granted) {
+        bundle->commit.result = STORE_READONLY;
+        finish(bundle, false);
+        return;
+    }
+    bundle->phase = PHASE_DURABLE;
+    if (spread(bundle, STEP_APPEND) == 0) {
+        finish(bundle, true); /* all are there already, durably */
+    }
+}
+
+static bool needs_records(const struct store_bundle *bundle) {
+    bool needs = false;
+    for (uint32_t i = 0; i < bundle->count; i++) {
+        const struct store_op *op = &bundle->ops[i];
+        needs = needs || !(op->over || op->duplicate || op->echo);
+    }
+    return needs;
+}
+
 /* Every operation has reported what this phase asked for. */
 static void phase_over(struct store_bundle *bundle) {
     if (!bundle->atomic || bundle->phase == PHASE_END) {
@@ -162,11 +183,10 @@ static void phase_over(struct store_bundle *bundle) {
         finish(bundle, false);
     } else if (bundle->phase == PHASE_DURABLE) {
         commit(bundle);
+    } else if (needs_records(bundle)) {
+        feature_gate(bundle->keeper, bundle);
     } else {
-        bundle->phase = PHASE_DURABLE;
-        if (spread(bundle, STEP_APPEND) == 0) {
-            finish(bundle, true); /* all are there already, durably */
-        }
+        bundle_granted(bundle, true);
     }
 }
 

@@ -37,6 +37,8 @@ static inline bool bundle_atomic(const struct store_op *op) {
 #define BUNDLE_TURN_NS (200 * NS_PER_US)
 uint32_t bundle_poll(struct keeper *keeper);
 
+/* Its records may be written by now, or never (feature.h). */
+void bundle_granted(struct store_bundle *bundle, bool granted);
 /* An operation of a bundle has its result. */
 void bundle_finished(struct keeper *keeper, struct store_op *op);
 /* Its key is held, and what it needs is known. */

@@ -31,7 +31,7 @@
 #include "base/key.h"
 
 #define FORMAT_MAJOR 1u
-#define FORMAT_MINOR 1u /* 1: SUPER lists the tiers behind its slot */
+#define FORMAT_MINOR 2u /* 1: SUPER lists the tiers behind its slot; 2: and says which records */
 
 #define SUPER_MAGIC   0x5255534du /* "MSUR" */
 #define SEGMENT_MAGIC 0x4745534du /* "MSEG" */
@@ -276,6 +276,12 @@ static_assert(SUPER_TIERS_OFFSET + sizeof(struct super_tiers) <= PAGE_CRC_OFFSET
 /* In super_slot.incompat: segments lie on other tiers than DIR/ssd, so a reader that does not know
  * tiers would call blocks absent that are there. */
 #define SUPER_INCOMPAT_TIERS UINT64_C(1)
+/* Which records it may hold (store/feature.h). */
+#define SUPER_INCOMPAT_COMMITS UINT64_C(2)
+#define SUPER_INCOMPAT_ZSTD    UINT64_C(4)
+#define SUPER_RO_COMPAT_PINS   UINT64_C(1)
+#define SUPER_INCOMPAT_KNOWN   (SUPER_INCOMPAT_TIERS | SUPER_INCOMPAT_COMMITS | SUPER_INCOMPAT_ZSTD)
+#define SUPER_RO_COMPAT_KNOWN  SUPER_RO_COMPAT_PINS
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "the files are read in place: a big-endian host must refuse them");

@@ -16,6 +16,7 @@
 
 #include "store/catalog.h"
 #include "store/evict.h"
+#include "store/feature.h"
 #include "store/frame.h"
 #include "store/gone.h"
 #include "store/graves.h"
@@ -185,6 +186,7 @@ struct keeper {
     struct unzip unzip;
     struct log log;
     struct pins pins;
+    struct feature_gate gate;
     struct wishes wishes; /* to the porter */
     struct heap *heap;    /* where no memory was given */
     void *buffers;
@@ -209,6 +211,7 @@ struct keeper {
 struct store {
     struct store_config config;
     struct super super;
+    struct features features;
     struct tiers tiers;
     struct segments segments;
     struct turns turns;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/inside.h"
 
+#include "base/bits.h"
 #include "base/must.h"
 #include "store/bundle.h"
 
@@ -55,6 +56,7 @@ uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     work += admit_poll(keeper);
     work += note_poll(keeper);
     work += bundle_poll(keeper);
+    work += feature_waits(&keeper->gate) ? feature_poll(keeper) : 0;
     work += log_poll(keeper);
     work += catalog_poll(&keeper->store->catalog, keeper->index);
     struct store_counters *counters = &keeper->counters;
@@ -75,7 +77,8 @@ struct store_op *keeper_done(struct keeper *keeper) {
 }
 
 uint64_t keeper_due_ns(const struct keeper *keeper) {
-    return log_due_ns(keeper);
+    uint64_t due_ns = log_due_ns(keeper);
+    return feature_waits(&keeper->gate) ? min_u64(due_ns, keeper->now_ns + LOG_STALL_NS) : due_ns;
 }
 
 bool keeper_idle(const struct keeper *keeper) {

@@ -100,10 +100,10 @@ static int put_payload(struct mover *mover, const struct move_stream *stream,
         header->payload_xxh3 = XXH3_64bits(to, header->stored_bytes);
         return r;
     }
-    bool wanted = slow && store->config.compress == STORE_COMPRESS_HDD;
-    uint32_t count = wanted && header->type == RECORD_BLOCK && !record_zipped(header)
-                         ? zip_block(&mover->zip, record->payload, bytes, to)
-                         : 0;
+    bool wanted = slow && store->config.compress == STORE_COMPRESS_HDD &&
+                  header->type == RECORD_BLOCK && !record_zipped(header) &&
+                  feature_set(mover->store, FEATURE_ZSTD, mover->page) == 0;
+    uint32_t count = wanted ? zip_block(&mover->zip, record->payload, bytes, to) : 0;
     if (count > 0) {
         header->flags |= RECORD_ZSTD;
         header->stored_bytes = count;

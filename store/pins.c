@@ -258,14 +258,14 @@ static void resolve_pin(struct keeper *keeper, struct store_op *op) {
     }
     pins->reserved++;
     op_state(op)->reserved = 1;
-    log_append(keeper, op);
+    feature_append(keeper, op);
 }
 
 void pins_resolve(struct keeper *keeper, struct store_op *op) {
     if (op->kind == STORE_PIN) {
         resolve_pin(keeper, op);
     } else if (find(&keeper->pins, op_state(op)->hash, &op->key)) {
-        log_append(keeper, op);
+        feature_append(keeper, op);
     } else { /* the record may lie on a tier that is away */
         bool unknown = tiers_unknown(&keeper->store->tiers);
         order_fail(keeper, op, unknown ? STORE_RETRY : STORE_ABSENT);

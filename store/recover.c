@@ -269,6 +269,21 @@ static bool needs_commits(const struct recovery *recovery, const struct recall *
     return false;
 }
 
+/* What older programs would not know. */
+static uint32_t features_of(const struct found *found) {
+    uint32_t features = found->trailer.pins > 0 ? FEATURE_PINS : 0;
+    features |= found->trailer.commits > 0 ? FEATURE_COMMITS : 0;
+    for (uint64_t i = 0; found->scan && i < found->scan->entry_count; i++) {
+        const struct scan_entry *entry = &found->scan->entries[i];
+        uint32_t type = entry->entry.type_flags & 15;
+        bool zstd = (entry->entry.type_flags >> 4 & RECORD_ZSTD) != 0;
+        features |= type == RECORD_PIN || type == RECORD_UNPIN ? FEATURE_PINS : 0;
+        features |= type == RECORD_COMMIT || entry->txn != 0 ? FEATURE_COMMITS : 0;
+        features |= zstd ? FEATURE_ZSTD : 0;
+    }
+    return features;
+}
+
 static uint64_t count_type(const struct scan *scan, enum record_type type) {
     uint64_t count = 0;
     for (uint64_t i = 0; i < scan->entry_count; i++) {
@@ -390,6 +405,7 @@ static int seal_all(struct recovery *recovery) {
         recovery->report->segments_footer += recovery->found[i].read;
         recovery->report->segments_scanned += recovery->found[i].scan != NULL;
         recovery->report->segments_suspect += recovery->found[i].segment->suspect;
+        recovery->store->features.found |= features_of(&recovery->found[i]);
     }
     vm_unmap(buffer, SEAL_BUFFER);
     return r;

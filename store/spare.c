@@ -256,7 +256,7 @@ uint32_t store_housekeep(struct store *store) {
         return 0;
     }
     int made = spare_refill(store);
-    uint32_t work = made > 0 ? (uint32_t)made : 0;
+    uint32_t work = feature_step(store) + (made > 0 ? (uint32_t)made : 0);
     for (uint32_t id = 1; id < store->segments.top; id++) {
         struct segment *segment = &store->segments.all[id];
         work += prewrite(store, segment) > 0;

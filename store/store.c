@@ -340,6 +340,7 @@ static int epoch_begin(struct store *store) {
         log->durable_lsn = log->data_lsn = log->marked_lsn = lsn_make(store->segments.epoch, 0);
     }
     ids_set(store);
+    feature_begin(store);
     if (store->config.read_only) {
         return 0;
     }

@@ -58,10 +58,10 @@ static int slot_judge(const struct store_config *config, const struct super_slot
                                    ? "the store was written by a newer version of Millrace"
                                    : "the store's format is too old to read");
     }
-    if ((slot->incompat & ~SUPER_INCOMPAT_TIERS) != 0) {
+    if ((slot->incompat & ~SUPER_INCOMPAT_KNOWN) != 0) {
         return refuse(scratch, "the store uses a feature that this version does not have");
     }
-    if (slot->ro_compat != 0 && !config->read_only) {
+    if ((slot->ro_compat & ~SUPER_RO_COMPAT_KNOWN) != 0 && !config->read_only) {
         return refuse(scratch,
                       "the store uses a feature that this version can only read: open read-only");
     }
@@ -99,6 +99,7 @@ int super_read(struct super *super, const struct store_config *config,
         const struct super_slot *slot = scratch->page;
         if (n == PAGE_BYTES && slot_sound(slot) && (!any || slot->sequence > found.slot.sequence)) {
             found.slot = *slot;
+            found.minor_before = slot->minor;
             tiers_take_list(&found, scratch->page);
             found.next = 1 - i;
             any = true;

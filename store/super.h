@@ -16,7 +16,8 @@
 struct super {
     struct super_slot slot; /* the newest */
     struct super_tiers tiers;
-    bool tiers_listed; /* false: written by a version that knew DIR/ssd alone */
+    bool tiers_listed;     /* false: written by a version that knew DIR/ssd alone */
+    uint16_t minor_before; /* as it was found */
     int fd;
     uint32_t next; /* slot to write */
 };

@@ -20,10 +20,16 @@ static struct key keys[64];
 static struct store_op ops[64];
 static struct store_bundle bundle;
 
+/* Not the first bundle of its store: that one waits for the helper (store/feature.h). */
+static void open_marked(void) {
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(feature_set(rig.store, FEATURE_COMMITS, rig.store->page), 0);
+}
+
 static void start(void) {
     rig_start(&rig, 1);
     rig.config.keepers = 3;
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    open_marked();
     for (uint32_t i = 0; i < array_count(bodies); i++) {
         memcpy(bodies[i], rig_block(i, BYTES, &keys[i]), BYTES);
     }
@@ -278,7 +284,7 @@ Test(bundle, a_crash_at_any_moment_leaves_all_or_nothing) {
             rig_end(&rig);
             rig_start(&rig, seed);
             rig.config.keepers = 3;
-            cr_assert_eq(rig_open(&rig), 0);
+            open_marked();
             cr_assert_eq(rig_put(&rig, 20, BYTES), 0);
             sim_disk_crash_after(rig.sim, at);
             puts_of(0, MANY, true);
@@ -415,7 +421,7 @@ Test(bundle, power_may_go_at_any_call_while_such_a_segment_is_sealed) {
         rig_end(&rig);
         rig_start(&rig, at);
         rig.config.keepers = 3;
-        cr_assert_eq(rig_open(&rig), 0);
+        open_marked();
         puts_of(0, MANY, true);
         run();
         come_to_nothing(20);
