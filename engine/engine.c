@@ -347,6 +347,11 @@ static void say_hello(const struct engine *engine) {
         log_info("unacknowledged writes at the end of a log were dropped",
                  log_u64("batches", report->torn_batches));
     }
+    if (report->segments_unread > 0) {
+        log_warn("the disk did not give all of some segments; they are tried again, and what only "
+                 "they hold is answered with 'try again' meanwhile",
+                 log_u64("segments", report->segments_unread));
+    }
     if (report->corrupt_ranges > 0) {
         log_error("acknowledged data is damaged; millrace verify names the blocks",
                   log_u64("ranges", report->corrupt_ranges));

@@ -2,6 +2,7 @@
 #include "engine/porter.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/must.h"
 #include "engine/engine_private.h"
 
@@ -36,13 +37,31 @@ static void rest(struct core *core, uint64_t ns) {
     bell_disarm(&core->bell);
 }
 
+/* What people should know of tiers is said when it changes. */
+static void say_tiers(const struct store *store, struct store_tier_word said[TIERS_MAX]) {
+    struct store_tier_word now;
+    for (uint32_t i = 0; i < TIERS_MAX && store_tier_word(store, i, &now); i++) {
+        bool away = now.state >= TIER_LOADING, was_away = said[i].state >= TIER_LOADING;
+        if (now.waits && now.waits != said[i].waits) {
+            log_warn("a tier is not all there", log_str("tier", now.dir),
+                     log_str("why", now.waits));
+        } else if (away != was_away || (!now.waits && said[i].waits)) {
+            log_info("a tier changed", log_str("tier", now.dir),
+                     log_str("state", tier_state_name(now.state)));
+        }
+        said[i] = now;
+    }
+}
+
 void porter_run(struct core *core) {
     struct io_event events[16];
+    struct store_tier_word said[TIERS_MAX] = {{NULL, NULL, TIER_ONLINE}};
     uint32_t rests = 0;
     while (atomic_load_explicit(&core->wish, memory_order_acquire) != WISH_HALT) {
         core->now_ns = clock_ns();
         counter_add(&core->counters.turns, 1);
         uint32_t work = store_maintain(core->engine->store, core->now_ns);
+        say_tiers(core->engine->store, said);
         if (atomic_load_explicit(&core->wish, memory_order_relaxed) != WISH_RUN) {
             drain(core);
         }

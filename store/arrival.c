@@ -4,20 +4,30 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/compact.h"
 #include "store/inside.h"
 #include "store/intake.h"
 #include "store/load.h"
+#include "store/muster.h"
 #include "store/seal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
-#define STEP_SEGMENTS 8u
-#define STEP_ENTRIES  8192u
-#define TRIES_MAX     3u
+#define STEP_ENTRIES 8192u
+#define UNREAD_NS    (1 * NS_PER_S) /* till what was not read is tried again; then twice that */
+#define UNREAD_TRIES 6u
 
-enum phase { ARRIVAL_OPEN, ARRIVAL_GATHER, ARRIVAL_BURY, ARRIVAL_TAKE, ARRIVAL_FORGET };
+enum phase {
+    ARRIVAL_MUSTER,
+    ARRIVAL_ASK,    /* those that are here: what they kill, and which bundles count */
+    ARRIVAL_GATHER, /* its own */
+    ARRIVAL_BURY,
+    ARRIVAL_TAKE,
+    ARRIVAL_DOUBT, /* the same for copies that nothing calls durable: their sources go first */
+    ARRIVAL_SETTLE,
+    ARRIVAL_FORGET
+};
 
 /* The deletes that a keeper remembers are asked for no more. */
 struct forget {
@@ -28,27 +38,51 @@ struct forget {
 struct arrival {
     struct porter *porter;
     struct store *store;
-    struct tier *tier;
+    struct tier *tier; /* NULL: what a start could not read */
     enum phase phase;
-    uint32_t *ids; /* [SEGMENT_IDS], of its segments */
-    uint32_t id_count;
-    uint32_t at; /* of ids; when gathering: an id */
-    void *page;
-    struct footer footer; /* of ids[at] */
-    bool footer_here;
-    uint32_t next; /* entry of it */
+    struct muster muster;
+    uint64_t at;          /* of those found; ASK: an id */
+    struct footer footer; /* of that one */
+    bool records_here;
+    uint64_t next; /* entry of it */
     struct load load;
-    uint64_t room;  /* tombstones that may still come */
-    uint32_t tries; /* reads that failed while the tier was there */
-    bool read_only; /* its files cannot be written */
     const char *stop;
     struct intake intake;
+    void *buffer; /* SEAL_BUFFER */
     struct forget forgets[STORE_KEEPERS_MAX];
 };
+
+static struct found *found_at(struct arrival *arrival) {
+    return &arrival->muster.recovery.found[arrival->at];
+}
+static uint64_t found_count(const struct arrival *arrival) {
+    return arrival->muster.recovery.count;
+}
+
+/* --- the start -------------------------------------------------------------------------------- */
+
+static const char *const tried_again =
+    "some of its segments could not be read when the daemon started; they are tried again";
+static const char *const given_up =
+    "some of its segments cannot be read: what only they hold is not found until the disk is well "
+    "and the daemon is started again";
+
+/* In words, where there are segments which the disk did not give. */
+static void say_unread(struct store *store, const char *words) {
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        const struct segment *segment = &store->segments.all[id];
+        if (muster_unsettled(store, segment)) {
+            atomic_store_explicit(&tier_of(store, segment)->waits, words, memory_order_relaxed);
+        }
+    }
+}
 
 int arrival_prepare(struct store *store) {
     if (!tiers_unknown(&store->tiers)) {
         return 0;
+    }
+    if (store->tiers.unread) {
+        say_unread(store, tried_again);
     }
     store->porter->carried = graves_open();
     bool all = store->porter->carried != NULL;
@@ -70,8 +104,8 @@ static void let_go(struct porter *porter) {
     }
     load_close(&arrival->load);
     footer_close(&arrival->footer);
-    vm_unmap(arrival->page, PAGE_BYTES);
-    vm_unmap(arrival->ids, SEGMENT_IDS * sizeof *arrival->ids);
+    muster_close(&arrival->muster);
+    vm_unmap(arrival->buffer, SEAL_BUFFER);
     vm_unmap(arrival, sizeof *arrival);
     porter->arrival = NULL;
 }
@@ -87,15 +121,6 @@ void arrival_close(struct porter *porter) {
 
 /* --- begin ------------------------------------------------------------------------------------ */
 
-static int list_one(void *context, const char *name) {
-    struct arrival *arrival = context;
-    uint32_t id = segment_id_of(name);
-    if (id != 0 && arrival->id_count < SEGMENT_IDS) {
-        arrival->ids[arrival->id_count++] = id;
-    }
-    return 0;
-}
-
 static int begin(struct porter *porter, struct tier *tier) {
     struct arrival *arrival = vm_map(sizeof *arrival);
     struct store *store = porter->store;
@@ -106,13 +131,11 @@ static int begin(struct porter *porter, struct tier *tier) {
     arrival->porter = porter;
     arrival->store = store;
     arrival->tier = tier;
-    arrival->load.store = store;
-    arrival->page = vm_map(PAGE_BYTES);
-    arrival->ids = vm_map(SEGMENT_IDS * sizeof *arrival->ids);
+    arrival->buffer = vm_map(SEAL_BUFFER);
     int r = intake_open(&arrival->intake, store);
-    r = arrival->page && arrival->ids ? r : err_raise(-ENOMEM);
-    const struct disk *disk = &store->config.disk;
-    return r == 0 ? disk->calls->list_dir(disk->backend, tier->dir, list_one, arrival) : r;
+    r = arrival->buffer ? r : err_raise(-ENOMEM);
+    r = r == 0 ? load_open(&arrival->load, store, &(struct load_room){.tombstones = 0}) : r;
+    return r == 0 ? muster_open(&arrival->muster, store, tier) : r;
 }
 
 bool arrival_may(const struct porter *porter, const struct tier *tier) {
@@ -126,194 +149,200 @@ uint32_t arrival_welcome(struct porter *porter, struct tier *tier) {
         let_go(porter);
         return 0; /* at one of the next looks */
     }
-    porter->arrival->tries = 0;
+    porter->arrival->muster.tries = 0;
+    porter->arrival->muster.lost = false;
     tier_set_state(tier, TIER_LOADING);
     return 1;
 }
 
-/* --- trouble ---------------------------------------------------------------------------------- */
-
-/* A read of it failed: is it away again, or ill? */
-static void trouble(struct arrival *arrival) {
-    struct store *store = arrival->store;
-    if (tier_present(&store->config.disk, arrival->tier, arrival->page) != 0) {
-        tier_set_state(arrival->tier, TIER_MISSING);
-    } else if (++arrival->tries == TRIES_MAX) {
-        arrival->stop = "it cannot be read: taken up at the next start";
+/* Is the disk there under all that was not read? */
+static bool unread_here(struct store *store) {
+    bool here = true;
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        const struct segment *segment = &store->segments.all[id];
+        here = here && (!muster_unsettled(store, segment) || tier_here(tier_of(store, segment)));
     }
+    return here;
 }
 
-/* --- open ------------------------------------------------------------------------------------- */
-
-static const char *const not_sealed = "its segments were not sealed: taken up at the next start";
-
-static int open_file(struct arrival *arrival, uint32_t id) {
-    const struct disk *disk = &arrival->store->config.disk;
-    char path[SEGMENT_PATH_MAX];
-    segment_path_at(&arrival->store->segments, &(struct segment_at){arrival->tier->index, id},
-                    path);
-    int fd = disk->calls->open_file(disk->backend, path, O_RDWR | O_DIRECT, 0);
-    if (fd == -EROFS || fd == -EACCES || fd == -EPERM) {
-        fd = disk->calls->open_file(disk->backend, path, O_RDONLY | O_DIRECT, 0);
-        arrival->read_only = arrival->read_only || fd >= 0;
+static uint32_t unread_try(struct porter *porter) {
+    const struct tiers *tiers = &porter->store->tiers;
+    if (!tiers->unread || porter->arrival || porter->now_ns < porter->unread_ns) {
+        return 0;
     }
-    return fd;
+    porter->unread_ns = porter->now_ns + UNREAD_NS;
+    if (!porter->unread_waited || !unread_here(porter->store)) {
+        porter->unread_waited = true;
+        return 0;
+    }
+    if (begin(porter, NULL) != 0) {
+        let_go(porter);
+        return 0;
+    }
+    porter->unread_tries++;
+    porter->unread_ns = porter->now_ns + (UNREAD_NS << porter->unread_tries);
+    return 1;
 }
 
-/* Header and trailer. Returns: 0, FORMAT_BAD, -errno. */
-static int read_ends(struct arrival *arrival, struct segment *segment) {
-    struct segments *segments = &arrival->store->segments;
-    const struct disk *disk = &arrival->store->config.disk;
-    const struct segment_header *header = arrival->page;
-    int fd = segment_fd(segment);
-    int64_t bytes = disk->calls->file_bytes(disk->backend, fd);
-    int64_t n = disk->calls->pread(disk->backend, fd, arrival->page, PAGE_BYTES, 0);
-    if (bytes < 0 || n < 0) {
-        return (int)(bytes < 0 ? bytes : n);
-    }
-    if (n != PAGE_BYTES || segment_header_check(header, segments->uuid, segment->id) != 0 ||
-        header->epoch >= segments->epoch) {
-        return FORMAT_BAD;
-    }
-    segment->generation = header->generation;
-    segment->create_lsn = header->create_lsn;
-    segment->log = header->log;
-    segment->epoch = header->epoch;
-    segment->crc_base = format_crc_base(segments->uuid, header->generation);
-    atomic_store_explicit(&segment->file_bytes, (uint64_t)bytes, memory_order_relaxed);
-    return trailer_read(segments, segment, arrival->page);
-}
+/* --- records ---------------------------------------------------------------------------------- */
 
-static void take_trailer(struct segment *segment, const struct segment_trailer *trailer) {
-    segment->damaged_ranges = trailer->damaged_ranges;
-    segment->suspect = (trailer->flags & TRAILER_SUSPECT) != 0;
-    segment->recovered = (trailer->flags & TRAILER_RECOVERED) != 0;
-    segment->unproven = (trailer->flags & TRAILER_UNPROVEN) != 0;
-    segment->footer_count = trailer->footer_count;
-    segment->tombstones = trailer->tombstones;
-    segment->footer_offset = trailer->footer_offset;
-    atomic_store_explicit(&segment->min_birth_lsn, trailer->min_birth_lsn, memory_order_relaxed);
-    atomic_store_explicit(&segment->data_bytes, trailer->data_bytes, memory_order_relaxed);
-}
-
-static void open_one(struct arrival *arrival) {
-    struct store *store = arrival->store;
-    uint32_t id = arrival->ids[arrival->at];
-    struct segment *segment = &store->segments.all[id];
-    if (segment_state(segment) != SEGMENT_NONE || id >= store->segments.id_first) {
-        arrival->stop = "it has segments under ids of others: taken up at the next start";
-        return;
-    }
-    int fd = open_file(arrival, id);
-    if (fd < 0) {
-        trouble(arrival);
-        return;
-    }
-    segment_clear(segment, id);
-    segment->tier = arrival->tier->index;
-    atomic_store_explicit(&segment->fd, fd, memory_order_relaxed); /* the state publishes it */
-    int r = read_ends(arrival, segment);
-    const struct segment_trailer *trailer = arrival->page;
-    if (r != 0 || trailer->pins > 0) {
-        (void)store->config.disk.calls->close_file(store->config.disk.backend, fd);
-        if (r < 0) {
-            trouble(arrival);
-        } else {
-            arrival->stop = r != 0 ? not_sealed : "it holds pins: taken up at the next start";
-        }
-        return;
-    }
-    take_trailer(segment, trailer);
-    (void)pthread_mutex_lock(&store->files);
-    store->segments.top = max_u32(store->segments.top, id + 1);
-    segment_set_state(segment, SEGMENT_LOADING);
-    (void)pthread_mutex_unlock(&store->files);
-    arrival->at++;
-}
-
-/* --- gather ----------------------------------------------------------------------------------- */
-
-static bool is_ours(const struct arrival *arrival, const struct segment *segment) {
-    return segment_state(segment) == SEGMENT_LOADING && segment->tier == arrival->tier->index;
-}
-
-/* Does it hold tombstones from before this start, or something to be looked at? */
-static bool is_asked(const struct arrival *arrival, const struct segment *segment) {
-    bool before = segment->epoch != arrival->store->segments.epoch;
-    return is_ours(arrival, segment) ||
-           (segment_state(segment) == SEGMENT_SEALED && before && segment->tombstones > 0);
-}
-
-static void gather_begin(struct arrival *arrival) {
-    const struct segments *segments = &arrival->store->segments;
-    for (uint32_t id = 1; id < segments->top; id++) {
-        const struct segment *segment = &segments->all[id];
-        if (segment_state(segment) == SEGMENT_CLOSED && segment->epoch != segments->epoch) {
-            arrival->stop = not_sealed;
-        }
-        arrival->room += is_asked(arrival, segment) ? segment->tombstones : 0;
-    }
-    if (arrival->store->tiers.untold) {
-        arrival->stop = "it may say which bundles count: taken up at the next start";
-    }
-    if (load_open(&arrival->load, arrival->store,
-                  &(struct load_room){.tombstones = arrival->room}) != 0) {
-        arrival->stop = "no memory for its blocks: taken up at the next start";
-    }
-    arrival->phase = ARRIVAL_GATHER;
-    arrival->at = 1;
-}
-
-/* Returns: it is there. */
-static bool footer_open(struct arrival *arrival, struct segment *segment) {
+/* A footer of a segment that is here, or of one that comes. Returns: it is there. */
+static bool footer_open(struct arrival *arrival, const struct segment *segment) {
     struct store *store = arrival->store;
     struct segment_trailer trailer;
-    int r = trailer_read(&store->segments, segment, arrival->page);
+    void *page = arrival->muster.recovery.page;
+    int r = trailer_read(&store->segments, segment, page);
     if (r == 0) {
-        memcpy(&trailer, arrival->page, sizeof trailer);
+        memcpy(&trailer, page, sizeof trailer);
         r = footer_read(&store->segments, segment, &trailer, &arrival->footer);
-    }
-    if (r != 0 && tier_here(tier_of(store, segment))) {
-        if (++arrival->tries == TRIES_MAX) {
-            arrival->stop = "a segment is damaged: taken up at the next start";
-        }
-    } else if (r != 0 && segment->tier == arrival->tier->index) {
-        trouble(arrival);
     }
     return r == 0;
 }
 
-static void gather_one(struct arrival *arrival, struct segment *segment) {
-    if (!footer_open(arrival, segment)) {
+/* Its footer is damaged: its batches are acknowledged by the trailer. */
+static void scan_instead(struct arrival *arrival) {
+    struct recovery *recovery = &arrival->muster.recovery;
+    struct found *found = found_at(arrival);
+    if (found_scan(recovery, arrival->at, found->trailer.data_bytes) != 0) {
+        arrival->stop = "no memory for its blocks: restart the daemon to take it up";
         return;
     }
-    const struct footer *footer = &arrival->footer;
-    for (uint32_t i = 0; i < footer->count && !arrival->stop; i++) {
-        uint32_t type = footer->entries[i].type_flags & 15;
-        if (type == RECORD_TOMBSTONE && arrival->room == 0) {
-            arrival->stop = "a segment is damaged: taken up at the next start";
-        } else if (type == RECORD_TOMBSTONE) {
-            arrival->room--;
-            load_tombstone(&arrival->load, segment->id, &footer->entries[i]);
-        } else if (is_ours(arrival, segment) && (type == RECORD_PIN || type == RECORD_UNPIN)) {
-            arrival->stop = "it holds pins: taken up at the next start";
-        }
+    for (uint64_t i = 0; i < found->scan->entry_count; i++) {
+        found->scan->entries[i].accepted = true;
     }
+    recovery->partial = found_late(recovery) || recovery->partial;
+}
+
+/* The records of found_at, from its footer or from its scan. Returns: they are there. */
+static bool records_open(struct arrival *arrival) {
+    const struct found *found = found_at(arrival);
+    if (arrival->records_here) {
+        return true;
+    }
+    arrival->next = 0;
+    arrival->footer.count = 0;
+    if (!found->scan && found->sealed && !footer_open(arrival, found->segment)) {
+        if (muster_trouble(&arrival->muster)) {
+            scan_instead(arrival);
+        }
+        return false;
+    }
+    arrival->muster.tries = 0;
+    arrival->records_here = true;
+    return true;
+}
+
+static uint64_t records_count(struct arrival *arrival) {
+    const struct scan *scan = found_at(arrival)->scan;
+    return scan ? scan->entry_count : arrival->footer.count;
+}
+
+/* NULL: it does not count. */
+static const struct footer_entry *record_at(struct arrival *arrival, uint64_t i) {
+    const struct scan *scan = found_at(arrival)->scan;
+    if (!scan) {
+        return &arrival->footer.entries[i];
+    }
+    return scan->entries[i].accepted ? &scan->entries[i].entry : NULL;
+}
+
+static void records_end(struct arrival *arrival) {
+    arrival->records_here = false;
     arrival->at++;
 }
 
-static uint32_t gather(struct arrival *arrival) {
-    struct segments *segments = &arrival->store->segments;
+static void phase_begin(struct arrival *arrival, enum phase phase) {
+    arrival->phase = phase;
+    arrival->at = 0;
+    arrival->records_here = false;
+}
+
+/* --- gather ----------------------------------------------------------------------------------- */
+
+static void gather_record(struct arrival *arrival, uint32_t segment,
+                          const struct footer_entry *entry) {
+    uint32_t type = entry->type_flags & 15;
+    if (type == RECORD_TOMBSTONE || type == RECORD_UNPIN) {
+        load_tombstone(&arrival->load, segment, entry);
+    } else if (type == RECORD_COMMIT) {
+        load_commit(&arrival->load, entry->hash);
+    }
+    if (arrival->load.result != 0) {
+        arrival->stop = "no memory for its blocks: restart the daemon to take it up";
+    }
+}
+
+/* Holds it what kills, or what says which bundles count, from before this start? */
+static bool is_asked(const struct arrival *arrival, const struct segment *segment) {
+    return segment_state(segment) == SEGMENT_SEALED &&
+           segment->epoch < arrival->store->segments.epoch &&
+           (segment->tombstones > 0 || arrival->muster.commits[segment->id]);
+}
+
+static uint32_t ask_others(struct arrival *arrival) {
+    const struct segments *segments = &arrival->store->segments;
     while (arrival->at < segments->top && !is_asked(arrival, &segments->all[arrival->at])) {
         arrival->at++;
     }
-    if (arrival->at < segments->top) {
-        uint32_t before = arrival->at;
-        gather_one(arrival, &segments->all[arrival->at]);
-        return arrival->at != before;
+    if (arrival->at >= segments->top) {
+        phase_begin(arrival, ARRIVAL_GATHER);
+        return 1;
     }
-    arrival->phase = ARRIVAL_BURY;
-    arrival->at = 0;
+    const struct segment *segment = &segments->all[arrival->at];
+    if (!footer_open(arrival, segment)) {
+        if (tier_here(tier_of(arrival->store, segment)) && muster_trouble(&arrival->muster)) {
+            arrival->stop = "a segment that is here is damaged, and is asked what was deleted: "
+                            "restart the daemon to take it up";
+        }
+        return 0;
+    }
+    arrival->muster.tries = 0;
+    for (uint32_t i = 0; i < arrival->footer.count; i++) {
+        gather_record(arrival, segment->id, &arrival->footer.entries[i]);
+    }
+    arrival->at++;
+    return 1;
+}
+
+/* Commits that moves carried into segments of this start. */
+static void gather_carried(struct arrival *arrival) {
+    const struct graves *carried = arrival->porter->carried;
+    const struct footer_entry commit = {.type_flags = RECORD_COMMIT};
+    uint64_t check = tombstone_check(&commit);
+    for (uint32_t i = 0; i < GRAVES_SLOTS; i++) {
+        if (carried->slots[i].hash != 0 && carried->slots[i].check == check) {
+            load_commit(&arrival->load, carried->slots[i].hash);
+        }
+    }
+}
+
+/* All is known that there is: which of the scanned records count? */
+static void gather_end(struct arrival *arrival) {
+    struct recovery *recovery = &arrival->muster.recovery;
+    gather_carried(arrival);
+    for (uint64_t i = 0; i < recovery->count; i++) {
+        if (recovery->found[i].scan) {
+            recover_uncommitted(&arrival->load, &recovery->found[i], recovery->partial);
+        }
+    }
+    phase_begin(arrival, ARRIVAL_BURY);
+}
+
+static uint32_t gather(struct arrival *arrival) {
+    if (arrival->at == found_count(arrival)) {
+        gather_end(arrival);
+        return 1;
+    }
+    if (!records_open(arrival)) {
+        return 0;
+    }
+    for (uint64_t i = 0; i < records_count(arrival); i++) {
+        const struct footer_entry *entry = record_at(arrival, i);
+        if (entry) {
+            gather_record(arrival, found_at(arrival)->segment->id, entry);
+        }
+    }
+    records_end(arrival);
     return 1;
 }
 
@@ -322,43 +351,159 @@ static uint32_t gather(struct arrival *arrival) {
 static bool is_dead(struct arrival *arrival, const struct footer_entry *entry) {
     const struct graves *carried = arrival->porter->carried;
     if (carried->full) {
-        arrival->stop = "too much was deleted while it was away: taken up at the next start";
+        arrival->stop = intake_too_many;
     }
     struct grave born = {entry->hash, tombstone_check(entry), entry->birth_lsn};
     return load_dead(&arrival->load, entry) || graves_dead(carried, &born);
 }
 
 /* Returns: false: not now. */
+static bool hand_over_pin(struct arrival *arrival, const struct footer_entry *entry) {
+    struct store_pin pin;
+    int r = load_pin_read(&arrival->load, found_at(arrival)->segment->id, entry, &pin);
+    if (r < 0 && !muster_trouble(&arrival->muster)) {
+        return false;
+    }
+    if (r != 0 && !load_pin_guess(entry, &pin)) {
+        arrival->stop = "a record of a pin is damaged: restart the daemon to take it up";
+        return false;
+    }
+    struct intake_want want = {.kind = INTAKE_PIN, .entry = entry, .pin = &pin};
+    return intake_add(&arrival->intake, &want);
+}
+
+/* Returns: false: not now. */
 static bool hand_over(struct arrival *arrival, const struct footer_entry *entry) {
-    bool take = arrival->phase == ARRIVAL_TAKE;
-    uint32_t wanted = take ? RECORD_BLOCK : RECORD_TOMBSTONE;
-    if ((entry->type_flags & 15) != wanted || entry->digest_bytes > HASH_DIGEST_MAX ||
-        entry->hash == 0 || (take && is_dead(arrival, entry))) {
+    uint32_t type = entry->type_flags & 15;
+    bool kills = type == RECORD_TOMBSTONE || type == RECORD_UNPIN;
+    bool taken = type == RECORD_BLOCK || type == RECORD_PIN;
+    if (!(arrival->phase == ARRIVAL_BURY ? kills : taken) || entry->hash == 0 ||
+        entry->digest_bytes > HASH_DIGEST_MAX || (taken && is_dead(arrival, entry))) {
         return true;
     }
-    uint64_t place = take ? footer_place(arrival->store, arrival->ids[arrival->at], entry) : 0;
-    return intake_add(&arrival->intake, take ? INTAKE_BLOCK : INTAKE_TOMBSTONE, entry, place);
+    if (type == RECORD_PIN) {
+        return hand_over_pin(arrival, entry);
+    }
+    struct intake_want want = {.kind = type == RECORD_BLOCK       ? INTAKE_BLOCK
+                                       : type == RECORD_TOMBSTONE ? INTAKE_TOMBSTONE
+                                                                  : INTAKE_UNPIN,
+                               .entry = entry};
+    if (taken) {
+        want.place = footer_place(arrival->store, found_at(arrival)->segment->id, entry);
+    }
+    return intake_add(&arrival->intake, &want);
+}
+
+/* Copies that no word on the disk calls durable come after all others, and where their sources may
+ * lie on a tier that is away they do not come yet. */
+static bool is_of_phase(struct arrival *arrival) {
+    bool doubtful = found_at(arrival)->segment->unproven;
+    switch (arrival->phase) {
+    case ARRIVAL_TAKE:
+        return !doubtful;
+    case ARRIVAL_DOUBT:
+        return doubtful && !arrival->muster.recovery.partial;
+    case ARRIVAL_MUSTER:
+    case ARRIVAL_ASK:
+    case ARRIVAL_GATHER:
+    case ARRIVAL_BURY:
+    case ARRIVAL_SETTLE:
+    case ARRIVAL_FORGET:
+        break;
+    }
+    return true;
 }
 
 static uint32_t hand_over_some(struct arrival *arrival) {
     uint32_t looked = 0;
-    struct footer *footer = &arrival->footer;
-    if (!arrival->footer_here) {
-        struct segment *segment = &arrival->store->segments.all[arrival->ids[arrival->at]];
-        arrival->footer_here = footer_open(arrival, segment);
-        arrival->next = 0;
+    if (!is_of_phase(arrival)) {
+        records_end(arrival);
+        return 1;
     }
-    while (arrival->footer_here && arrival->next < footer->count && looked < STEP_ENTRIES &&
-           hand_over(arrival, &footer->entries[arrival->next])) {
+    if (!records_open(arrival)) {
+        return 0;
+    }
+    uint64_t count = records_count(arrival);
+    for (; arrival->next < count && looked < STEP_ENTRIES; looked++) {
+        const struct footer_entry *entry = record_at(arrival, arrival->next);
+        if (entry && !hand_over(arrival, entry)) {
+            return looked;
+        }
         arrival->next++;
-        looked++;
     }
-    if (arrival->footer_here && arrival->next == footer->count) {
-        arrival->footer_here = false;
-        arrival->at++;
+    if (arrival->next == count) {
+        records_end(arrival);
         looked++;
     }
     return looked;
+}
+
+static uint32_t pass(struct arrival *arrival) {
+    uint32_t work = intake_collect(&arrival->intake);
+    arrival->stop = arrival->stop ? arrival->stop : arrival->intake.failed;
+    if (arrival->at < found_count(arrival) && !arrival->stop) {
+        work += hand_over_some(arrival);
+    }
+    if (!arrival->stop) {
+        intake_post(&arrival->intake);
+    }
+    if (!arrival->stop && arrival->at == found_count(arrival) && intake_idle(&arrival->intake)) {
+        phase_begin(arrival, (enum phase)(arrival->phase + 1));
+        work++;
+    }
+    return work;
+}
+
+/* --- settle ----------------------------------------------------------------------------------- */
+
+/* What counts in it shows later: when more of the store is there, or at the next start. */
+static void leave(struct found *found) {
+    struct segment *segment = found->segment;
+    atomic_store_explicit(&segment->data_bytes, max_u64(found->data_bytes, PAGE_BYTES),
+                          memory_order_relaxed); /* the state publishes it */
+    atomic_store_explicit(&segment->min_birth_lsn, 0, memory_order_relaxed);
+    atomic_store_explicit(&segment->unsettled, true, memory_order_relaxed);
+    segment_set_state(segment, SEGMENT_CLOSED);
+}
+
+/* As a start does. Where it cannot be written it is scanned again at the next. */
+static void seal_found(struct arrival *arrival, struct found *found) {
+    struct store *store = arrival->store;
+    struct segment *segment = found->segment;
+    segment->recovered = true;
+    struct seal_order order = {.segments = &store->segments,
+                               .segment = segment,
+                               .scan = found->scan,
+                               .data_bytes = max_u64(found->data_bytes, PAGE_BYTES),
+                               .buffer = arrival->buffer};
+    if (seal_segment(&order) != 0) {
+        leave(found);
+        return;
+    }
+    atomic_store_explicit(&segment->unsettled, false, memory_order_relaxed);
+}
+
+static void settle_one(struct arrival *arrival, uint64_t index) {
+    struct store *store = arrival->store;
+    struct found *found = &arrival->muster.recovery.found[index];
+    struct segment *segment = found->segment;
+    const struct tier *tier = tier_of(store, segment);
+    bool arrived = index < arrival->muster.arrived;
+    bool read_only = arrived ? arrival->muster.read_only : tier_state(tier) >= TIER_READONLY;
+    bool partial = arrival->muster.recovery.partial;
+    if (found->late || found->open_end || (partial && (!found->sealed || segment->unproven))) {
+        leave(found);
+    } else if (found->sealed) {
+        atomic_store_explicit(&segment->data_bytes, found->data_bytes, memory_order_relaxed);
+        atomic_store_explicit(&segment->unsettled, false, memory_order_relaxed);
+        segment_set_state(segment, SEGMENT_SEALED);
+    } else if (read_only) {
+        leave(found);
+    } else if (found->keep) {
+        seal_found(arrival, found);
+    } else {
+        compact_drop(arrival->porter, segment);
+    }
 }
 
 static void forget_run(struct keeper *keeper, struct note *note) {
@@ -367,18 +512,49 @@ static void forget_run(struct keeper *keeper, struct note *note) {
     keeper->graves = NULL;
 }
 
+/* What the start could not read is there by now, or is given up for this start. */
+static bool unread_over(struct arrival *arrival) {
+    struct porter *porter = arrival->porter;
+    struct tiers *tiers = &arrival->store->tiers;
+    bool late = false;
+    for (uint64_t i = 0; i < found_count(arrival); i++) {
+        late = late || arrival->muster.recovery.found[i].late;
+    }
+    if (!tiers->unread && late) { /* of the tier that came back */
+        tiers->unread = true;
+        atomic_fetch_add_explicit(&tiers->unknown, 1, memory_order_relaxed);
+        porter->unread_tries = 0;
+        say_unread(arrival->store, tried_again);
+    }
+    if (!tiers->unread || (late && porter->unread_tries < UNREAD_TRIES)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < tiers->count; i++) {
+        const char *waits = atomic_load_explicit(&tiers->all[i].waits, memory_order_relaxed);
+        if (waits == tried_again) {
+            atomic_store_explicit(&tiers->all[i].waits, late ? given_up : NULL,
+                                  memory_order_relaxed);
+        }
+    }
+    tiers->unread = false;
+    tiers->given_up = tiers->given_up || late;
+    return true;
+}
+
 static void finish(struct arrival *arrival) {
     struct porter *porter = arrival->porter;
     struct tier *tier = arrival->tier;
     struct tiers *tiers = &arrival->store->tiers;
-    for (uint32_t i = 0; i < arrival->id_count; i++) {
-        segment_set_state(&arrival->store->segments.all[arrival->ids[i]], SEGMENT_SEALED);
+    uint32_t known = unread_over(arrival);
+    if (tier) {
+        bool read_only = tier->leaving || arrival->muster.read_only;
+        tier_set_state(tier, read_only ? TIER_READONLY : TIER_ONLINE);
+        atomic_store_explicit(&tier->known, true, memory_order_relaxed); /* the porter's */
+        counter_add(&porter->counters.arrivals, 1);
+        known++;
     }
-    tier_set_state(tier, tier->leaving || arrival->read_only ? TIER_READONLY : TIER_ONLINE);
-    atomic_store_explicit(&tier->known, true, memory_order_relaxed); /* the porter's */
     /* release: its entries are all in; pairs with tiers_unknown */
-    atomic_fetch_sub_explicit(&tiers->unknown, 1, memory_order_release);
-    counter_add(&porter->counters.arrivals, 1);
+    atomic_fetch_sub_explicit(&tiers->unknown, known, memory_order_release);
     if (tiers_unknown(tiers)) {
         let_go(porter);
         return;
@@ -390,6 +566,15 @@ static void finish(struct arrival *arrival) {
         arrival->forgets[k].note.run = forget_run;
         note_post(arrival->store, k, &arrival->forgets[k].note);
     }
+}
+
+static uint32_t settle(struct arrival *arrival) {
+    if (arrival->at < found_count(arrival)) {
+        settle_one(arrival, arrival->at++);
+    } else {
+        finish(arrival);
+    }
+    return 1;
 }
 
 /* Returns: how many were freed. */
@@ -409,54 +594,52 @@ static uint32_t forget(struct arrival *arrival) {
 
 /* --- the step --------------------------------------------------------------------------------- */
 
+/* What was not read waits as the start left it, and is tried again; a tier waits for the next. */
 static void give_up(struct arrival *arrival) {
     struct porter *porter = arrival->porter;
-    tier_set_state(arrival->tier, TIER_MISSING);
-    atomic_store_explicit(&arrival->tier->waits, arrival->stop, memory_order_relaxed);
-    counter_add(&porter->counters.arrivals_waiting, 1);
+    if (arrival->tier) {
+        tier_set_state(arrival->tier, TIER_MISSING);
+        atomic_store_explicit(&arrival->tier->waits, arrival->stop, memory_order_relaxed);
+        counter_add(&porter->counters.arrivals_waiting, 1);
+    }
     let_go(porter);
 }
 
-static uint32_t open_some(struct arrival *arrival) {
-    uint32_t opened = 0;
-    for (; opened < STEP_SEGMENTS && arrival->at < arrival->id_count && !arrival->stop; opened++) {
-        uint32_t before = arrival->at;
-        open_one(arrival);
-        if (arrival->at == before) {
-            return opened;
-        }
+static uint32_t muster_some(struct arrival *arrival) {
+    struct muster *muster = &arrival->muster;
+    uint32_t work = muster_step(muster);
+    arrival->stop = muster->stop;
+    if (muster->phase == MUSTER_DONE) {
+        arrival->phase = ARRIVAL_ASK;
+        arrival->at = 1;
     }
-    if (arrival->at == arrival->id_count && !arrival->stop) {
-        gather_begin(arrival);
-    }
-    return opened + 1;
+    return work;
 }
 
-static uint32_t pass(struct arrival *arrival) {
-    uint32_t work = intake_collect(&arrival->intake);
-    arrival->stop = arrival->stop ? arrival->stop : arrival->intake.failed;
-    if (arrival->at < arrival->id_count && !arrival->stop) {
-        work += hand_over_some(arrival);
+static uint32_t arrival_go_on(struct arrival *arrival) {
+    switch (arrival->phase) {
+    case ARRIVAL_MUSTER:
+        return muster_some(arrival);
+    case ARRIVAL_ASK:
+        return ask_others(arrival);
+    case ARRIVAL_GATHER:
+        return gather(arrival);
+    case ARRIVAL_BURY:
+    case ARRIVAL_TAKE:
+    case ARRIVAL_DOUBT:
+        return pass(arrival);
+    case ARRIVAL_SETTLE:
+        return settle(arrival);
+    case ARRIVAL_FORGET:
+        return forget(arrival);
     }
-    if (!arrival->stop) {
-        intake_post(&arrival->intake);
-    }
-    if (arrival->stop || arrival->at < arrival->id_count || !intake_idle(&arrival->intake)) {
-        return work;
-    }
-    if (arrival->phase == ARRIVAL_BURY) {
-        arrival->phase = ARRIVAL_TAKE;
-        arrival->at = 0;
-        return work + 1;
-    }
-    finish(arrival);
-    return work + 1;
+    never("an arrival in no phase");
 }
 
 uint32_t arrival_step(struct porter *porter) {
     struct arrival *arrival = porter->arrival;
     if (!arrival) {
-        return 0;
+        return unread_try(porter);
     }
     if (arrival->stop) {
         if (!intake_out(&arrival->intake)) {
@@ -464,22 +647,14 @@ uint32_t arrival_step(struct porter *porter) {
         }
         return 1;
     }
-    if (arrival->phase == ARRIVAL_FORGET) {
-        return forget(arrival);
-    }
-    if (tier_state(arrival->tier) != TIER_LOADING) {
+    bool loads = !arrival->tier || tier_state(arrival->tier) == TIER_LOADING;
+    if (!loads && arrival->phase != ARRIVAL_FORGET) {
         return 0;
     }
-    switch (arrival->phase) {
-    case ARRIVAL_OPEN:
-        return open_some(arrival);
-    case ARRIVAL_GATHER:
-        return gather(arrival);
-    case ARRIVAL_BURY:
-    case ARRIVAL_TAKE:
-        return pass(arrival);
-    case ARRIVAL_FORGET:
-        break;
+    uint32_t work = arrival_go_on(arrival);
+    if (porter->arrival == arrival && arrival->muster.lost) {
+        arrival->muster.lost = false;
+        tier_set_state(arrival->tier, TIER_MISSING);
     }
-    never("an arrival in no phase");
+    return work;
 }

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* arrival — a tier that was missing when the store was opened is taken up while it serves.
+/* arrival — a tier that was missing when the store was opened is taken up while it serves; and so
+ * is what the start could not read of those that were there.
  *
  *   begin ─ its files are listed, the tier is LOADING: a miss is still answered with STORE_RETRY
- *     open    each segment: its header, its trailer
- *     gather  tombstones, out of the footers of all segments from before this start; those of this
- *             start are known: store/graves.h
- *     bury    what its own tombstones kill of what the others hold
- *     take    its blocks that are not dead go into the catalog, by their owners (intake.h)
+ *     muster  its segments are found and judged, with those that the start left unsettled
+ *     ask     tombstones and commits, out of the footers of all segments from before this start;
+ *             deletes of this start are known: store/graves.h
+ *     bury    what its own tombstones and unpins kill of what the others hold
+ *     take    its blocks and pins that are not dead go into the catalog, by their owners (intake.h)
+ *     settle  what was not sealed is sealed as a start would, or goes if it holds nothing
  *   end ─── its segments are SEALED, the tier is ONLINE, a miss is a miss
  *
- * It takes no part in judging: where records of unsealed segments count only in the light of all,
- * where a segment is damaged, or where it holds pins, or more was deleted than is remembered, the
- * tier stays MISSING and waits for the next start (tier->waits says why, in words). A crash needs
- * nothing: no file was changed. Lost again on the way, it goes on where it was once it is back;
- * what is in the catalog by then is answered as with any tier that is lost. One tier at a time.
+ * While another tier is still away what only that one can tell is left open: those segments stay
+ * unsettled, and are judged again with the next that comes. Where more was deleted than is
+ * remembered, or a segment that is asked is damaged, the tier stays MISSING and waits for the next
+ * start (tier->waits says why, in words). A crash needs nothing: what is written is what the next
+ * start would write. Lost again on the way, it goes on where it was once it is back; what is in the
+ * catalog by then is answered as with any tier that is lost. One tier at a time.
+ *
+ * What the start could not read is tried again after 1, 2, 4 ... 32 seconds; then a miss is a miss
+ * again, the segment stays as it is for the next start, and nothing is collected.
  *
  * Thread: the porter. */
 

@@ -162,7 +162,7 @@ static int check_segment(struct checking *checking) {
     if (reached < end && holes_count) {
         report(checking, reached, NULL, "batch record");
     }
-    if (checking->window.unreadable > 0) {
+    if (scan.unreadable > 0) {
         report(checking, 0, NULL, "unreadable");
     }
     if (sealed) {

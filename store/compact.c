@@ -350,7 +350,7 @@ static int take_other(struct compactor *compactor, const struct footer_entry *en
                                   entry->hash, 0},
             destination(compactor, 0, 0));
     counter_add(&counters->tombstones_carried, r == 0);
-    if (compactor->porter->carried && (entry->type_flags & 15) == RECORD_TOMBSTONE) {
+    if (compactor->porter->carried && (entry->type_flags & 15) != RECORD_PIN) {
         graves_add(compactor->porter->carried,
                    &(struct grave){entry->hash, tombstone_check(entry), entry->birth_lsn});
     }
@@ -427,6 +427,11 @@ static void let_go(struct compactor *compactor) {
     segment_set_state(source, SEGMENT_DYING);
     compactor->dying++;
     source_close(compactor);
+}
+
+void compact_drop(struct porter *porter, struct segment *segment) {
+    segment_set_state(segment, SEGMENT_DYING);
+    porter->compactor->dying++;
 }
 
 static uint32_t settle(struct compactor *compactor) {

@@ -19,10 +19,13 @@
 
 #include "store/choose.h"
 #include "store/porter.h"
+#include "store/segment.h"
 
 must_check int compact_open(struct porter *porter);
 uint32_t compact_step(struct porter *porter);
 void compact_close(struct porter *porter);
+/* An empty one goes as those do that were rewritten: when no reader holds it. */
+void compact_drop(struct porter *porter, struct segment *segment);
 /* What others of the porter move with. */
 struct mover *porter_mover(struct porter *porter);
 

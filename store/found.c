@@ -20,9 +20,14 @@ static int say(struct store_report *report, const char *words, const char *name)
     return STORE_FORMAT;
 }
 
-/* The header page is damaged: the first sound batch tells which segment this was. */
-static bool header_rebuild(struct recovery *recovery, struct segment *segment) {
+#define READ_TRIES 3u
+
+/* The header page is damaged, or (unread) not to be had: the first sound batch tells which segment
+ * this was. */
+static bool header_rebuild(struct recovery *recovery, struct found *found, bool unread) {
+    struct segment *segment = found->segment;
     struct segments *segments = &recovery->store->segments;
+    found->unread = unread;
     struct scan scan;
     struct batch_header head;
     uint64_t file_bytes = atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
@@ -33,6 +38,7 @@ static bool header_rebuild(struct recovery *recovery, struct segment *segment) {
     uint64_t generation = scan_generation(&scan, segments->uuid, &head);
     scan_close(&scan);
     if (generation == 0) {
+        found->unread = unread || scan.unreadable > 0;
         return false;
     }
     segment->generation = generation;
@@ -40,9 +46,9 @@ static bool header_rebuild(struct recovery *recovery, struct segment *segment) {
     segment->epoch = lsn_epoch(head.first_lsn);
     segment->create_lsn = head.first_lsn;
     segment->crc_base = format_crc_base(segments->uuid, generation);
-    recovery->report->corrupt_ranges++;
-    if (!recovery->store->config.read_only) {
-        void *page = recovery->store->page;
+    recovery->report->corrupt_ranges += !unread;
+    if (!unread && !recovery->store->config.read_only) {
+        void *page = recovery->page;
         segment_head(segments, segment, page);
         const struct disk *disk = segments->disk;
         (void)disk->calls->pwrite(disk->backend, segment->fd, page, PAGE_BYTES, 0);
@@ -50,13 +56,17 @@ static bool header_rebuild(struct recovery *recovery, struct segment *segment) {
     return true;
 }
 
-static bool header_read(struct recovery *recovery, struct segment *segment) {
+static bool header_read(struct recovery *recovery, struct found *found) {
+    struct segment *segment = found->segment;
     struct segments *segments = &recovery->store->segments;
     const struct disk *disk = segments->disk;
-    void *page = recovery->store->page;
-    int64_t n = disk->calls->pread(disk->backend, segment->fd, page, PAGE_BYTES, 0);
+    void *page = recovery->page;
+    int64_t n = -EIO;
+    for (uint32_t tries = 0; tries < READ_TRIES && n < 0; tries++) {
+        n = disk->calls->pread(disk->backend, segment->fd, page, PAGE_BYTES, 0);
+    }
     if (n != PAGE_BYTES || segment_header_check(page, segments->uuid, segment->id) != 0) {
-        return header_rebuild(recovery, segment);
+        return header_rebuild(recovery, found, n < 0);
     }
     const struct segment_header *header = page;
     segment->generation = header->generation;
@@ -176,7 +186,7 @@ int found_list(struct recovery *recovery) {
 
 /* --- read ------------------------------------------------------------------------------------- */
 
-int found_scan(struct recovery *recovery, uint64_t index, uint64_t end) {
+static int scan_begin(struct recovery *recovery, uint64_t index, uint64_t end) {
     struct store *store = recovery->store;
     struct found *found = &recovery->found[index];
     found->scan = &recovery->scans[index];
@@ -187,12 +197,24 @@ int found_scan(struct recovery *recovery, uint64_t index, uint64_t end) {
         return r;
     }
     found->scan->hash_seed = store->hash_seed;
-    scan_run(found->scan);
-    recovery->report->records_scanned += found->scan->records_seen;
     return 0;
 }
 
-static int item_add(struct recovery *recovery, const struct judge_item *item) {
+static void scan_end(struct recovery *recovery, struct found *found) {
+    recovery->report->records_scanned += found->scan->records_seen;
+    found->unread = found->unread || found->scan->unreadable > 0;
+}
+
+int found_scan(struct recovery *recovery, uint64_t index, uint64_t end) {
+    int r = scan_begin(recovery, index, end);
+    if (r == 0) {
+        scan_run(recovery->found[index].scan);
+        scan_end(recovery, &recovery->found[index]);
+    }
+    return r;
+}
+
+int item_add(struct recovery *recovery, const struct judge_item *item) {
     if (recovery->item_count == recovery->items_max) {
         uint64_t max = recovery->items_max ? recovery->items_max * 2 : 4096;
         struct judge_item *items = vm_map(max * sizeof *items);
@@ -210,8 +232,8 @@ static int item_add(struct recovery *recovery, const struct judge_item *item) {
 }
 
 int found_gone(struct recovery *recovery) {
-    struct gone *gone = &recovery->store->gone;
-    int r = gone_open(gone, &recovery->store->segments);
+    const struct gone *gone = &recovery->store->gone;
+    int r = 0;
     for (uint32_t i = 0; i < gone->count && r == 0; i++) {
         const struct gone_range *range = &gone_ranges(gone)[i];
         r = item_add(recovery, &(struct judge_item){.first_lsn = range->first_lsn,
@@ -224,6 +246,20 @@ int found_gone(struct recovery *recovery) {
                                                     .sound = true});
     }
     return r;
+}
+
+int found_sealed(struct recovery *recovery, const struct segment_trailer *trailer, uint32_t index) {
+    if (trailer->first_lsn == 0) {
+        return 0;
+    }
+    return item_add(recovery, &(struct judge_item){.first_lsn = trailer->first_lsn,
+                                                   .last_lsn = trailer->last_lsn,
+                                                   .durable_lsn = trailer->last_lsn,
+                                                   .log = trailer->log,
+                                                   .segment = index,
+                                                   .batch = UINT32_MAX,
+                                                   .sealed = true,
+                                                   .sound = true});
 }
 
 static int read_sealed(struct recovery *recovery, uint64_t index) {
@@ -242,23 +278,16 @@ static int read_sealed(struct recovery *recovery, uint64_t index) {
                           memory_order_relaxed);
     segment->footer_offset = found->trailer.footer_offset;
     recovery->report->corrupt_ranges += segment->damaged_ranges;
-    if (found->trailer.first_lsn == 0) {
-        return 0;
-    }
-    return item_add(recovery, &(struct judge_item){.first_lsn = found->trailer.first_lsn,
-                                                   .last_lsn = found->trailer.last_lsn,
-                                                   .durable_lsn = found->trailer.last_lsn,
-                                                   .log = segment->log,
-                                                   .segment = (uint32_t)index,
-                                                   .batch = UINT32_MAX,
-                                                   .sealed = true,
-                                                   .sound = true});
+    return found_sealed(recovery, &found->trailer, (uint32_t)index);
 }
 
-static int read_unsealed(struct recovery *recovery, uint64_t index) {
+int found_end(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
-    uint64_t end = atomic_load_explicit(&found->segment->file_bytes, memory_order_relaxed);
-    int r = found_scan(recovery, index, end);
+    int r = 0;
+    if (!found->scan) {
+        return 0;
+    }
+    scan_end(recovery, found);
     for (uint64_t i = 0; r == 0 && i < found->scan->batch_count; i++) {
         const struct scan_batch *batch = &found->scan->batches[i];
         r = item_add(recovery,
@@ -273,16 +302,53 @@ static int read_unsealed(struct recovery *recovery, uint64_t index) {
     return r;
 }
 
-int found_read(struct recovery *recovery, uint64_t index) {
+static int read_trailer(struct recovery *recovery, struct found *found) {
     struct store *store = recovery->store;
-    struct found *found = &recovery->found[index];
-    if (!header_read(recovery, found->segment)) {
-        return 0; /* never was one, or nothing is left of it */
+    int r = -EIO;
+    for (uint32_t tries = 0; tries < READ_TRIES && r < 0; tries++) {
+        r = trailer_read(&store->segments, found->segment, recovery->page);
     }
-    int r = trailer_read(&store->segments, found->segment, store->page);
+    return r;
+}
+
+int found_begin(struct recovery *recovery, uint64_t index) {
+    struct found *found = &recovery->found[index];
+    if (found->segment->generation == 0 && !header_read(recovery, found)) {
+        return 0; /* never was one, or nothing is left of it, or nothing of it is to be had */
+    }
+    int r = read_trailer(recovery, found);
     if (r == 0) {
-        memcpy(&found->trailer, store->page, sizeof found->trailer);
+        memcpy(&found->trailer, recovery->page, sizeof found->trailer);
         return read_sealed(recovery, index);
     }
-    return read_unsealed(recovery, index);
+    found->unread = found->unread || r < 0;
+    return scan_begin(recovery, index,
+                      atomic_load_explicit(&found->segment->file_bytes, memory_order_relaxed));
+}
+
+int found_read(struct recovery *recovery, uint64_t index) {
+    int r = found_begin(recovery, index);
+    if (r == 0 && recovery->found[index].scan) {
+        scan_run(recovery->found[index].scan);
+    }
+    return r == 0 ? found_end(recovery, index) : r;
+}
+
+/* One whose header is not to be had may be of any log. */
+static bool holds_up(const struct found *unread, const struct found *found) {
+    const struct segment *a = unread->segment, *b = found->segment;
+    return !found->sealed && (a->generation == 0 || (a->log == b->log && a->epoch == b->epoch));
+}
+
+bool found_late(struct recovery *recovery) {
+    bool any = false;
+    for (uint64_t i = 0; i < recovery->count; i++) {
+        struct found *unread = &recovery->found[i];
+        for (uint64_t k = 0; unread->unread && k < recovery->count; k++) {
+            struct found *found = &recovery->found[k];
+            found->late = found->late || k == i || holds_up(unread, found);
+        }
+        any = any || unread->unread;
+    }
+    return any;
 }

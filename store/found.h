@@ -21,6 +21,8 @@ struct found {
     bool keep;     /* holds something */
     bool open_end; /* whether some of its records count is told by a tier that is missing */
     bool read;     /* its footer was */
+    bool unread;   /* some of it the disk did not give: not damage, but not known */
+    bool late;     /* that, or its log has such a segment: judged again when all can be read */
 };
 
 #define FOUND_NONE UINT32_MAX /* of a judge_item: its segment went in order */
@@ -36,6 +38,8 @@ struct recovery {
     struct scan *scans; /* one a found segment, by index; touched where used */
     struct scan_window window;
     struct footer footer;
+    void *page;   /* PAGE_BYTES */
+    bool partial; /* some of the store cannot be read: what is missing may be there */
     int result;
 };
 
@@ -43,7 +47,26 @@ struct recovery {
 must_check int found_list(struct recovery *recovery);
 /* Reads header and trailer, scans where there is no trailer, and adds what is to be judged. */
 must_check int found_read(struct recovery *recovery, uint64_t index);
-/* Adds what segments held that went in order. */
+/* The same in parts: where found_begin opened a scan it is run before found_end. */
+must_check int found_begin(struct recovery *recovery, uint64_t index);
+must_check int found_end(struct recovery *recovery, uint64_t index);
+must_check int item_add(struct recovery *recovery, const struct judge_item *item);
+/* Adds a sealed segment of which no more than the trailer is known. */
+must_check int found_sealed(struct recovery *recovery, const struct segment_trailer *trailer,
+                            uint32_t index);
+/* Adds what segments held that went in order (store->gone). */
 must_check int found_gone(struct recovery *recovery);
+/* Of an unread one, and of each that is not sealed and of the same log: nothing about them is
+ * settled. Returns: there are any. */
+bool found_late(struct recovery *recovery);
+
+/* --- recover.c --- */
+/* Which batches and records of `found` count. */
+void recover_judge(struct recovery *recovery);
+/* Takes out records of bundles without a commit; where that may be somewhere else (partial), it
+ * says so in found->open_end. */
+struct load;
+void recover_uncommitted(const struct load *load, struct found *found, bool partial);
+
 /* Scans the batches of one up to `end`. Returns: 0 or -ENOMEM. */
 must_check int found_scan(struct recovery *recovery, uint64_t index, uint64_t end);

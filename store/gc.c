@@ -518,6 +518,12 @@ uint32_t gc_step(struct porter *porter, struct store_task *task) {
                           "known; try again when it is back");
             return 1;
         }
+        if (porter->store->tiers.given_up) {
+            porter_finish(porter, task, STORE_RETRY,
+                          "nothing was collected: some segments cannot be read, and what is pinned "
+                          "in them is not known; see 'millrace stat'");
+            return 1;
+        }
         if (pins_unclear(porter->store)) {
             porter_finish(
                 porter, task, STORE_CORRUPT,

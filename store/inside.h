@@ -336,6 +336,11 @@ bool order_busy(const struct keeper *keeper, uint64_t hash);
 /* Takes the block that lies there on disk out of the catalog, and out of memory. */
 void order_drop(struct keeper *keeper, uint64_t hash, uint64_t place);
 
+/* It ended what was born under its key before: remembered while a tier is away that may hold some.
+ */
+void order_bury(struct keeper *keeper, const struct store_op *op, enum record_type type,
+                uint64_t lsn);
+
 /* Counts a block at this place in (sign 1) or out (-1). */
 void order_account(struct keeper *keeper, uint64_t place, int sign);
 

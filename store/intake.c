@@ -11,7 +11,7 @@
 
 #define LOOKS_STEP 32u /* reads of headers in one step */
 
-enum verdict { ITEM_ASK, ITEM_LOOK, ITEM_DONE, ITEM_FULL, ITEM_NOMEM, ITEM_UNREADABLE };
+enum verdict { ITEM_ASK, ITEM_LOOK, ITEM_DONE, ITEM_FULL, ITEM_NOMEM, ITEM_PINS, ITEM_UNREADABLE };
 
 struct item {
     struct footer_entry entry;
@@ -23,6 +23,7 @@ struct item {
     uint8_t seen_count, other_count;
     enum intake_kind kind;
     enum verdict verdict;
+    struct store_pin pin; /* INTAKE_PIN */
 };
 
 struct intake_batch {
@@ -114,29 +115,62 @@ static enum verdict settle(struct keeper *keeper, struct item *item) {
     return ITEM_DONE;
 }
 
+static enum verdict settle_pin(struct keeper *keeper, const struct item *item) {
+    uint64_t hash = item->entry.hash;
+    struct grave born = {hash, item->check, item->entry.birth_lsn};
+    if (keeper->graves->full) {
+        return ITEM_FULL;
+    }
+    if (graves_dead(keeper->graves, &born)) {
+        return ITEM_DONE;
+    }
+    int r = pins_load(&keeper->pins, hash, &item->pin, item->entry.birth_lsn);
+    counter_set(&keeper->counters.pins, keeper->pins.count);
+    return r == 0 ? ITEM_DONE : ITEM_PINS;
+}
+
+static enum verdict answer(struct keeper *keeper, struct item *item) {
+    switch (item->kind) {
+    case INTAKE_BLOCK:
+        return settle(keeper, item);
+    case INTAKE_TOMBSTONE:
+        return bury(keeper, item);
+    case INTAKE_PIN:
+        return settle_pin(keeper, item);
+    case INTAKE_UNPIN:
+        pins_unload(&keeper->pins, &item->entry);
+        counter_set(&keeper->counters.pins, keeper->pins.count);
+        return ITEM_DONE;
+    }
+    never("a record of no kind");
+}
+
 static void run(struct keeper *keeper, struct note *note) {
     struct intake_batch *batch = (struct intake_batch *)(void *)note;
     for (uint32_t i = 0; i < batch->count; i++) {
         struct item *item = &batch->items[i];
         if (item->verdict == ITEM_ASK && !order_busy(keeper, item->entry.hash)) {
-            item->verdict =
-                item->kind == INTAKE_TOMBSTONE ? bury(keeper, item) : settle(keeper, item);
+            item->verdict = answer(keeper, item);
         }
     }
 }
 
 /* --- the porter's ----------------------------------------------------------------------------- */
 
-bool intake_add(struct intake *intake, enum intake_kind kind, const struct footer_entry *entry,
-                uint64_t place) {
+bool intake_add(struct intake *intake, const struct intake_want *want) {
+    const struct footer_entry *entry = want->entry;
     struct intake_batch *batch = &intake->batches[hash_keeper(intake->store, entry->hash)];
     if (batch->out || batch->count == INTAKE_ITEMS) {
         return false;
     }
-    batch->items[batch->count++] = (struct item){.entry = *entry,
-                                                 .check = tombstone_check(entry),
-                                                 .place = place & (PLACE_MASK | PLACE_STATE_MASK),
-                                                 .kind = kind};
+    struct item *item = &batch->items[batch->count++];
+    *item = (struct item){.entry = *entry,
+                          .check = tombstone_check(entry),
+                          .place = want->place & (PLACE_MASK | PLACE_STATE_MASK),
+                          .kind = want->kind};
+    if (want->kind == INTAKE_PIN) {
+        item->pin = *want->pin;
+    }
     return true;
 }
 
@@ -174,14 +208,20 @@ static enum verdict look(struct intake *intake, struct item *item) {
     return ITEM_ASK;
 }
 
+const char *const intake_too_many =
+    "more than 65,536 blocks of one core, or pins, were deleted while it was away, which is more "
+    "than is remembered: restart the daemon to take it up";
+
 static const char *words(enum verdict verdict) {
     switch (verdict) {
     case ITEM_FULL:
-        return "too much was deleted while it was away: taken up at the next start";
+        return intake_too_many;
     case ITEM_NOMEM:
-        return "no memory for its blocks: taken up at the next start";
+        return "no memory for its blocks: restart the daemon to take it up";
+    case ITEM_PINS:
+        return "there are more pins on it than there may be: restart the daemon to take it up";
     case ITEM_UNREADABLE:
-        return "a block that it says is deleted cannot be read: taken up at the next start";
+        return "a block that it says is deleted cannot be read: restart the daemon to take it up";
     case ITEM_ASK:
     case ITEM_LOOK:
     case ITEM_DONE:

@@ -10,7 +10,8 @@
  *
  * A block goes into the catalog where its key is not in there and was not deleted in this start:
  * else the copy in place counts, which by its address is the same, unless it cannot be read. A
- * tombstone takes out what was born before it.
+ * tombstone takes out what was born before it. Of a key the pin that was born last counts, unless
+ * an UNPIN came later.
  *
  * Thread: the porter. */
 
@@ -20,7 +21,17 @@
 
 #define INTAKE_ITEMS 128u /* a note's */
 
-enum intake_kind { INTAKE_BLOCK, INTAKE_TOMBSTONE };
+enum intake_kind { INTAKE_BLOCK, INTAKE_TOMBSTONE, INTAKE_PIN, INTAKE_UNPIN };
+
+struct intake_want {
+    enum intake_kind kind;
+    const struct footer_entry *entry;
+    uint64_t place;              /* of a block */
+    const struct store_pin *pin; /* of a pin */
+};
+
+/* In words: the owner of a key remembers no more deletes. */
+extern const char *const intake_too_many;
 
 struct intake_batch;
 struct intake {
@@ -35,9 +46,8 @@ must_check int intake_open(struct intake *intake, struct store *store);
 /* Nothing is out, or the keepers' threads are gone. */
 void intake_close(struct intake *intake);
 
-/* place: of a block. Returns: false: its owner has enough for now. */
-must_check bool intake_add(struct intake *intake, enum intake_kind kind,
-                           const struct footer_entry *entry, uint64_t place);
+/* Returns: false: its owner has enough for now. */
+must_check bool intake_add(struct intake *intake, const struct intake_want *want);
 /* Takes back what is done. Returns: how many. Blocks: on reads of headers. */
 uint32_t intake_collect(struct intake *intake);
 /* Sends what there is. */

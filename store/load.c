@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #define BURY_TRIES      3u
+#define PIN_TRIES       3u
 #define LOAD_SLOTS_MIN  64u
 #define LOAD_PARTS_MAX  64u /* a false trailer costs no more than so many looks at the footers */
 #define PIN_PAGES_BYTES (3 * PAGE_BYTES) /* a PIN record, wherever in a page it begins */
@@ -258,7 +259,8 @@ uint64_t load_bury(struct load *load) {
     return buried;
 }
 
-/* The record as it lies there. Returns: 0 with the key and what its payload says; FORMAT_BAD. */
+/* The record as it lies there. Returns: 0 with the key and what its payload says; FORMAT_BAD;
+ * -errno. */
 static int pin_record(const struct load *load, uint32_t segment_id, uint8_t *pages,
                       const struct footer_entry *entry, struct store_pin *ret_pin) {
     const struct disk *disk = &load->store->config.disk;
@@ -267,6 +269,9 @@ static int pin_record(const struct load *load, uint32_t segment_id, uint8_t *pag
     uint64_t front = offset % PAGE_BYTES;
     int64_t n =
         disk->calls->pread(disk->backend, segment->fd, pages, PIN_PAGES_BYTES, offset - front);
+    if (n < 0) {
+        return (int)n;
+    }
     const struct record_header *header = (const void *)(pages + front);
     struct record_bounds bounds = {.crc_base = segment->crc_base,
                                    .generation = segment->generation,
@@ -286,27 +291,41 @@ static int pin_record(const struct load *load, uint32_t segment_id, uint8_t *pag
     return pin_read(payload, header->stored_bytes, ret_pin);
 }
 
+int load_pin_read(const struct load *load, uint32_t segment, const struct footer_entry *entry,
+                  struct store_pin *ret_pin) {
+    uint8_t *pages = vm_map(PIN_PAGES_BYTES);
+    int r = FORMAT_BAD;
+    *ret_pin = (struct store_pin){.mode = 0};
+    if (!pages) {
+        return err_raise(-ENOMEM);
+    }
+    for (uint32_t tries = 0; tries < PIN_TRIES && r != 0; tries++) { /* the read is doubted first */
+        r = pin_record(load, segment, pages, entry, ret_pin);
+    }
+    vm_unmap(pages, PIN_PAGES_BYTES);
+    return r;
+}
+
+bool load_pin_guess(const struct footer_entry *entry, struct store_pin *ret_pin) {
+    *ret_pin = (struct store_pin){.codec = entry->codec, .mode = STORE_PIN_RECURSIVE};
+    ret_pin->key = (struct key){.code = entry->hash_code, .digest_bytes = entry->digest_bytes};
+    memcpy(ret_pin->key.digest, entry->digest, min_u32(entry->digest_bytes, FOOTER_PREFIX));
+    return entry->digest_bytes <= FOOTER_PREFIX;
+}
+
 void load_pin(struct load *load, uint32_t segment, const struct footer_entry *entry) {
     struct store *store = load->store;
     if (entry->digest_bytes > HASH_DIGEST_MAX || entry->hash == 0 || load_dead(load, entry)) {
         return;
     }
     struct pins *pins = &store->keepers[hash_keeper(store, entry->hash)].pins;
-    struct store_pin pin = {.mode = 0};
-    uint8_t *pages = vm_map(PIN_PAGES_BYTES);
-    int r = pages ? pin_record(load, segment, pages, entry, &pin) : err_raise(-ENOMEM);
-    if (r == FORMAT_BAD) { /* the read is doubted before the disk is */
-        r = pin_record(load, segment, pages, entry, &pin);
-    }
-    vm_unmap(pages, PIN_PAGES_BYTES);
-    if (r == FORMAT_BAD && entry->digest_bytes > FOOTER_PREFIX) {
-        pins->unclear++; /* its key is lost with it */
-        return;
-    }
-    if (r == FORMAT_BAD) { /* damaged: what the footer says, and the more careful of the modes */
-        pin = (struct store_pin){.codec = entry->codec, .mode = STORE_PIN_RECURSIVE};
-        pin.key = (struct key){.code = entry->hash_code, .digest_bytes = entry->digest_bytes};
-        memcpy(pin.key.digest, entry->digest, entry->digest_bytes);
+    struct store_pin pin;
+    int r = load_pin_read(load, segment, entry, &pin);
+    if (r != 0 && r != -ENOMEM) {
+        if (!load_pin_guess(entry, &pin)) {
+            pins->unclear++;
+            return;
+        }
         r = 0;
     }
     r = r == 0 ? pins_load(pins, entry->hash, &pin, entry->birth_lsn) : r;

@@ -62,6 +62,12 @@ bool load_dead(const struct load *load, const struct footer_entry *entry);
  * tombstones are in. Returns: how many. */
 uint64_t load_bury(struct load *load);
 void load_block(struct load *load, uint32_t segment, const struct footer_entry *entry);
+/* The PIN record as it lies there. Returns: 0; FORMAT_BAD: it is damaged; -errno. */
+must_check int load_pin_read(const struct load *load, uint32_t segment,
+                             const struct footer_entry *entry, struct store_pin *ret_pin);
+/* Of one that is damaged: what the footer says, and the more careful of the modes. Returns: false:
+ * its key is lost too, and nothing may be collected. */
+must_check bool load_pin_guess(const struct footer_entry *entry, struct store_pin *ret_pin);
 /* Reads the record for its mode, its name and, where the footer has only a part of it, its key. */
 void load_pin(struct load *load, uint32_t segment, const struct footer_entry *entry);
 /* Brings the bucket a later load_block will look at. */

@@ -317,17 +317,22 @@ void order_drop(struct keeper *keeper, uint64_t hash, uint64_t place) {
     order_account(keeper, place, -1);
 }
 
-/* A tier that is away may hold an older copy. */
+void order_bury(struct keeper *keeper, const struct store_op *op, enum record_type type,
+                uint64_t lsn) {
+    if (keeper->graves) {
+        uint64_t hash = store_hash(keeper->store, &op->key);
+        struct footer_entry entry = {.hash_code = (uint16_t)op->key.code,
+                                     .digest_bytes = op->key.digest_bytes,
+                                     .type_flags = (uint8_t)type};
+        memcpy(entry.digest, op->key.digest, min_u32(op->key.digest_bytes, FOOTER_PREFIX));
+        graves_add(keeper->graves, &(struct grave){hash, tombstone_check(&entry), lsn});
+    }
+}
+
 static void publish_delete(struct keeper *keeper, struct store_op *op, uint64_t lsn) {
     const struct op_state *state = op_state(op);
     order_drop(keeper, state->hash, state->place);
-    if (keeper->graves) {
-        struct footer_entry entry = {.hash_code = (uint16_t)op->key.code,
-                                     .digest_bytes = op->key.digest_bytes,
-                                     .type_flags = RECORD_TOMBSTONE};
-        memcpy(entry.digest, op->key.digest, min_u32(op->key.digest_bytes, FOOTER_PREFIX));
-        graves_add(keeper->graves, &(struct grave){state->hash, tombstone_check(&entry), lsn});
-    }
+    order_bury(keeper, op, RECORD_TOMBSTONE, lsn);
 }
 
 bool order_busy(const struct keeper *keeper, uint64_t hash) {

@@ -152,6 +152,24 @@ int pins_load(struct pins *pins, uint64_t hash, const struct store_pin *pin, uin
     return set(pins, hash, pin, birth_lsn) ? 0 : STORE_FULL;
 }
 
+void pins_unload(struct pins *pins, const struct footer_entry *unpin) {
+    uint32_t at = chain_get(bucket_of(pins, unpin->hash));
+    while (at != PINS_NONE) {
+        struct pin_slot *slot = &pins->slots[at];
+        const struct key *key = &slot->key;
+        at = chain_get(&slot->next);
+        bool same =
+            slot_hash(slot) == unpin->hash && key->code == unpin->hash_code &&
+            key->digest_bytes == unpin->digest_bytes &&
+            memcmp(key->digest, unpin->digest,
+                   key->digest_bytes < FOOTER_PREFIX ? key->digest_bytes : FOOTER_PREFIX) == 0;
+        if (same &&
+            atomic_load_explicit(&slot->birth_lsn, memory_order_relaxed) <= unpin->birth_lsn) {
+            forget(pins, slot);
+        }
+    }
+}
+
 uint32_t pins_page(const struct pins *pins, uint32_t *cursor, struct store_pin out[],
                    uint32_t max) {
     uint32_t count = 0;
@@ -290,6 +308,7 @@ void pins_publish(struct keeper *keeper, struct store_op *op, uint64_t lsn) {
         struct pin_slot *slot = find(pins, op_state(op)->hash, &op->key);
         must(slot != NULL); /* one operation a key at a time */
         forget(pins, slot);
+        order_bury(keeper, op, RECORD_UNPIN, lsn);
     }
     counter_set(&keeper->counters.pins, pins->count);
 }

@@ -62,10 +62,13 @@ uint32_t pin_write(const struct store_pin *pin, uint8_t out[PIN_PAYLOAD_MAX]);
 /* Fills mode and name of *ret_pin. Returns: 0 or FORMAT_BAD. */
 must_check int pin_read(const uint8_t *bytes, uint64_t count, struct store_pin *ret_pin);
 
-/* A record as recovery found it: the later birth of a key counts. Returns: 0; STORE_FULL. Thread:
- * boot. */
+/* A record as recovery found it, or on a tier that comes back: the later birth of a key counts.
+ * Returns: 0; STORE_FULL. Thread: boot, or the keeper's. */
 must_check int pins_load(struct pins *pins, uint64_t hash, const struct store_pin *pin,
                          uint64_t birth_lsn);
+
+/* An UNPIN record found as late as that: ends what was pinned before it. */
+void pins_unload(struct pins *pins, const struct footer_entry *unpin);
 
 const struct pin_slot *pins_find(const struct pins *pins, uint64_t hash, const struct key *key);
 /* Some key of this hash is pinned. */

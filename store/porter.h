@@ -35,11 +35,14 @@ struct porter {
     struct store_scrub scrubs[2]; /* by enum tier_kind */
     struct rejoin *rejoin;        /* store/rejoin.c */
     struct arrival *arrival;      /* store/arrival.c */
-    struct graves *carried;       /* tombstones that moves carried; as those of the keepers */
-    struct scrub *scrub;          /* store/scrub.c */
-    struct compactor *compactor;  /* store/compact.c */
-    struct promoter *promoter;    /* store/promote.c */
-    _Atomic bool stopping;        /* the porter sets it; store_task_begin looks */
+    uint64_t unread_ns;           /* what the start could not read is tried again then */
+    uint32_t unread_tries;
+    bool unread_waited;          /* a moment, before the first */
+    struct graves *carried;      /* tombstones that moves carried; as those of the keepers */
+    struct scrub *scrub;         /* store/scrub.c */
+    struct compactor *compactor; /* store/compact.c */
+    struct promoter *promoter;   /* store/promote.c */
+    _Atomic bool stopping;       /* the porter sets it; store_task_begin looks */
 };
 
 /* A task is over: says so to whoever asked. `why` may be NULL. */

@@ -34,7 +34,7 @@ static void accept_batch(struct recovery *recovery, const struct judge_item *ite
     batch->accepted = true;
     found->keep = true;
     found->data_bytes = max_u64(found->data_bytes, batch->offset + batch->head.batch_bytes);
-    if (item->damaged) {
+    if (item->damaged && !found->late) {
         found->segment->damaged_ranges++;
         recovery->report->corrupt_ranges++;
     }
@@ -93,7 +93,7 @@ static void doubt_moves(struct recovery *recovery) {
     }
 }
 
-static void judge_all(struct recovery *recovery) {
+void recover_judge(struct recovery *recovery) {
     struct judge_gap gaps[256];
     struct judge_verdict verdict = {.gaps = gaps, .gaps_max = array_count(gaps)};
     struct store_report *report = recovery->report;
@@ -102,8 +102,8 @@ static void judge_all(struct recovery *recovery) {
         accept_batch(recovery, &recovery->items[i]);
     }
     doubt_moves(recovery);
-    /* What a tier holds that is away is not lost: such a gap says nothing. */
-    uint32_t gap_count = tiers_unknown(&recovery->store->tiers) ? 0 : verdict.gap_count;
+    /* What a tier holds that is away, or cannot be read, is not lost: such a gap says nothing. */
+    uint32_t gap_count = recovery->partial ? 0 : verdict.gap_count;
     for (uint32_t i = 0; i < min_u32(gap_count, verdict.gaps_max); i++) {
         if (gaps[i].segment == FOUND_NONE) {
             continue;
@@ -120,7 +120,8 @@ static void judge_all(struct recovery *recovery) {
         struct found *found = &recovery->found[i];
         if (found->scan && !found->sealed) {
             accept_entries(found, &verdict);
-            report->torn_batches += found->segment->damaged_ranges == 0 ? found->scan->torn : 0;
+            bool torn = found->segment->damaged_ranges == 0 && !found->late;
+            report->torn_batches += torn ? found->scan->torn : 0;
         }
     }
 }
@@ -161,14 +162,12 @@ static void load_scanned(struct load *load, const struct found *found, enum reco
 }
 
 /* All commit records are known: what has none was under way when power went. Where a tier is
- * missing its record may lie there: the segment is left for a start that has all. */
-static void drop_uncommitted(const struct load *load, struct found *found) {
-    bool unknown = tiers_unknown(&load->store->tiers);
+ * missing its record may lie there: the segment is left until all are there. */
+void recover_uncommitted(const struct load *load, struct found *found, bool partial) {
     for (uint64_t i = 0; i < found->scan->entry_count; i++) {
         struct scan_entry *entry = &found->scan->entries[i];
         bool committed = load_committed(load, entry->txn);
-        found->open_end |= entry->accepted && !committed && unknown && !found->sealed;
-        load->store->tiers.untold |= entry->accepted && !committed && unknown;
+        found->open_end |= entry->accepted && !committed && partial && !found->sealed;
         entry->accepted = entry->accepted && committed;
     }
 }
@@ -205,6 +204,16 @@ static bool is_needed(const struct needs *needs, const struct found *found, enum
     return found->trailer.pins > 0 || !known;
 }
 
+/* What a start could not read is as if its tier were away: taken up later (store/arrival.h). */
+static void wait_for_unread(struct recovery *recovery) {
+    struct tiers *tiers = &recovery->store->tiers;
+    if (found_late(recovery) && !tiers->unread) {
+        tiers->unread = true;
+        atomic_fetch_add_explicit(&tiers->unknown, 1, memory_order_relaxed);
+    }
+    recovery->partial = tiers_unknown(tiers);
+}
+
 static int load_pass(struct recovery *recovery, struct load *load, const struct needs *needs,
                      enum record_type type) {
     for (uint64_t i = 0; i < recovery->count; i++) {
@@ -222,9 +231,10 @@ static int load_pass(struct recovery *recovery, struct load *load, const struct 
             if (r != 0) {
                 return r;
             }
+            wait_for_unread(recovery);
         }
         if (found->scan && found->keep && type != RECORD_COMMIT) {
-            drop_uncommitted(load, found);
+            recover_uncommitted(load, found, recovery->partial);
         }
         if (found->scan && found->keep) {
             load_scanned(load, found, type);
@@ -373,14 +383,20 @@ static int load_all(struct recovery *recovery) {
 static int seal_found(struct recovery *recovery, struct found *found, void *buffer) {
     struct store *store = recovery->store;
     struct segment *segment = found->segment;
-    if (found->sealed) {
+    if (found->late) {
+        found->open_end = true;
+        atomic_store_explicit(&segment->min_birth_lsn, 0, memory_order_relaxed);
+    }
+    if (found->sealed && !found->late) {
         segment_set_state(segment, SEGMENT_SEALED);
         atomic_store_explicit(&segment->data_bytes, found->data_bytes, memory_order_relaxed);
         return 0;
     }
-    atomic_store_explicit(&segment->unsettled, found->open_end, memory_order_relaxed);
-    if (found->open_end || store->config.read_only ||
-        tier_state(tier_of(store, segment)) == TIER_READONLY) {
+    /* What the scan found is known here alone: nobody else may seal it. */
+    bool read_only =
+        store->config.read_only || tier_state(tier_of(store, segment)) == TIER_READONLY;
+    atomic_store_explicit(&segment->unsettled, found->open_end || read_only, memory_order_relaxed);
+    if (found->open_end || read_only) {
         atomic_store_explicit(&segment->data_bytes, max_u64(found->data_bytes, PAGE_BYTES),
                               memory_order_relaxed);
         return 0; /* CLOSED: walked by its records */
@@ -405,6 +421,7 @@ static int seal_all(struct recovery *recovery) {
         recovery->report->segments_footer += recovery->found[i].read;
         recovery->report->segments_scanned += recovery->found[i].scan != NULL;
         recovery->report->segments_suspect += recovery->found[i].segment->suspect;
+        recovery->report->segments_unread += recovery->found[i].unread;
         recovery->store->features.found |= features_of(&recovery->found[i]);
     }
     vm_unmap(buffer, SEAL_BUFFER);
@@ -412,7 +429,8 @@ static int seal_all(struct recovery *recovery) {
 }
 
 int recover(struct store *store, struct store_report *report) {
-    struct recovery recovery = {.store = store, .report = report, .max = SEGMENT_IDS};
+    struct recovery recovery = {
+        .store = store, .report = report, .max = SEGMENT_IDS, .page = store->page};
     recovery.found = vm_map(SEGMENT_IDS * sizeof *recovery.found);
     recovery.scans = vm_map(SEGMENT_IDS * sizeof *recovery.scans);
     int r =
@@ -421,9 +439,11 @@ int recover(struct store *store, struct store_report *report) {
     for (uint64_t i = 0; i < recovery.count && r == 0; i++) {
         r = found_read(&recovery, i);
     }
+    r = r == 0 ? gone_open(&store->gone, &store->segments) : r;
     r = r == 0 ? found_gone(&recovery) : r;
     if (r == 0) {
-        judge_all(&recovery);
+        wait_for_unread(&recovery);
+        recover_judge(&recovery);
         r = load_all(&recovery);
     }
     r = r == 0 ? seal_all(&recovery) : r;

@@ -104,7 +104,7 @@ static bool same_file(struct porter *porter, const struct segment *segment, int 
     int64_t n = disk->calls->pread(disk->backend, fd, porter->rejoin->page, PAGE_BYTES, 0);
     return n == PAGE_BYTES &&
            segment_header_check(porter->rejoin->page, store->segments.uuid, segment->id) == 0 &&
-           header->generation == segment->generation;
+           (segment->generation == 0 || header->generation == segment->generation); /* 0: unread */
 }
 
 /* Opens one segment's file anew. Returns: false: not now, or it is not there any more: then its

@@ -12,6 +12,7 @@
 
 #define WINDOW_BYTES (10 * MiB) /* holds the largest batch, and then some */
 #define READ_BYTES   (2 * MiB)
+#define READ_TRIES   3u
 
 int scan_window_open(struct scan_window *window) {
     *window = (struct scan_window){.bytes = WINDOW_BYTES, .buffer = vm_map_huge(WINDOW_BYTES)};
@@ -28,9 +29,9 @@ int scan_open(struct scan *scan, const struct scan_source *source) {
                           .segment = source->segment,
                           .window = source->window,
                           .end = source->end,
+                          .at = PAGE_BYTES,
                           .payloads = true};
     scan->window->filled = 0;
-    scan->window->unreadable = 0;
     /* The least record is 128 bytes with its padding (a digest of 20 bytes makes a header of 96).
      */
     scan->entries_max = scan->end / (2 * RECORD_UNIT) + 16;
@@ -51,6 +52,18 @@ void scan_close(struct scan *scan) {
     scan->entries = NULL;
 }
 
+static bool read_page(const struct scan *scan, uint8_t *to, uint64_t offset) {
+    const struct disk *disk = scan->disk;
+    int64_t n = -EIO;
+    for (uint32_t tries = 0; tries < READ_TRIES && n != PAGE_BYTES; tries++) {
+        n = disk->calls->pread(disk->backend, scan->segment->fd, to, PAGE_BYTES, offset);
+    }
+    if (n >= 0) { /* cut short: there is no more */
+        memset(to + n, 0, PAGE_BYTES - (uint64_t)n);
+    }
+    return n >= 0;
+}
+
 /* A failed read is tried again page by page; what stays unreadable is zeroes, which verify as
  * nothing. */
 static uint64_t read_pages(struct scan *scan, uint8_t *to, uint64_t bytes, uint64_t offset) {
@@ -60,10 +73,9 @@ static uint64_t read_pages(struct scan *scan, uint8_t *to, uint64_t bytes, uint6
         return round_up((uint64_t)n, PAGE_BYTES);
     }
     for (uint64_t at = 0; at < bytes; at += PAGE_BYTES) {
-        n = disk->calls->pread(disk->backend, scan->segment->fd, to + at, PAGE_BYTES, offset + at);
-        if (n != PAGE_BYTES) {
+        if (!read_page(scan, to + at, offset + at)) {
             memset(to + at, 0, PAGE_BYTES);
-            scan->window->unreadable++;
+            scan->unreadable++;
         }
     }
     return bytes;
@@ -207,21 +219,25 @@ static uint64_t scan_strays(struct scan *scan, uint64_t page) {
 }
 
 void scan_run(struct scan *scan) {
-    uint64_t at = PAGE_BYTES;
-    bool before_bad = false;
-    while (at + BATCH_RECORD <= scan->end) {
+    bool more = scan_some(scan, UINT64_MAX);
+    must(!more);
+}
+
+bool scan_some(struct scan *scan, uint64_t bytes_max) {
+    uint64_t at = scan->at, from = scan->at;
+    while (at + BATCH_RECORD <= scan->end && at - from < bytes_max) {
         uint64_t here = 0;
         const uint8_t *bytes = scan_bytes(scan, at, PAGE_BYTES, &here);
         struct record_bounds bounds = bounds_at(scan, at, here, scan->end - at);
         if (batch_check(bytes, &bounds) != 0 ||
             batch_of(bytes)->batch_bytes + PAGE_BYTES > scan->window->bytes) {
             bool like_batch = here >= 4 && get_le32(bytes) == RECORD_MAGIC;
-            scan->torn += like_batch && !before_bad;
-            before_bad = like_batch || before_bad;
+            scan->torn += like_batch && !scan->before_bad;
+            scan->before_bad = like_batch || scan->before_bad;
             at = scan_strays(scan, at);
             continue;
         }
-        before_bad = false;
+        scan->before_bad = false;
         must(scan->batch_count < scan->batches_max);
         struct scan_batch *batch = &scan->batches[scan->batch_count];
         *batch = (struct scan_batch){
@@ -231,6 +247,8 @@ void scan_run(struct scan *scan) {
         scan->batch_count++;
         at += batch->head.batch_bytes;
     }
+    scan->at = at;
+    return at + BATCH_RECORD <= scan->end;
 }
 
 uint64_t scan_generation(struct scan *scan, const uint8_t uuid[16], struct batch_header *ret_head) {

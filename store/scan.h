@@ -6,8 +6,9 @@
  * segments of a log.
  *
  * Behind a bad batch the scan looks at every 64 B for records that verify by themselves (strays),
- * and at every page for the next batch. Pages that cannot be read count as bad. Memory: two arrays
- * of address space, touched as far as there are records. Thread: boot, helper, tools. */
+ * and at every page for the next batch. Pages that cannot be read count as bad, and are counted.
+ * Memory: two arrays of address space, touched as far as there are records. Thread: boot, helper,
+ * porter, tools. */
 
 #include "store/segment.h"
 
@@ -37,7 +38,6 @@ struct scan_window {
     uint64_t bytes;
     uint64_t at; /* file offset of what is in it */
     uint64_t filled;
-    uint64_t unreadable; /* pages */
 };
 
 struct scan {
@@ -54,8 +54,11 @@ struct scan {
     struct scan_entry *entries;
     uint64_t batch_count, entry_count;
     uint64_t batches_max, entries_max;
+    uint64_t at;   /* where to go on */
     uint64_t torn; /* bad places that begin like a batch */
     uint64_t records_seen;
+    uint64_t unreadable; /* pages that the disk did not give: what they hold is not known */
+    bool before_bad;
 };
 
 /* A window serves one scan at a time; opening many segments one uses one. Returns: 0 or -ENOMEM. */
@@ -72,6 +75,8 @@ struct scan_source {
 must_check int scan_open(struct scan *scan, const struct scan_source *source);
 void scan_close(struct scan *scan);
 void scan_run(struct scan *scan);
+/* scan_some goes on for about so many bytes. Returns: there is more. */
+bool scan_some(struct scan *scan, uint64_t bytes);
 
 /* What a footer says of a sound record that lies there. Returns: false: footers do not name it. */
 must_check bool scan_name(const struct record_header *header, uint64_t offset, uint64_t hash_seed,

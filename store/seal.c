@@ -189,6 +189,11 @@ int seal_closed(struct segments *segments, struct segment *segment, uint64_t has
         scan_window_close(&window);
         return r;
     }
+    if (scan.unreadable > 0) { /* not damage: another time it may be had */
+        scan_close(&scan);
+        scan_window_close(&window);
+        return err_raise(-EIO);
+    }
     segment->damaged_ranges = damaged;
     for (uint64_t i = 0; i < scan.batch_count; i++) {
         scan.batches[i].accepted = true;

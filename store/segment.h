@@ -83,7 +83,7 @@ struct segments {
     const struct disk *disk;
     const char *dir; /* of the store */
     struct tiers *tiers;
-    struct super *super;    /* says how high ids may go */
+    struct super *super; /* says how high ids may go */
     struct aborts *aborts;
     const uint8_t *uuid;    /* of the store */
     uint64_t segment_bytes; /* as formatted */

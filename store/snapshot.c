@@ -200,7 +200,9 @@ static void cover(struct snapshot *snapshot) {
     for (uint32_t id = 1; id < store->segments.top; id++) {
         const struct segment *segment = &store->segments.all[id];
         enum segment_state state = segment_state(segment); /* first: after CLOSED comes nothing */
-        if (state != SEGMENT_OPEN && state != SEGMENT_CLOSED && state != SEGMENT_SEALED) {
+        bool of_a_log = segment->generation != 0;          /* else its header could not be read */
+        if ((state != SEGMENT_OPEN && state != SEGMENT_CLOSED && state != SEGMENT_SEALED) ||
+            !of_a_log) {
             continue;
         }
         snapshot->segments[snapshot->segment_count++] = (struct image_segment){

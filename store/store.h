@@ -144,7 +144,8 @@ struct store_report {
     uint64_t snapshot; /* generation of the newest one used, 0: none */
     uint32_t snapshot_shards, snapshots_bad, segments_footer, segments_scanned;
     uint32_t load_parts; /* looks at the footers: more where deletes are many and memory small */
-    uint32_t segments_twice; /* files under an id that another tier has too: given their own */
+    uint32_t segments_unread; /* not damaged, but the disk did not give all of them: tried again */
+    uint32_t segments_twice;  /* files under an id that another tier has too: given their own */
     uint64_t open_ns;
     char tiers[512]; /* what is odd about the tiers, in sentences; empty: nothing */
 };
@@ -523,7 +524,7 @@ struct store_tier_usage {
     const char *dir; /* as configured; lives as long as the store */
     enum tier_kind kind;
     enum tier_state state;
-    const char *waits;   /* MISSING, but for this it would be taken up now; or NULL */
+    const char *waits;   /* why what is on it is not all there, though it is; or NULL */
     uint64_t size_bytes; /* 0: not limited */
     uint64_t bytes_on_disk, live_bytes, blocks;
     uint64_t hits;   /* reads served from here */
@@ -532,6 +533,14 @@ struct store_tier_usage {
 };
 /* Returns: how many tiers there are; fills up to `max`. Thread: any. */
 uint32_t store_tiers(const struct store *store, struct store_tier_usage tiers[], uint32_t max);
+/* What people are told of one tier: its directory as configured, its state, and why it waits (or
+ * NULL); words that are the same are the same pointer. Returns: false: there is no such tier.
+ * Thread: any. Cost: three loads. */
+struct store_tier_word {
+    const char *dir, *waits;
+    enum tier_state state;
+};
+bool store_tier_word(const struct store *store, uint32_t tier, struct store_tier_word *ret_word);
 /* Lookups that memory answered, by all readers. */
 uint64_t store_frame_hits(const struct store *store);
 uint32_t store_keepers(const struct store *store);

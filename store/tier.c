@@ -538,6 +538,18 @@ uint32_t store_keepers(const struct store *store) {
     return store->config.keepers;
 }
 
+bool store_tier_word(const struct store *store, uint32_t tier, struct store_tier_word *ret_word) {
+    if (tier >= store->tiers.count) {
+        return false;
+    }
+    const struct tier *at = &store->tiers.all[tier];
+    *ret_word = (struct store_tier_word){
+        .dir = at->given,
+        .waits = atomic_load_explicit(&at->waits, memory_order_relaxed), /* a literal */
+        .state = tier_state(at)};
+    return true;
+}
+
 uint32_t store_tiers(const struct store *store, struct store_tier_usage usages[], uint32_t max) {
     const struct tiers *tiers = &store->tiers;
     uint64_t slow_hits = 0;

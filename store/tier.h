@@ -69,7 +69,9 @@ struct tiers {
     uint32_t count;
     uint32_t turn;            /* housekeeping: which SSD is next */
     _Atomic uint32_t unknown; /* tiers whose segments are not in the catalog */
-    bool untold; /* what an atomic bundle left shows only at a start that has all tiers */
+    /* The porter's: the start could not read all there is of those that are here (one of
+     * `unknown`), or that was given up. */
+    bool unread, given_up;
 };
 
 static inline enum tier_state tier_state(const struct tier *tier) {

@@ -6,7 +6,7 @@
 
 #include "tests/sim/disk.h"
 
-#define SIM_BAD_PAGES 16u
+#define SIM_BAD_PAGES 1100u
 #define SIM_DEVICES   8u
 #define SIM_OUT       512u
 

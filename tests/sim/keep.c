@@ -44,7 +44,7 @@ void life_learn_keep(struct life *life, struct slot *slot) {
         life->pinned[key] = pin ? KNOWN_PRESENT : KNOWN_ABSENT;
     } else if (result < 0 || result == STORE_READONLY) {
         life->pinned[key] = KNOWN_EITHER;
-    } else if (result != STORE_FULL && !(result == STORE_RETRY && life->tiered)) {
+    } else if (result != STORE_FULL && !(result == STORE_RETRY && (life->tiered || life->unread))) {
         life_fail(life, key, "an outcome of a pin that nothing explains");
     }
 }

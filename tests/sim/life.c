@@ -86,7 +86,7 @@ static void check_body(const struct life *life, const struct slot *slot) {
 
 /* A tier that was away is back in steps. */
 static bool may_retry(const struct life *life) {
-    return life->tiered || life->scripted;
+    return life->tiered || life->scripted || life->unread;
 }
 
 static void learn_write(struct life *life, struct slot *slot) {
@@ -445,7 +445,8 @@ bool life_open(struct life *life, struct store_report *report) {
                                        {"hdd", 0, TIER_HDD}};
     life->keepers = 1 + life_pick(life, KEEPERS_MAX);
     life->opens++;
-    life->unknown = life->away;
+    life->unread = life->faults.read_eio != 0;
+    life->unknown = life->away || life->unread;
     uint64_t memory_bytes = 200 * KiB + life_pick(life, 1000) * KiB;
     struct store_config config = {
         .dir = "/s",
@@ -462,7 +463,6 @@ bool life_open(struct life *life, struct store_report *report) {
         .create = true,
         .memory = life_pick(life, 2) ? memories : NULL,
         .disk = life->disk};
-    life->unread = life->unread || life->faults.read_eio != 0;
     int r = store_open(&config, report, &life->store);
     if (r != 0) {
         life->store = NULL;
@@ -479,8 +479,7 @@ bool life_open(struct life *life, struct store_report *report) {
                 life->opens, life->keepers, report->clean, report->blocks, report->segments,
                 report->torn_batches, report->corrupt_ranges);
     }
-    if (report->corrupt_ranges != 0 && !life->unread && !life->scripted && !life->away &&
-        !life_misread(life)) {
+    if (report->corrupt_ranges != 0 && !life->scripted && !life->away && !life_misread(life)) {
         life_fail(life, 0, "damage reported where there is none");
     }
     life->made = life->made || !life->away;

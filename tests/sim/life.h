@@ -72,7 +72,7 @@ struct life {
     enum sim_device_state trouble; /* that comes over the slow one now and then */
     bool verbose;
     bool made;   /* opened whole once, no device away */
-    bool unread; /* a start could not read: what it sealed says so from then on */
+    bool unread; /* this start could not read now and then: what it did not find may be there */
     uint64_t crashes, opens, puts, deletes, reads, corrupt, commits, aborts;
     uint64_t compactions, demotions, promotions, segments_freed,
         moves; /* by the porter, of all starts */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/arrival.h"
 
+#include "base/bits.h"
 #include "store/graves.h"
 #include "store/intake.h"
 #include "tests/store/rig.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 
 /* A tier that was missing at the start is taken up while the store serves (store/arrival.c,
- * store/intake.c, store/graves.c). */
+ * store/muster.c, store/intake.c, store/graves.c). */
 
 enum { BYTES = 60000, SEGMENT_BLOCKS = 68, COUNT = 8 * SEGMENT_BLOCKS };
 
@@ -291,20 +292,61 @@ Test(arrival, case_12_a_tombstone_that_was_moved_meanwhile_still_kills) {
     get_many(VICTIM + 1, OLD, 0);
 }
 
-Test(arrival, what_was_not_sealed_waits_for_the_next_start) {
-    use(small_fast, 2);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    put_many(0, COUNT);
-    rig_crash(&rig);
-    device("/s/hdd", SIM_DEVICE_GONE);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    device("/s/hdd", SIM_DEVICE_FINE);
-    cr_assert_not_null(strstr(wait_in_vain(1), "not sealed"));
-    cr_assert_eq(rig_get(&rig, 99999, BYTES), STORE_RETRY);
-    rig_close(&rig);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    cr_assert_null(usage_of(1).waits);
-    get_many(0, COUNT, 0);
+/* Power went while it was there: nothing on it was sealed in order. */
+Test(arrival, what_was_not_sealed_is_judged_and_sealed_when_it_comes_back) {
+    for (uint32_t keepers = 1; keepers <= 3; keepers += 2) {
+        rig_end(&rig);
+        rig_start(&rig, keepers);
+        rig.config.keepers = keepers;
+        use(small_fast, 2);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        put_many(0, COUNT);
+        rig_crash(&rig);
+        device("/s/hdd", SIM_DEVICE_GONE);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        uint32_t here = count_here(COUNT);
+        cr_assert_lt(here, COUNT);
+        device("/s/hdd", SIM_DEVICE_FINE);
+        wait_for(1, TIER_ONLINE);
+        for (uint32_t round = 0; round < 2; round++) {
+            get_many(0, COUNT, 0);
+            cr_assert_eq(rig_get(&rig, 99999, BYTES), STORE_ABSENT);
+            for (uint32_t id = 1; id < rig.store->segments.top; id++) {
+                const struct segment *segment = &rig.store->segments.all[id];
+                bool before = segment_state(segment) != SEGMENT_NONE &&
+                              segment->epoch < rig.store->segments.epoch;
+                cr_assert(!before || segment_state(segment) == SEGMENT_SEALED);
+            }
+            rig_close(&rig);
+            cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+            cr_assert_eq(rig.report.corrupt_ranges + rig.report.segments_scanned, 0);
+        }
+    }
+}
+
+/* Power goes at every call while that is done. */
+Test(arrival, power_may_go_at_any_call_while_it_is_judged_and_sealed) {
+    for (uint32_t at = 1, died = 1; died; at += 5) {
+        rig_end(&rig);
+        rig_start(&rig, at);
+        use(small_fast, 2);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        put_many(0, 5 * SEGMENT_BLOCKS);
+        rig_crash(&rig);
+        device("/s/hdd", SIM_DEVICE_GONE);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        device("/s/hdd", SIM_DEVICE_FINE);
+        sim_disk_crash_after(rig.sim, at);
+        for (uint32_t i = 0; i < 200 && !sim_disk_dead(rig.sim) && usage_of(1).state != TIER_ONLINE;
+             i++) {
+            step();
+        }
+        died = sim_disk_dead(rig.sim);
+        rig_crash(&rig);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        get_many(0, 5 * SEGMENT_BLOCKS, 0);
+        cr_assert_eq(rig.report.corrupt_ranges, 0);
+    }
 }
 
 Test(arrival, more_deletes_than_are_remembered_wait_for_the_next_start) {
@@ -315,7 +357,7 @@ Test(arrival, more_deletes_than_are_remembered_wait_for_the_next_start) {
     cr_assert_eq(rig_put(&rig, COUNT - 1, BYTES), 0);
     cr_assert_eq(rig_delete(&rig, COUNT - 1, BYTES), 0, "it is not remembered");
     device("/s/hdd", SIM_DEVICE_FINE);
-    cr_assert_not_null(strstr(wait_in_vain(1), "too much"));
+    cr_assert_not_null(strstr(wait_in_vain(1), "restart the daemon"));
     (void)rig_get(&rig, 0, BYTES);
     rig_close(&rig);
     cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
@@ -323,24 +365,97 @@ Test(arrival, more_deletes_than_are_remembered_wait_for_the_next_start) {
     cr_assert_eq(rig_get(&rig, COUNT - 1, BYTES), STORE_ABSENT);
 }
 
-Test(arrival, one_that_holds_pins_waits_for_the_next_start) {
+static int32_t pin(uint32_t i, enum store_op_kind kind, const char *name) {
+    static uint8_t payload[PIN_PAYLOAD_MAX];
+    struct store_pin pin = {.mode = STORE_PIN_DIRECT, .name_bytes = (uint8_t)strlen(name)};
+    memcpy(pin.name, name, strlen(name));
+    struct store_op op = {.kind = (uint8_t)kind, .codec = 0x55, .data = payload};
+    (void)rig_block(i, BYTES, &op.key);
+    op.bytes = kind == STORE_PIN ? pin_write(&pin, payload) : 0;
+    return rig_do(&rig, &op);
+}
+
+/* "" where it is not pinned. */
+static const char *pinned_as(uint32_t i) {
+    static char name[STORE_PIN_NAME_MAX + 1];
+    struct key key;
+    (void)rig_block(i, BYTES, &key);
+    uint64_t hash = store_hash(rig.store, &key);
+    const struct pins *pins = &rig.store->keepers[hash_keeper(rig.store, hash)].pins;
+    const struct pin_slot *slot = pins_find(pins, hash, &key);
+    memset(name, 0, sizeof name);
+    if (slot) {
+        memcpy(name, pins->names[slot - pins->slots], slot->name_bytes);
+    }
+    return name;
+}
+
+static void expect_pins(void) {
+    static const char *const names[] = {"", "one", "two again", "three again", "", "", "six"};
+    for (uint32_t i = 0; i < array_count(names); i++) {
+        cr_assert_str_eq(pinned_as(i), names[i], "block %u", i);
+    }
+}
+
+/* Both tiers hold records of pins; what came last of a key counts, wherever it lies. */
+static void pins_come_back(uint32_t keepers, bool crash) {
     static const struct store_tier pair[] = {{"a", 0, TIER_SSD}, {"b", 0, TIER_SSD}};
+    rig.config.keepers = keepers;
     use(pair, 1);
     cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    put_many(0, 3);
-    uint8_t payload[PIN_PAYLOAD_MAX];
-    struct store_op op = {.kind = STORE_PIN, .codec = 0x55, .data = payload};
-    (void)rig_block(1, BYTES, &op.key);
-    op.bytes = pin_write(&(struct store_pin){.mode = STORE_PIN_DIRECT}, payload);
-    cr_assert_eq(rig_do(&rig, &op), 0);
+    put_many(0, 7);
+    static const char *const first[] = {"", "one", "two", "three", "four", "five"};
+    for (uint32_t i = 1; i < array_count(first); i++) {
+        cr_assert_eq(pin(i, STORE_PIN, first[i]), 0);
+    }
+    cr_assert_eq(pin(6, STORE_PIN, "ended"), 0);
     rig_close(&rig);
+    use((const struct store_tier[]){{"a", 1, TIER_SSD}, {"b", 0, TIER_SSD}}, 2);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why); /* from here on the other is written */
+    cr_assert_eq(pin(2, STORE_PIN, "two again"), 0);
+    cr_assert_eq(pin(4, STORE_UNPIN, ""), 0);
+    cr_assert_eq(pin(6, STORE_UNPIN, ""), 0);
+    cr_assert_eq(pin(6, STORE_PIN, "six"), 0);
+    if (crash) {
+        rig_crash(&rig);
+    } else {
+        rig_close(&rig);
+    }
+    const char *gone = keepers % 2 ? "/s/a" : "/s/b";
+    device(gone, SIM_DEVICE_GONE);
     use(pair, 2);
     cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    rig_close(&rig);
-    device("/s/a", SIM_DEVICE_GONE);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    device("/s/a", SIM_DEVICE_FINE);
-    cr_assert_not_null(strstr(wait_in_vain(0), "pins"));
+    int32_t unpinned = pin(5, STORE_UNPIN, "");
+    cr_assert_eq(unpinned, keepers % 2 ? STORE_RETRY : 0);
+    cr_assert_eq(pin(3, STORE_PIN, "three again"), 0);
+    struct store_task gc = {.kind = STORE_TASK_GC};
+    cr_assert_eq(store_task_begin(rig.store, &gc), 0);
+    step();
+    cr_assert_eq(gc.result, STORE_RETRY, "nothing is collected meanwhile");
+    device(gone, SIM_DEVICE_FINE);
+    wait_for(keepers % 2 ? 0 : 1, TIER_ONLINE);
+    if (unpinned != 0) {
+        cr_assert_eq(pin(5, STORE_UNPIN, ""), 0, "now it is known");
+    }
+    for (uint32_t round = 0; round < 3; round++) {
+        expect_pins();
+        get_many(0, 7, 0);
+        if (round == 1) {
+            rig_crash(&rig);
+            (void)rig_forget(&rig);
+        } else {
+            rig_close(&rig);
+        }
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    }
+}
+
+Test(arrival, pins_on_it_count_and_the_last_word_about_a_key) {
+    for (uint32_t n = 0; n < 8; n++) {
+        rig_end(&rig);
+        rig_start(&rig, n);
+        pins_come_back(1 + n % 4, n >= 4);
+    }
 }
 
 Test(arrival, a_grave_is_of_one_key_and_keeps_the_latest_word) {

@@ -60,6 +60,10 @@ static void unpack(struct rig *rig, const char *stem) {
     crc32c_open();
     rig->config.create = false;
     must(rig->disk.calls->make_dir(rig->disk.backend, "/s/ssd", 0750) == 0);
+    if (strstr(stem, "1.0") == NULL) { /* which knew no tiers */
+        must(rig->disk.calls->make_dir(rig->disk.backend, "/s/hdd", 0750) == 0);
+        must(rig->disk.calls->sync_dir(rig->disk.backend, "/s/hdd") == 0);
+    }
     snprintf(name, sizeof name, "%s.zst", stem);
     uint8_t *packed = read_whole(name, &packed_bytes);
     uint8_t *archive = malloc(ARCHIVE_MAX + 1);
@@ -94,6 +98,15 @@ static void look_for(struct rig *rig, const char *cid_text, uint32_t bytes, bool
     frame_give_back(op.frame);
 }
 
+static bool is_pinned(const struct rig *rig, const char *cid_text) {
+    struct cid cid;
+    struct key key;
+    cr_assert_eq(cid_parse(cid_text, &cid, NULL, 0), 0);
+    cr_assert_eq(cid_key(&cid, &key), 0);
+    uint64_t hash = store_hash(rig->store, &key);
+    return pins_find(&rig->store->keepers[hash_keeper(rig->store, hash)].pins, hash, &key) != NULL;
+}
+
 /* Everything on the list is what the list says. Returns: how many blocks are there. */
 static uint32_t look(struct rig *rig, const char *stem) {
     char name[64], cid[128], word[8];
@@ -103,8 +116,9 @@ static uint32_t look(struct rig *rig, const char *stem) {
     snprintf(name, sizeof name, "%s.list", stem);
     char *list = (char *)read_whole(name, &bytes);
     for (const char *at = list; sscanf(at, "%127s %u %7s\n%n", cid, &size, word, &used) == 3;) {
-        bool is_here = strcmp(word, "here") == 0;
+        bool is_here = strcmp(word, "gone") != 0;
         look_for(rig, cid, size, is_here);
+        cr_assert_eq(is_pinned(rig, cid), strcmp(word, "pinned") == 0, "%s", cid);
         here += is_here;
         at += used;
     }
@@ -145,6 +159,30 @@ Test(golden, a_store_of_format_1_0_closed_in_order_opens_with_every_block) {
 
 Test(golden, a_store_of_format_1_0_whose_daemon_was_killed_opens_with_every_block) {
     live_with("format-1.0.killed", false);
+}
+
+/* With pins, bundles, blocks that are compressed, and a slow tier. */
+Test(golden, a_store_of_format_1_2_closed_in_order_opens_with_every_block_and_pin) {
+    live_with("format-1.2.clean", true);
+}
+
+Test(golden, a_store_of_format_1_2_whose_daemon_was_killed_opens_with_every_block_and_pin) {
+    live_with("format-1.2.killed", false);
+}
+
+Test(golden, a_store_of_format_1_2_says_what_it_holds) {
+    struct rig rig;
+    unpack(&rig, "format-1.2.clean");
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    const struct super_slot *slot = &rig.store->super.slot;
+    cr_assert_eq(slot->ro_compat, SUPER_RO_COMPAT_PINS);
+    cr_assert_eq(slot->incompat, SUPER_INCOMPAT_KNOWN);
+    uint64_t pins = 0;
+    for (uint32_t k = 0; k < rig.config.keepers; k++) {
+        pins += rig.store->keepers[k].pins.count;
+    }
+    cr_assert_gt(pins, 4);
+    rig_end(&rig);
 }
 
 Test(golden, a_reader_of_an_old_store_changes_nothing) {

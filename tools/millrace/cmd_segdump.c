@@ -227,7 +227,7 @@ static void body_print(struct dump *dump) {
     if (scan->torn > 0 && dump->sealed) {
         say_damage(dump, dump->trailer.data_bytes, "places that begin like a batch and are none");
     }
-    if (scan->window->unreadable > 0) {
+    if (scan->unreadable > 0) {
         say_damage(dump, 0, "pages that cannot be read");
     }
 }

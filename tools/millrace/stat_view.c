@@ -113,6 +113,9 @@ static void tiers(FILE *out, const json_t *now) {
                 count(admin_number(tier, "blocks"), a), bytes(admin_number(tier, "bytes"), b),
                 bytes(admin_number(tier, "bytes_on_disk"), c), limit,
                 count(admin_number(tier, "hits"), d));
+        if (json_object_get(tier, "waits") != NULL) {
+            fprintf(out, "TROUBLE  %s: %s\n", admin_text(tier, "name"), admin_text(tier, "waits"));
+        }
     }
 }
 

@@ -9,18 +9,23 @@ programs of later days still open it. The two need `zstd` and a build (MILLRACE_
 
 In the archive, file after file: a line "NAME BYTES PAGES", then PAGES times the number of a page
 (4 bytes, little-endian) and its 4 KiB. Pages of zeroes are left out. The list says of every block
-its CID, its size, and whether it is there: "CID BYTES here|gone".
+its CID, its size, and whether it is there: "CID BYTES here|gone|pinned".
+
+What was in the stores of 1.0 is in those of later days: blocks of every size and hash, some of
+them removed. Beside them: pins, some of them ended; blocks put all or nothing; and a slow tier onto which
+blocks went compressed.
 """
 
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "e2e"))
 
-from daemon import Daemon, allowed_cpus, run  # noqa: E402
+from daemon import Daemon, allowed_cpus, run, wait_for  # noqa: E402
 
 PAGE = 4096
 SIZES = [0, 1, 63, 64, 65, 1000, 3952, 4096, 5000, 65536, 262144, 300001, 1048576, 2097152]
@@ -46,6 +51,41 @@ def put(daemon, number, size, kind):
     return answer.stdout.decode().strip()
 
 
+def pin(daemon, blocks):
+    here = [cid for cid in blocks if blocks[cid][1] == "here" and blocks[cid][0] > 0]
+    for n, cid in enumerate(here[3:60:7]):
+        words = ["--admin", daemon.admin_path, "--direct", "--name", f"pin {n}", cid]
+        assert run("pin", *words).returncode == 0
+        if n % 3 == 2:
+            assert run("unpin", "--admin", daemon.admin_path, cid).returncode == 0
+        else:
+            blocks[cid][1] = "pinned"
+
+
+def put_together(daemon, blocks):
+    """All or nothing, several times."""
+    with tempfile.TemporaryDirectory() as folder:
+        for bundle in range(6):
+            files = [Path(folder) / f"{bundle}.{n}" for n in range(5)]
+            for n, file in enumerate(files):
+                file.write_bytes(content(5000 + bundle * 10 + n, 900 + 2000 * n))
+            answer = run("put", "--to", daemon.to, "--atomic", *files)
+            assert answer.returncode == 0, answer.stderr
+            cids = [line.split()[0] for line in answer.stdout.splitlines()]
+            for cid, file in zip(cids, files, strict=True):
+                blocks[cid] = [file.stat().st_size, "here"]
+
+
+def fill_slow(daemon, blocks):
+    """More than the fast tier takes; until some of it was compressed on its way to the slow one."""
+    for n in range(60):
+        blocks[put(daemon, 9000 + n, 400_000, HASHES[0])] = [400_000, "here"]
+    def moved():
+        return daemon.ask("stat")["store"]["upkeep"]["zipped_blocks"] > 0
+
+    wait_for(moved, "moves to the slow tier", 120)
+
+
 def fill(daemon):
     """CID -> [bytes, here]. Two hundred small ones, some of every size, every fifth removed."""
     blocks = {}
@@ -53,19 +93,24 @@ def fill(daemon):
     for size in SIZES:
         work += [(1000 + size + n, size, kind) for n, kind in enumerate(HASHES)]
     for number, size, kind in work:
-        blocks[put(daemon, number, size, kind)] = [size, True]
+        blocks[put(daemon, number, size, kind)] = [size, "here"]
     gone = list(blocks)[::5]
     assert run("rm", "--to", daemon.to, *gone).returncode == 0
     for cid in gone:
-        blocks[cid][1] = False
+        blocks[cid][1] = "gone"
     again = [item for item in work if item[1] == 3952]
     for number, size, kind in again:  # removed and put again, or put twice
-        blocks[put(daemon, number, size, kind)] = [size, True]
+        blocks[put(daemon, number, size, kind)] = [size, "here"]
+    pin(daemon, blocks)
+    put_together(daemon, blocks)
+    fill_slow(daemon, blocks)
     return blocks
 
 
 def pack(directory, path):
-    files = [directory / "SUPER", *sorted((directory / "ssd").iterdir())]
+    files = [directory / "SUPER"]
+    for tier in "ssd", "hdd":
+        files += sorted((directory / tier).iterdir())
     out = bytearray()
     for file in files:
         data = file.read_bytes()
@@ -79,7 +124,9 @@ def pack(directory, path):
 def make(name, killed):
     cpus = allowed_cpus()
     cores = ",".join(str(cpus[n % len(cpus)]) for n in range(2))
-    with Daemon(flags=["--net-cores", cores, "--work-cores", cores, "--overcommit"]) as daemon:
+    flags = ["--net-cores", cores, "--work-cores", cores, "--overcommit", "--memory", "1MiB"]
+    tiers = ["--ssd", "ssd:40MiB", "--hdd", "hdd"]
+    with Daemon(flags=[*flags, *tiers]) as daemon:
         blocks = fill(daemon)
         if killed:
             daemon.kill()
@@ -87,7 +134,7 @@ def make(name, killed):
             assert daemon.stop() == 0
         stem = f"{name}.{'killed' if killed else 'clean'}"
         pack(daemon.directory, HERE / f"{stem}.zst")
-    lines = [f"{cid} {size} {'here' if here else 'gone'}\n" for cid, (size, here) in blocks.items()]
+    lines = [f"{cid} {size} {word}\n" for cid, (size, word) in blocks.items()]
     (HERE / f"{stem}.list").write_text("".join(lines))
 
 
