@@ -60,10 +60,8 @@ static void unpack(struct rig *rig, const char *stem) {
     crc32c_open();
     rig->config.create = false;
     must(rig->disk.calls->make_dir(rig->disk.backend, "/s/ssd", 0750) == 0);
-    if (strstr(stem, "1.0") == NULL) { /* which knew no tiers */
-        must(rig->disk.calls->make_dir(rig->disk.backend, "/s/hdd", 0750) == 0);
-        must(rig->disk.calls->sync_dir(rig->disk.backend, "/s/hdd") == 0);
-    }
+    bool slow = strstr(stem, "1.0") == NULL; /* which knew no tiers */
+    must(!slow || rig->disk.calls->make_dir(rig->disk.backend, "/s/hdd", 0750) == 0);
     snprintf(name, sizeof name, "%s.zst", stem);
     uint8_t *packed = read_whole(name, &packed_bytes);
     uint8_t *archive = malloc(ARCHIVE_MAX + 1);
@@ -75,6 +73,7 @@ static void unpack(struct rig *rig, const char *stem) {
         at = unpack_file(rig, at);
     }
     must(rig->disk.calls->sync_dir(rig->disk.backend, "/s/ssd") == 0);
+    must(!slow || rig->disk.calls->sync_dir(rig->disk.backend, "/s/hdd") == 0);
     must(rig->disk.calls->sync_dir(rig->disk.backend, "/s") == 0);
     free(archive);
     free(packed);
@@ -145,7 +144,7 @@ static void live_with(const char *stem, bool clean) {
         cr_assert_eq(rig_put(&rig, 2, 5000), 0);
         rig_crash(&rig);
         cr_assert_eq(rig_open(&rig), 0, "%s: %s", stem, rig.report.why);
-        cr_assert_eq(rig.report.blocks, here + 2);
+        cr_assert_eq(rig.report.blocks, here + 2, "%lu of %u", rig.report.blocks, here + 2);
         cr_assert_eq(look(&rig, stem), here);
         cr_assert_eq(rig_get(&rig, 1, 5000), 0);
         cr_assert_eq(rig_get(&rig, 2, 5000), 0);

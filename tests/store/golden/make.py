@@ -12,8 +12,8 @@ In the archive, file after file: a line "NAME BYTES PAGES", then PAGES times the
 its CID, its size, and whether it is there: "CID BYTES here|gone|pinned".
 
 What was in the stores of 1.0 is in those of later days: blocks of every size and hash, some of
-them removed. Beside them: pins, some of them ended; blocks put all or nothing; and a slow tier onto which
-blocks went compressed.
+them removed. Beside them: pins, some of them ended; blocks put all or nothing; and a slow tier onto
+which blocks went compressed.
 """
 
 import random
@@ -108,7 +108,7 @@ def fill(daemon):
 
 
 def pack(directory, path):
-    files = [directory / "SUPER"]
+    files = [directory / name for name in ("SUPER", "GONE") if (directory / name).exists()]
     for tier in "ssd", "hdd":
         files += sorted((directory / tier).iterdir())
     out = bytearray()
