@@ -42,6 +42,8 @@ void life_learn_keep(struct life *life, struct slot *slot) {
             life_fail(life, key, "I7: an acknowledged pin is not there to be ended");
         }
         life->pinned[key] = pin ? KNOWN_PRESENT : KNOWN_ABSENT;
+    } else if (pin && result == STORE_PINNED && life->lied) {
+        life->pinned[key] = KNOWN_PRESENT; /* its record had rotted: it counts as the wider mode */
     } else if (result < 0 || result == STORE_READONLY) {
         life->pinned[key] = KNOWN_EITHER;
     } else if (result != STORE_FULL && !(result == STORE_RETRY && (life->tiered || life->unread))) {
