@@ -415,6 +415,26 @@ Test(snapshot, no_bit_of_it_is_believed_when_wrong, .timeout = 240) {
     rig_end(&rig);
 }
 
+/* Tables are read many at once; where that fails, one by one. */
+Test(snapshot, a_page_of_it_that_cannot_be_read_costs_the_shards_on_it_alone) {
+    struct rig rig;
+    start(&rig, 17);
+    put_many(&rig, 0, 1500);
+    snapshot_now(&rig);
+    rig_crash(&rig);
+    struct shown first = look(&rig);
+    cr_assert_eq(rig.report.snapshot_shards, STORE_SHARDS);
+    uint64_t size = 0;
+    (void)sim_disk_bytes(rig.sim, snapshot_file(&rig, 0), &size);
+    cr_assert_gt(size, 8 * PAGE_BYTES);
+    sim_disk_bad_page(rig.sim, snapshot_file(&rig, 0), 4 * PAGE_BYTES);
+    struct shown now = look(&rig);
+    same(&first, &now, "with a bad page");
+    cr_assert_lt(rig.report.snapshot_shards, STORE_SHARDS);
+    cr_assert_gt(rig.report.snapshot_shards, STORE_SHARDS / 2);
+    rig_end(&rig);
+}
+
 Test(snapshot, another_stores_or_a_renamed_one_is_refused_and_goes) {
     struct rig other, rig;
     start(&other, 7);
