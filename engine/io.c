@@ -264,17 +264,22 @@ static bool reap_special(struct io *io, const struct io_uring_cqe *cqe, struct i
     return op != IO_NOTHING;
 }
 
+/* What finishing it may cost the turn. */
+static uint32_t disk_weight(const struct io_uring_cqe *cqe) {
+    return 1 + (cqe->res > 0 ? (uint32_t)cqe->res / (uint32_t)IO_DISK_BYTES : 0);
+}
+
 uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max) {
     uint32_t count = 0;
-    uint32_t taken = 0, disks = 0;
+    uint32_t taken = 0, disks = 0; /* weighed */
     unsigned head;
     struct io_uring_cqe *cqe;
     io_uring_for_each_cqe(&io->ring, head, cqe) {
         enum io_op op = (enum io_op)(cqe->user_data >> 56);
-        disks += op == IO_DISK;
-        if (count == max || disks > IO_DISKS) {
+        if (count == max || (op == IO_DISK && disks >= IO_DISKS)) {
             break;
         }
+        disks += op == IO_DISK ? disk_weight(cqe) : 0;
         taken++;
         events[count] = (struct io_event){
             .slot = (uint32_t)cqe->user_data,

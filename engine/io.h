@@ -28,7 +28,8 @@
 #define IO_GROUPS       5 /* four classes and the handshake */
 #define IO_BUFFER_BYTES 4096u
 #define IO_SLOT_NONE    UINT32_MAX
-#define IO_DISKS        8u /* finished by one io_reap */
+#define IO_DISKS        8u /* disk operations finished by one io_reap: each counts for one */
+#define IO_DISK_BYTES   (32 * KiB) /* ... and for one more as often as it moved this much */
 
 enum io_op {
     IO_NOTHING,   /* nobody waits for it */
@@ -123,9 +124,9 @@ void io_tick(struct io *io, uint64_t after_ns);
  * most timeout_ns (0: for as long as it takes; io_tick is the backstop). Returns: 0 or -errno of a
  * ring that is broken. Cost: one system call. */
 must_check int io_enter(struct io *io, bool wait, uint64_t timeout_ns);
-/* Copies up to `max` completions. Disk operations finish in here, at most IO_DISKS of them: each
- * may cost a hash and a copy of a block, and what others wait for comes before the next ones; those
- * stay, and io_pending says so. Returns: how many events. */
+/* Copies up to `max` completions. Disk operations finish in here, eight small ones or a large
+ * one: each may cost a hash and a copy of a block, and what others wait for comes before the next
+ * ones; those stay, and io_pending says so. Returns: how many events. */
 uint32_t io_reap(struct io *io, struct io_event events[], uint32_t max);
 /* Completions that wait to be reaped. */
 bool io_pending(struct io *io);

@@ -519,6 +519,27 @@ Test(io, many_disk_reads_begin_and_end_a_few_at_a_time) {
     close(fd);
 }
 
+Test(io, of_large_disk_reads_a_turn_finishes_one) {
+    enum { READS = 3, BYTES = 256 * 1024 };
+    int fd = disk_file();
+    static uint8_t bytes[READS][BYTES];
+    struct disk_op reads[READS];
+    cr_assert_eq(write(fd, bytes, sizeof bytes), (ssize_t)sizeof bytes);
+    for (uint32_t i = 0; i < READS; i++) {
+        reads[i] = (struct disk_op){
+            .kind = DISK_READ, .fd = fd, .buffer = bytes[i], .bytes = BYTES, .done = count_done};
+        io_disk(&rig.io, &reads[i]);
+    }
+    while (io_uring_cq_ready(&rig.io.ring) < READS) {
+        cr_assert_eq(io_enter(&rig.io, false, 0), 0);
+    }
+    for (uint32_t i = 1; i <= READS; i++) {
+        (void)io_reap(&rig.io, rig.events, 64);
+        cr_assert_eq(finished, i);
+    }
+    close(fd);
+}
+
 /* ---- the ring itself */
 
 Test(io, a_wait_ends_at_its_timeout) {
