@@ -57,6 +57,17 @@ Test(stat_view, trouble_is_named) {
     json_decref(now);
 }
 
+Test(stat_view, a_tier_that_is_not_all_there_says_why) {
+    json_t *now = answer(1, 0);
+    json_object_set_new(now, "tiers",
+                        json_pack("[{}, {s:s, s:s, s:s, s:s}]", "name", "slow", "kind", "hdd",
+                                  "state", "missing", "waits", "restart the daemon to take it up"));
+    char *text = shown(now, NULL, 0);
+    cr_assert(strstr(text, "TROUBLE  slow: restart the daemon to take it up") != NULL, "%s", text);
+    free(text);
+    json_decref(now);
+}
+
 Test(stat_view, an_answer_without_anything_is_shown_all_the_same) {
     json_t *empty = json_object();
     char *text = shown(empty, empty, 1);
