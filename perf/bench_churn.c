@@ -89,11 +89,14 @@ int main(int argc, char **argv) {
     settle(shelf);
     struct store_usage usage;
     store_usage(shelf_store(shelf), &usage);
+    const struct upkeep_counters *upkeep = store_upkeep(shelf_store(shelf));
     kit_begin("bench_churn");
     kit_number("blocks", (double)blocks, "live");
     kit_number("turns", (double)turns, "times replaced");
     kit_number("write_amplification", (double)(written_bytes() - before) / (double)(number * bytes),
                "written / put");
+    kit_number("moved", (double)counter_get(&upkeep->moved_bytes) / (double)(number * bytes),
+               "written by moves / put");
     kit_number("space_amplification", (double)usage.bytes_on_disk / (double)(blocks * bytes),
                "on the disk / live");
     check(shelf);

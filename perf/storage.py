@@ -17,7 +17,7 @@ import threading
 import time
 
 import peers_ipfs
-from measure import Broken, Missing, column, free_port, ratios, rounds
+from measure import Broken, Missing, column, cpu_ns, free_port, ratios, rounds
 from rows import SELF_MAX, Bed, finish, peer_or_none
 from swarm import import_car
 
@@ -303,13 +303,66 @@ def g19(ctx):
 
 # ---- churn ---------------------------------------------------------------------------------------
 
+def scrub(ctx, server):
+    """One pass over everything. Returns: CPU of the daemon, ns for each byte."""
+    before = cpu_ns(server.pid)
+    done = subprocess.run([ctx.bench.program("millrace"), "scrub", "--admin", server.admin,
+                           "--json"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Broken(f"millrace scrub: {done.stderr.strip()[-400:]}")
+    return (cpu_ns(server.pid) - before) / json.loads(done.stdout)["bytes"]
+
+
+def reads_beside_a_scrub(ctx):
+    """A load at a rate that the daemon carries easily, by itself and while one scrub after the
+    other runs at the rate that operators get unless they set another; half of the reads come from
+    the disk."""
+    blocks = 512 if ctx.quick else 8192
+    size, memory = 64 * KIB, blocks * 64 * KIB // 2
+    with Bed(ctx.bench, ctx.out) as bed:
+        server = bed.millrace("one", (f"store.memory={memory}", "store.segment_size=16MiB",
+                                      "store.scrub_cycle=0"))
+
+        def load(fill="no", seconds=None):
+            return ctx.bench.load("tlv", server, "--size", size, "--keys", blocks, "--conns", 8,
+                                  "--rate", 1500, "--poisson", "--fill", fill,
+                                  seconds=seconds or max(1, ctx.seconds * 2))
+
+        load(fill="yes", seconds=0.5)
+        def scrubbed():
+            over = threading.Event()
+
+            def again():
+                while not over.is_set():
+                    scrub(ctx, server)
+
+            scrubber = threading.Thread(target=again)
+            scrubber.start()
+            try:
+                return load()
+            finally:
+                over.set()
+                scrubber.join()
+
+        results, about = rounds(ctx.rounds_bench, {"floor": load, "product": scrubbed}, calm=False,
+                                label="CHURN scrub")
+        costs = [scrub(ctx, server) for _ in range(ctx.rounds_bench)]
+    yield finish("CHURN", "scrub of the daemon, nothing beside it: CPU", "ns/byte", costs)
+    for name in ("p50_us", "p99_us"):
+        yield finish("CHURN", f"reads of 64 KiB, half from the disk, 1500/s, 1 core, while it "
+                     f"scrubs (floor: while it does not): {name[:3]}", "us",
+                     column(results["product"], name), column(results["floor"], name), **about)
+
+
 def churn(ctx):
     """Not of the release table: write and space amplification where most of a store is replaced
-    again and again, and what a scrub of it costs."""
+    again and again, and what it costs to check and to scrub a store."""
     result = ctx.bench.run("bench_churn", *(["--quick"] if ctx.quick else []), timeout=3600)
     yield finish("CHURN", f"{int(result['turns'])} times the live blocks replaced: bytes written "
                  "for each byte put", "ratio", [result["write_amplification"]])
+    yield finish("CHURN", "of these, written by compaction", "ratio", [result["moved"]])
     yield finish("CHURN", "bytes on the disk for each live byte, at the end", "ratio",
                  [result["space_amplification"]])
     yield finish("CHURN", "check of everything: rate", "bytes/s", [result["check_rate"]],
                  cpu=result["check_cpu_ns_per_byte"])
+    yield from reads_beside_a_scrub(ctx)
