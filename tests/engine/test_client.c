@@ -44,13 +44,6 @@ TestSuite(client, .init = setup, .fini = teardown, .timeout = 200);
 
 #define count_of(name) counter_get(&tile.swarm->client->counters.name)
 
-static struct guest enter(const struct guest_manners *manners) {
-    struct guest guest = guest_open(&tile.rig, manners);
-    guest_settle(&guest);
-    tile_rest(&tile);
-    return guest;
-}
-
 static void changed(void *context, const struct session *session) {
     struct outcome *outcome = context;
     fetch_count(&session->fetch, &outcome->numbers);
@@ -85,7 +78,7 @@ static bool is_here(const struct block *block) {
 
 Test(client, a_block_is_asked_for_hashed_stored_and_nothing_is_owed_after) {
     static const uint32_t sizes[] = {1, 1000, 8192, 8193, 300000};
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     for (uint32_t i = 0; i < 5; i++) {
         struct block block = block_make(i, sizes[i]);
         struct outcome outcome;
@@ -109,7 +102,7 @@ Test(client, a_block_is_asked_for_hashed_stored_and_nothing_is_owed_after) {
 }
 
 Test(client, what_nobody_asked_for_is_neither_kept_nor_hashed) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 5000);
     guest_give(&guest, &block, CID_RAW);
     guest_settle(&guest);
@@ -122,12 +115,12 @@ Test(client, what_nobody_asked_for_is_neither_kept_nor_hashed) {
 }
 
 Test(client, a_liar_is_found_out_and_the_next_peer_asked) {
-    struct guest liar = enter(&(struct guest_manners){.seed = 2});
+    struct guest liar = tile_enter(&tile, &(struct guest_manners){.seed = 2});
     struct block block = block_make(1, 5000);
     struct outcome outcome;
     begin(&block, &outcome, NULL, 0);
     guest_until(&liar, guest_wanted(&liar, &block.key, false) == 1);
-    struct guest honest = enter(&(struct guest_manners){.seed = 3});
+    struct guest honest = tile_enter(&tile, &(struct guest_manners){.seed = 3});
     struct block lie = block_make(99, 5000);
     guest_give(&liar, &lie, CID_RAW);
     guest_until(&honest, guest_wanted(&honest, &block.key, false) == 1);
@@ -145,8 +138,8 @@ Test(client, a_liar_is_found_out_and_the_next_peer_asked) {
 }
 
 Test(client, a_refusal_sends_the_want_elsewhere_and_when_all_refuse_it_is_named) {
-    struct guest one = enter(&(struct guest_manners){.seed = 2});
-    struct guest two = enter(&(struct guest_manners){.seed = 3});
+    struct guest one = tile_enter(&tile, &(struct guest_manners){.seed = 2});
+    struct guest two = tile_enter(&tile, &(struct guest_manners){.seed = 3});
     struct block block = block_make(1, 100);
     struct outcome outcome;
     begin(&block, &outcome, NULL, 0);
@@ -170,7 +163,7 @@ Test(client, a_refusal_sends_the_want_elsewhere_and_when_all_refuse_it_is_named)
 }
 
 Test(client, a_block_that_comes_twice_is_stored_once) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 50000), other = block_make(2, 500);
     struct outcome outcome, second;
     begin(&block, &outcome, NULL, 0);
@@ -192,7 +185,7 @@ Test(client, a_block_that_comes_twice_is_stored_once) {
 /* ---- streams ---- */
 
 Test(client, a_want_stream_that_is_reset_is_opened_anew_and_all_asked_again) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 100);
     struct outcome outcome;
     begin(&block, &outcome, NULL, 0);
@@ -208,7 +201,7 @@ Test(client, a_want_stream_that_is_reset_is_opened_anew_and_all_asked_again) {
 }
 
 Test(client, a_peer_that_resets_what_is_asked_of_it_is_asked_no_more_in_the_end) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 100), other = block_make(2, 100);
     struct outcome outcome, second;
     struct dial_target target = {.peer = *secure_peer(tile_peer(&tile)->secure), .count = 1};
@@ -235,7 +228,7 @@ Test(client, a_peer_that_resets_what_is_asked_of_it_is_asked_no_more_in_the_end)
 }
 
 Test(client, a_peer_that_serves_as_many_fetches_as_it_may_is_not_waited_for) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block blocks[PEER_LINKS_MAX + 1];
     struct outcome outcomes[PEER_LINKS_MAX + 1];
     struct dial_target target = {.peer = *secure_peer(tile_peer(&tile)->secure), .count = 1};
@@ -261,7 +254,7 @@ Test(client, a_peer_that_serves_as_many_fetches_as_it_may_is_not_waited_for) {
 }
 
 Test(client, a_peer_without_bitswap_is_let_be) {
-    struct guest guest = enter(&(struct guest_manners){.refuses = 100});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.refuses = 100});
     struct block block = block_make(1, 100);
     struct outcome outcome;
     struct session *session = begin(&block, &outcome, NULL, 0);
@@ -275,7 +268,8 @@ Test(client, a_peer_without_bitswap_is_let_be) {
 }
 
 Test(client, an_old_peer_is_asked_in_its_own_words) {
-    struct guest guest = enter(&(struct guest_manners){.speaks = "/ipfs/bitswap/1.1.0"});
+    struct guest guest =
+        tile_enter(&tile, &(struct guest_manners){.speaks = "/ipfs/bitswap/1.1.0"});
     struct block block = block_make(1, 100);
     struct outcome outcome;
     begin(&block, &outcome, NULL, 0);
@@ -305,7 +299,7 @@ static struct guest_stream *give_half(struct guest *guest, const struct block *b
 }
 
 Test(client, a_block_that_breaks_off_is_dropped_and_another_peer_asked) {
-    struct guest guest = enter(&(struct guest_manners){.seed = 2});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.seed = 2});
     struct block block = block_make(1, 100000);
     struct outcome outcome;
     begin(&block, &outcome, NULL, 0);
@@ -319,7 +313,7 @@ Test(client, a_block_that_breaks_off_is_dropped_and_another_peer_asked) {
     (void)give_half(&guest, &block);
     (void)give_half(&guest, &block);
     cr_assert_eq(tile.swarm->client->body_bytes, block.count); /* one was asked for */
-    struct guest other = enter(&(struct guest_manners){.seed = 3});
+    struct guest other = tile_enter(&tile, &(struct guest_manners){.seed = 3});
     guest_abort(&guest);
     guest_until(&other, guest_wanted(&other, &block.key, false) >= 1);
     guest_give(&other, &block, CID_RAW);
@@ -343,7 +337,7 @@ static uint32_t stored_codec(const struct block *block) {
 }
 
 Test(client, a_block_is_stored_under_the_codec_it_was_asked_for_by) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     static const uint32_t sizes[] = {100, 20000};
     for (uint32_t i = 0; i < 2; i++) {
         struct block block = block_make(i, sizes[i]);
@@ -388,7 +382,7 @@ static void begin_all(struct guest *guest, const struct block blocks[], uint32_t
 Test(client, who_begins_blocks_and_never_ends_them_leaves_room_for_others) {
     enum { BLOCKS = 6 };
     struct client *client = tile.swarm->client;
-    struct guest hoarder = enter(&(struct guest_manners){.seed = 2});
+    struct guest hoarder = tile_enter(&tile, &(struct guest_manners){.seed = 2});
     struct block blocks[BLOCKS];
     struct outcome outcomes[BLOCKS];
     client->body_bytes_max = 1000000;
@@ -400,7 +394,7 @@ Test(client, who_begins_blocks_and_never_ends_them_leaves_room_for_others) {
     cr_assert_eq(client->body_bytes, 200000); /* a third would be more than 800,000 / 4 */
     cr_assert_eq(count_of(no_share), BLOCKS - 2);
     cr_assert_eq(tile_peer(&tile)->filling_bytes, 200000);
-    struct guest honest = enter(&(struct guest_manners){.seed = 3});
+    struct guest honest = tile_enter(&tile, &(struct guest_manners){.seed = 3});
     guest_abort(&hoarder);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         guest_until(&honest, guest_wanted(&honest, &blocks[i].key, false) > 0);
@@ -413,7 +407,7 @@ Test(client, who_begins_blocks_and_never_ends_them_leaves_room_for_others) {
 }
 
 Test(client, a_block_that_trickles_is_given_up_and_one_that_moves_is_not) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 100000);
     struct outcome outcome;
     struct session *session = begin(&block, &outcome, NULL, 0);
@@ -442,7 +436,7 @@ Test(client, a_block_that_trickles_is_given_up_and_one_that_moves_is_not) {
 }
 
 Test(client, when_its_session_ends_a_block_gives_its_memory_back) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 100000), other = block_make(2, 100);
     struct outcome outcome;
     struct session *session = begin(&block, &outcome, NULL, 0);
@@ -468,7 +462,7 @@ Test(client, when_its_session_ends_a_block_gives_its_memory_back) {
 /* ---- bounds ---- */
 
 Test(client, without_memory_for_its_body_a_block_is_passed_over) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 100000);
     struct outcome outcome;
     struct session *session = begin(&block, &outcome, NULL, 0);
@@ -667,7 +661,7 @@ Test(client, a_page_that_came_late_is_not_waited_for_for_ever) {
 }
 
 Test(client, who_was_asked_for_by_a_command_is_protected) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     cr_assert_not(tile_peer(&tile)->protected);
     struct desk_request *request = desk_take(tile.rig.engine->desk, DESK_DIAL);
     request->targets[0].peer = *secure_peer(tile_peer(&tile)->secure);

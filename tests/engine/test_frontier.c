@@ -1,27 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/swarm/frontier.h"
 
+#include "tests/engine/lent.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static size_t lent, lent_max = SIZE_MAX;
-
-static void *take(void *context, size_t bytes) {
-    (void)context;
-    if (lent + bytes > lent_max) {
-        return NULL;
-    }
-    lent += bytes;
-    return malloc(bytes);
-}
-static void give(void *context, void *memory, size_t bytes) {
-    (void)context;
-    lent -= bytes;
-    free(memory);
-}
-static const struct lender lender = {.take = take, .give = give};
 
 /* Identity CIDs have any length up to 128: entries of every size. */
 static struct cid cid_of(uint32_t n) {

@@ -20,10 +20,7 @@ static void teardown(void) {
 TestSuite(guard, .init = setup, .fini = teardown, .timeout = 200);
 
 static struct guest enter(uint8_t seed) {
-    struct guest guest = guest_open(&tile.rig, &(struct guest_manners){.seed = seed});
-    guest_settle(&guest);
-    tile_rest(&tile);
-    return guest;
+    return tile_enter(&tile, &(struct guest_manners){.seed = seed});
 }
 
 enum { GUESTS = 10 };

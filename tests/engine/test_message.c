@@ -22,14 +22,6 @@ static void teardown(void) {
 }
 TestSuite(message, .init = setup, .fini = teardown, .timeout = 200);
 
-static struct guest enter(const struct guest_manners *manners) {
-    struct guest guest = guest_open(&tile.rig, manners);
-    guest_settle(&guest);
-    guest_settle(&guest); /* it has said who it is */
-    tile_rest(&tile);
-    return guest;
-}
-
 /* So many blocks, in memory, with their wants; one want-block each. */
 struct shelf {
     uint32_t count;
@@ -79,7 +71,7 @@ static uint32_t streams_used(const struct guest *guest) {
 
 Test(message, small_blocks_and_presences_share_a_message) {
     struct shelf shelf = shelf_make(10, 500);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct bitswap_want wants[20];
     struct block none[10];
     for (uint32_t i = 0; i < 10; i++) {
@@ -104,7 +96,7 @@ Test(message, small_blocks_and_presences_share_a_message) {
 
 Test(message, messages_of_small_blocks_are_bounded) {
     struct shelf shelf = shelf_make(200, 3000);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, shelf.count, false);
     expect_shelf(&guest, &shelf);
     cr_assert_eq(guest.answer_count, shelf.count);
@@ -115,7 +107,7 @@ Test(message, messages_of_small_blocks_are_bounded) {
 
 Test(message, large_blocks_leave_on_several_streams_at_once) {
     struct shelf shelf = shelf_make(12, 256 * 1024);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, shelf.count, false);
     expect_shelf(&guest, &shelf);
     cr_assert_gt(streams_used(&guest), 1);
@@ -126,7 +118,7 @@ Test(message, large_blocks_leave_on_several_streams_at_once) {
 
 Test(message, reply_streams_end_before_go_forgets_their_window) {
     struct shelf shelf = shelf_make(24, 300 * 1024);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     for (uint32_t i = 0; i < shelf.count; i++) { /* one after the other */
         guest_ask(&guest, stream, &shelf.blocks[i]);
@@ -145,7 +137,7 @@ Test(message, reply_streams_end_before_go_forgets_their_window) {
 
 Test(message, streams_whose_windows_go_forgot_are_replaced) {
     struct shelf shelf = shelf_make(1, 256 * 1024);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_settle(&guest);
     struct peer *peer = tile_peer(&tile);
@@ -167,8 +159,8 @@ Test(message, streams_whose_windows_go_forgot_are_replaced) {
 
 Test(message, reply_streams_to_js_peers_end_with_their_burst) {
     struct shelf shelf = shelf_make(8, 20000);
-    struct guest guest =
-        enter(&(struct guest_manners){.agent = "js-libp2p/3.3.11", .ends_at_once = true});
+    struct guest guest = tile_enter(
+        &tile, &(struct guest_manners){.agent = "js-libp2p/3.3.11", .ends_at_once = true});
     cr_assert(tile_peer(&tile)->js);
     for (uint32_t burst = 0; burst < 4; burst++) {
         struct guest_stream *stream = guest_stream(&guest, bitswap);
@@ -186,8 +178,8 @@ Test(message, reply_streams_to_js_peers_end_with_their_burst) {
 
 Test(message, three_hundred_bursts_to_a_js_peer_leave_no_stream) {
     struct shelf shelf = shelf_make(1, 100);
-    struct guest guest =
-        enter(&(struct guest_manners){.agent = "js-libp2p/3.3.11", .ends_at_once = true});
+    struct guest guest = tile_enter(
+        &tile, &(struct guest_manners){.agent = "js-libp2p/3.3.11", .ends_at_once = true});
     for (uint32_t burst = 0; burst < 300; burst++) {
         struct guest_stream *stream = guest_stream(&guest, bitswap);
         guest_ask(&guest, stream, &shelf.blocks[0]);
@@ -208,8 +200,9 @@ Test(message, an_open_message_is_ended_before_a_large_block_counts_its_window) {
     struct block large = block_make(1, LARGE), filler = block_make(2, 230000);
     house_warm(&tile.rig, &large);
     house_warm(&tile.rig, &filler);
-    struct guest guest = enter(&(struct guest_manners){
-        .agent = "js-libp2p/3.3.11", .keeps_tokens = true, .holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.agent = "js-libp2p/3.3.11",
+                                                                   .keeps_tokens = true,
+                                                                   .holds_windows = true});
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_ask(&guest, stream, &filler); /* leaves 32 KiB of the window */
     (void)guest_expect_block(&guest, &filler);
@@ -229,7 +222,7 @@ Test(message, an_open_message_is_ended_before_a_large_block_counts_its_window) {
 Test(message, windows_that_never_open_hold_no_frame_and_nobody_else_up) {
     enum { COUNT = 12 };
     struct shelf shelf = shelf_make(COUNT, 1024 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.holds_windows = true});
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, COUNT, false);
     guest_until(&guest, guest_replies(&guest) == PEER_REPLIES_MAX);
     guest_settle(&guest);
@@ -248,7 +241,7 @@ Test(message, windows_that_never_open_hold_no_frame_and_nobody_else_up) {
 
 Test(message, a_block_without_a_window_for_long_begins_again_on_another_stream) {
     struct shelf shelf = shelf_make(1, 1024 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.holds_windows = true});
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, 1, false);
     guest_until(&guest, guest_replies(&guest) == 1);
     guest_settle(&guest);
@@ -264,7 +257,7 @@ Test(message, a_block_without_a_window_for_long_begins_again_on_another_stream) 
 
 static void expect_steps(uint32_t step) {
     struct shelf shelf = shelf_make(1, 400 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.holds_windows = true});
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, 1, false);
     guest_until(&guest, guest_replies(&guest) == 1);
     guest_settle(&guest);
@@ -295,7 +288,7 @@ Test(message, windows_opened_in_tiny_steps_are_used) {
 
 Test(message, a_block_whose_stream_is_reset_begins_again_elsewhere) {
     struct shelf shelf = shelf_make(3, 2 * 1024 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.resets_after = 100000});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.resets_after = 100000});
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, shelf.count, false);
     expect_shelf(&guest, &shelf);
     cr_assert_eq(guest.answer_count, 3);
@@ -307,7 +300,7 @@ Test(message, a_block_whose_stream_is_reset_begins_again_elsewhere) {
 
 Test(message, a_block_deleted_in_the_middle_resets_its_stream_and_waits) {
     struct shelf shelf = shelf_make(1, 1024 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.holds_windows = true});
     guest_wants(&guest, guest_stream(&guest, bitswap), shelf.wants, 1, false);
     guest_until(&guest, guest_replies(&guest) == 1);
     guest_settle(&guest);
@@ -329,7 +322,7 @@ Test(message, a_block_deleted_in_the_middle_resets_its_stream_and_waits) {
 
 Test(message, a_withdrawn_block_in_the_middle_wanted_again_as_have_is_ended) {
     struct shelf shelf = shelf_make(1, 1024 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.holds_windows = true});
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_wants(&guest, stream, shelf.wants, 1, false);
     guest_until(&guest, guest_replies(&guest) == 1);
@@ -360,8 +353,9 @@ Test(message, a_withdrawn_block_in_the_middle_wanted_again_as_have_is_ended) {
 
 Test(message, a_refused_protocol_is_answered_in_the_next_older_one) {
     struct shelf shelf = shelf_make(1, 50000);
-    struct guest guest = enter(&(struct guest_manners){
-        .keeps_identify = true, .refuses = 1, .speaks = "/ipfs/bitswap/1.1.0"});
+    struct guest guest = tile_enter(
+        &tile, &(struct guest_manners){
+                   .keeps_identify = true, .refuses = 1, .speaks = "/ipfs/bitswap/1.1.0"});
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_ask(&guest, stream, &shelf.blocks[0]);
     uint64_t limit = clock_ns() + PATIENCE_NS;
@@ -378,7 +372,7 @@ Test(message, a_refused_protocol_is_answered_in_the_next_older_one) {
 
 Test(message, streams_retired_before_their_tokens_came_ignore_them) {
     struct shelf shelf = shelf_make(8, 250 * 1024);
-    struct guest guest = enter(&(struct guest_manners){.keeps_tokens = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.keeps_tokens = true});
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     for (uint32_t i = 0; i < shelf.count; i++) {
         guest_ask(&guest, stream, &shelf.blocks[i]);

@@ -300,19 +300,24 @@ Test(net_send, a_short_send_without_a_copy_goes_on_where_it_ended) {
     caller_close(&caller);
 }
 
+/* The whole block is with the kernel, and lent, for a peer that reads none of it. */
+static void lend_to(struct caller *slow, struct caller *caller, const struct block *block) {
+    int large = 4 << 20;
+    put_and_heat(caller, block, 1);
+    struct conn *conn = make_far(slow);
+    (void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large);
+    caller_get(slow, 2, &block->key);
+    until_readable(slow);
+    cr_assert_gt(tile.net->loans.bytes, 0);
+}
+
 /* All is with the kernel, nothing moves: after the stall timeout it is ended as one that does not
  * take its replies is, and its frames come back at once, not when TCP gives up. */
 Test(net_send, a_peer_that_stalls_for_hours_is_ended_and_its_frames_come_back) {
     tile_open(&tile);
     struct caller caller = caller_open(&tile.rig), slow = stalled_open();
     struct block block = block_make(1, 400000);
-    put_and_heat(&caller, &block, 1);
-    struct conn *conn = make_far(&slow);
-    int large = 4 << 20;
-    (void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large);
-    caller_get(&slow, 2, &block.key);
-    until_readable(&slow);
-    cr_assert_gt(tile.net->loans.bytes, 0);
+    lend_to(&slow, &caller, &block);
     for (uint32_t i = 0; i < 4 && tile.net->loans.bytes > 0; i++) {
         tile_age(&tile, 120 * NS_PER_S); /* as long as the machine has run, at least */
         tile_tick(&tile);
@@ -330,13 +335,7 @@ Test(net_send, a_notification_after_the_connection_has_ended_ends_the_loan) {
     tile_open(&tile);
     struct caller caller = caller_open(&tile.rig), slow = stalled_open();
     struct block block = block_make(1, 150000);
-    put_and_heat(&caller, &block, 1);
-    struct conn *conn = make_far(&slow);
-    int large = 4 << 20;
-    (void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large);
-    caller_get(&slow, 2, &block.key);
-    until_readable(&slow);
-    cr_assert_gt(tile.net->loans.bytes, 0);
+    lend_to(&slow, &caller, &block);
     (void)shutdown(slow.fd, SHUT_WR); /* it asks no more: we end too, what is queued stays */
     uint64_t limit = clock_ns() + PATIENCE_NS;
     while (COUNTED(closes) == 0) {

@@ -23,14 +23,6 @@ static void teardown(void) {
 }
 TestSuite(peer, .init = setup, .fini = teardown, .timeout = 200);
 
-static struct guest enter(const struct guest_manners *manners) {
-    struct guest guest = guest_open(&tile.rig, manners);
-    guest_settle(&guest);
-    guest_settle(&guest);
-    tile_rest(&tile);
-    return guest;
-}
-
 static void say(struct guest *guest, const char *name) {
     uint8_t token[MULTISTREAM_WRITE_MAX];
     guest_write(guest, token, multistream_write(name, token));
@@ -120,7 +112,8 @@ Test(peer, a_handshake_of_rubbish_is_closed) {
 static void expect_whole(enum secure_kind kind, uint32_t write_bytes) {
     struct block block = block_make(1, 30000);
     house_put(&tile.rig, &block);
-    struct guest guest = enter(&(struct guest_manners){.kind = kind, .write_bytes = write_bytes});
+    struct guest guest =
+        tile_enter(&tile, &(struct guest_manners){.kind = kind, .write_bytes = write_bytes});
     guest_ask(&guest, guest_stream(&guest, bitswap), &block);
     (void)guest_expect_block(&guest, &block);
     cr_assert_eq(tile_counter(&tile, handshakes), 1);
@@ -157,7 +150,7 @@ Test(peer, what_comes_behind_the_handshake_in_one_breath_is_read) {
 /* ---- inside the channel ---- */
 
 Test(peer, a_record_that_does_not_open_is_closed) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint8_t record[52] = {0, 50};
     guest_write(&guest, record, sizeof record);
     guest_expect_end(&guest);
@@ -166,7 +159,7 @@ Test(peer, a_record_that_does_not_open_is_closed) {
 }
 
 static void expect_bad(struct guest_frame frame, uint32_t payload) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint64_t before = tile_counter(&tile, bad_yamux);
     static uint8_t bytes[300 * 1024];
     guest_frame(&guest, frame, bytes, payload);
@@ -191,7 +184,7 @@ Test(peer, an_overrun_window_is_answered_with_go_away) {
 }
 
 Test(peer, a_stream_opened_twice_is_answered_with_go_away) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_frame(&guest, (struct guest_frame){.type = 1, .flags = 1, .id = stream->id}, NULL, 0);
     guest_expect_end(&guest);
@@ -200,7 +193,7 @@ Test(peer, a_stream_opened_twice_is_answered_with_go_away) {
 }
 
 Test(peer, frames_of_streams_that_are_not_there_are_passed_over) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     static const uint8_t bytes[1000];
     for (uint32_t i = 0; i < 20; i++) {
         guest_frame(&guest, (struct guest_frame){.type = 0, .id = 5001, .length = 1000}, bytes,
@@ -214,7 +207,7 @@ Test(peer, frames_of_streams_that_are_not_there_are_passed_over) {
 
 Test(peer, a_record_of_pings_is_answered_whole) {
     enum { PINGS = 2000 };
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint8_t *pings = calloc(PINGS, YAMUX_HEAD_BYTES);
     for (uint32_t i = 0; i < PINGS; i++) {
         pings[i * YAMUX_HEAD_BYTES + 1] = 2;
@@ -236,7 +229,7 @@ Test(peer, a_record_of_pings_is_answered_whole) {
 
 Test(peer, more_resets_than_fit_are_written_in_between) {
     enum { OPENS = 700 };
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint8_t *opens = calloc(OPENS, YAMUX_HEAD_BYTES);
     for (uint32_t i = 0; i < OPENS; i++) {
         opens[i * YAMUX_HEAD_BYTES + 1] = 1;
@@ -251,7 +244,7 @@ Test(peer, more_resets_than_fit_are_written_in_between) {
 }
 
 Test(peer, go_away_is_no_end_of_what_was_asked_for) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 1000);
     house_put(&tile.rig, &block);
     guest_ask(&guest, guest_stream(&guest, bitswap), &block); /* a reply stream is open now */
@@ -267,7 +260,7 @@ Test(peer, go_away_is_no_end_of_what_was_asked_for) {
 Test(peer, a_stream_reset_at_any_point_leaves_nothing) {
     struct block block = block_make(1, 500000);
     house_put(&tile.rig, &block);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     for (uint32_t cut = 1; cut < 100; cut += 7) { /* tokens and message, up to there */
         uint8_t bytes[200];
         size_t used = multistream_write(multistream_header, bytes);

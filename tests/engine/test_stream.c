@@ -26,13 +26,6 @@ static void teardown(void) {
 }
 TestSuite(stream, .init = setup, .fini = teardown, .timeout = 200);
 
-static struct guest enter(const struct guest_manners *manners) {
-    struct guest guest = guest_open(&tile.rig, manners);
-    guest_settle(&guest);
-    tile_rest(&tile);
-    return guest;
-}
-
 static uint32_t token_bytes(const char *name) {
     uint8_t token[MULTISTREAM_WRITE_MAX];
     return (uint32_t)multistream_write(name, token);
@@ -55,7 +48,7 @@ static void expect_token(struct guest *guest, struct guest_stream *stream, uint3
 /* ---- negotiation ---- */
 
 Test(stream, what_is_not_spoken_is_na_and_another_may_be_proposed) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, "/ipfs/kad/1.0.0");
     uint32_t at = token_bytes(multistream_header);
     expect_token(&guest, stream, at, multistream_na);
@@ -68,7 +61,7 @@ Test(stream, what_is_not_spoken_is_na_and_another_may_be_proposed) {
 }
 
 Test(stream, too_many_proposals_reset_the_stream_alone) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, "/a");
     for (uint32_t i = 0; i < MULTISTREAM_TOKENS_MAX && !stream->reset; i++) {
         send_token(&guest, stream, "/b");
@@ -79,7 +72,7 @@ Test(stream, too_many_proposals_reset_the_stream_alone) {
 }
 
 Test(stream, what_is_no_token_resets_the_stream_alone) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     static const struct {
         const char *bytes;
         uint32_t count;
@@ -94,7 +87,7 @@ Test(stream, what_is_no_token_resets_the_stream_alone) {
 }
 
 Test(stream, a_stream_that_ends_inside_a_token_is_over) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint64_t before = tile_counter(&tile, streams);
     struct guest_stream *stream = guest_stream(&guest, "/x");
     guest_send(&guest, stream, "\x13/multi", 7);
@@ -124,7 +117,7 @@ static void expect_identify(struct guest *guest, struct guest_stream *stream) {
 }
 
 Test(stream, identify_is_answered_and_ended) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, identify);
     expect_identify(&guest, stream);
     guest_finish(&guest, stream);
@@ -134,13 +127,13 @@ Test(stream, identify_is_answered_and_ended) {
 }
 
 Test(stream, identify_is_answered_byte_by_byte) {
-    struct guest guest = enter(&(struct guest_manners){.write_bytes = 1});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.write_bytes = 1});
     expect_identify(&guest, guest_stream(&guest, identify));
     guest_close(&guest);
 }
 
 Test(stream, identify_asked_for_too_often_is_refused_until_time_has_passed) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint32_t served = 0, refused = 0;
     for (uint32_t i = 0; i < 30 && refused == 0; i++) {
         struct guest_stream *stream = guest_stream(&guest, identify);
@@ -158,7 +151,7 @@ Test(stream, identify_asked_for_too_often_is_refused_until_time_has_passed) {
 }
 
 Test(stream, the_peer_is_asked_who_it_is) {
-    struct guest guest = enter(&(struct guest_manners){.agent = "somebody/9"});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.agent = "somebody/9"});
     struct peer *peer = tile_peer(&tile);
     guest_until(&guest, peer->identified);
     cr_assert_str_eq(peer->agent, "somebody/9");
@@ -172,7 +165,7 @@ Test(stream, the_peer_is_asked_who_it_is) {
 Test(stream, a_peer_that_keeps_who_it_is_is_served_all_the_same) {
     struct block block = block_make(1, 100000);
     house_put(&tile.rig, &block);
-    struct guest guest = enter(&(struct guest_manners){.keeps_identify = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.keeps_identify = true});
     guest_ask(&guest, guest_stream(&guest, bitswap), &block);
     (void)guest_expect_block(&guest, &block);
     cr_assert_eq(tile.swarm->identifies, 1);
@@ -184,7 +177,7 @@ Test(stream, a_peer_that_keeps_who_it_is_is_served_all_the_same) {
 }
 
 Test(stream, a_pushed_identify_counts) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct peer *peer = tile_peer(&tile);
     guest_until(&guest, peer->identified);
     struct guest_stream *stream = guest_stream(&guest, push);
@@ -202,7 +195,7 @@ Test(stream, a_pushed_identify_counts) {
 }
 
 Test(stream, a_pushed_message_that_is_none_changes_nothing) {
-    struct guest guest = enter(&(struct guest_manners){.agent = "somebody/9"});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.agent = "somebody/9"});
     struct peer *peer = tile_peer(&tile);
     guest_until(&guest, peer->identified);
     struct guest_stream *stream = guest_stream(&guest, push);
@@ -217,7 +210,7 @@ Test(stream, a_pushed_message_that_is_none_changes_nothing) {
 /* ---- ping ---- */
 
 static void expect_echo(uint32_t write_bytes) {
-    struct guest guest = enter(&(struct guest_manners){.write_bytes = write_bytes});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.write_bytes = write_bytes});
     struct guest_stream *stream = guest_stream(&guest, ping);
     uint32_t at = token_bytes(multistream_header) + token_bytes(ping);
     for (uint32_t round = 0; round < 3; round++) {
@@ -245,7 +238,7 @@ Test(stream, pings_are_echoed_frame_by_frame_of_a_byte) {
 Test(stream, pings_come_ahead_of_blocks) {
     struct block block = block_make(1, 2 * MiB);
     house_warm(&tile.rig, &block);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, ping);
     guest_until(&guest, stream->used == 20 + 18);
     struct guest_stream *wants = guest_stream(&guest, bitswap);
@@ -264,7 +257,7 @@ Test(stream, pings_come_ahead_of_blocks) {
 /* ---- bounds and ends ---- */
 
 Test(stream, more_streams_than_the_bound_are_reset_and_the_others_stay) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     guest_until(&guest, tile_counter(&tile, streams) == 0);
     struct guest_stream *streams[PEER_STREAMS_MAX + 10];
     for (uint32_t i = 0; i < array_count(streams); i++) {
@@ -289,7 +282,7 @@ Test(stream, more_streams_than_the_bound_are_reset_and_the_others_stay) {
 }
 
 Test(stream, one_stream_after_another_is_no_many) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     for (uint32_t i = 0; i < 3 * PEER_STREAMS_MAX; i++) { /* as js opens one for each batch */
         struct guest_stream *stream = guest_stream(&guest, bitswap);
         guest_finish(&guest, stream);
@@ -302,7 +295,7 @@ Test(stream, one_stream_after_another_is_no_many) {
 }
 
 Test(stream, streams_opened_faster_than_the_budget_wait) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     uint8_t opens[64 * YAMUX_HEAD_BYTES];
     uint32_t id = 101;
     for (uint32_t round = 0; round < 40; round++) { /* opened, and reset in the same breath */
@@ -331,7 +324,7 @@ Test(stream, streams_opened_faster_than_the_budget_wait) {
 }
 
 Test(stream, a_stream_without_a_word_is_reset_after_a_while) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     guest_until(&guest, tile_counter(&tile, streams) == 0);
     guest_frame(&guest, (struct guest_frame){.type = 1, .flags = 1, .id = 1001}, NULL, 0);
     tile_rest(&tile);
@@ -346,7 +339,7 @@ Test(stream, a_stream_without_a_word_is_reset_after_a_while) {
 Test(stream, a_want_stream_stays_open_however_long_it_is_silent) {
     struct block block = block_make(1, 10);
     house_put(&tile.rig, &block);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_settle(&guest);
     for (uint32_t i = 0; i < 4; i++) {
@@ -362,7 +355,7 @@ Test(stream, a_want_stream_stays_open_however_long_it_is_silent) {
 
 Test(stream, a_message_that_is_none_resets_its_stream_and_what_was_wanted_before_stands) {
     struct block block = block_make(1, 10);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_ask(&guest, stream, &block);
     guest_send(&guest, stream, "\x02\x0f\xff", 3);
@@ -375,7 +368,7 @@ Test(stream, a_message_that_is_none_resets_its_stream_and_what_was_wanted_before
 }
 
 Test(stream, blocks_nobody_asked_for_are_read_away_and_counted) {
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     struct block block = block_make(1, 300000);
     struct bitswap_form form = {CID_RAW, 1};

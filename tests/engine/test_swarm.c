@@ -21,18 +21,11 @@ static void teardown(void) {
 }
 TestSuite(swarm, .init = setup, .fini = teardown, .timeout = 200);
 
-static struct guest enter(const struct guest_manners *manners) {
-    struct guest guest = guest_open(&tile.rig, manners);
-    guest_settle(&guest);
-    tile_rest(&tile); /* what it answered is read, too */
-    return guest;
-}
-
 /* ---- time ---- */
 
 Test(swarm, a_silent_peer_is_pinged_and_stays_while_it_answers) {
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     for (uint32_t i = 0; i < 5; i++) {
         tile_age(&tile, 31 * NS_PER_S);
         tile_tick(&tile);
@@ -46,7 +39,7 @@ Test(swarm, a_silent_peer_is_pinged_and_stays_while_it_answers) {
 
 Test(swarm, a_peer_that_answers_no_ping_is_closed) {
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     tile_age(&tile, 31 * NS_PER_S);
     tile_tick(&tile); /* the guest makes no step: it answers nothing */
     tile_age(&tile, 21 * NS_PER_S);
@@ -71,7 +64,7 @@ Test(swarm, a_peer_that_never_answered_a_ping_is_closed) {
 Test(swarm, a_peer_of_no_use_is_closed_after_the_idle_timeout) {
     tile.rig.settings.bitswap_idle_timeout_ns = 60 * NS_PER_S;
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 10);
     guest_ask(&guest, guest_stream(&guest, bitswap), &block);
     guest_settle(&guest);
@@ -128,7 +121,7 @@ Test(swarm, a_handshake_that_stops_inside_a_message_is_closed_in_time) {
 
 Test(swarm, a_record_that_trickles_is_closed_in_time) {
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     guest_write(&guest, "\xff\xff....", 6);
     tile_rest(&tile);
     for (uint32_t i = 0; i < 3; i++) {
@@ -146,7 +139,7 @@ Test(swarm, a_record_that_trickles_is_closed_in_time) {
 Test(swarm, wants_expire) {
     tile.rig.settings.bitswap_want_expiry_ns = 60 * NS_PER_S;
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 10);
     guest_ask(&guest, guest_stream(&guest, bitswap), &block);
     guest_settle(&guest);
@@ -174,7 +167,7 @@ Test(swarm, the_oldest_handshake_makes_room_for_a_newcomer) {
         tile_rest(&tile);
     }
     cr_assert_eq(tile.swarm->shaking, ROOM);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     cr_assert_eq(tile_counter(&tile, handshakes_displaced), 1);
     guest_expect_end(&half[0]);
     guest_step(&half[1]);
@@ -191,7 +184,7 @@ Test(swarm, more_peers_than_the_bound_are_turned_away) {
     tile_open(&tile);
     struct guest guests[17];
     for (uint32_t i = 0; i < array_count(guests); i++) {
-        guests[i] = enter(&(struct guest_manners){.seed = (uint8_t)(i + 1)});
+        guests[i] = tile_enter(&tile, &(struct guest_manners){.seed = (uint8_t)(i + 1)});
     }
     struct guest late = guest_call(&tile.rig, NULL);
     guest_expect_end(&late);
@@ -199,7 +192,7 @@ Test(swarm, more_peers_than_the_bound_are_turned_away) {
     guest_close(&late);
     guest_close(&guests[3]);
     tile_rest(&tile);
-    guests[3] = enter(NULL);
+    guests[3] = tile_enter(&tile, NULL);
     for (uint32_t i = 0; i < array_count(guests); i++) {
         guest_settle(&guests[i]);
         guest_close(&guests[i]);
@@ -243,7 +236,7 @@ Test(swarm, without_output_memory_newcomers_are_turned_away) {
     guest_close(&guest);
     give_all(small);
     give_all(large);
-    guest = enter(NULL);
+    guest = tile_enter(&tile, NULL);
     guest_close(&guest);
 }
 
@@ -267,7 +260,7 @@ Test(swarm, a_handshake_waits_for_a_free_step) {
 
 Test(swarm, without_streams_peers_are_refused_streams_and_nothing_else) {
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct taken *taken = take_all(&tile.swarm->streams, 0);
     struct guest_stream *stream = guest_stream(&guest, "/ipfs/ping/1.0.0");
     guest_until(&guest, stream->reset);
@@ -282,7 +275,7 @@ Test(swarm, a_want_waits_for_a_reply_stream) {
     tile_open(&tile);
     struct block block = block_make(1, 100);
     house_warm(&tile.rig, &block);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_settle(&guest);
     struct taken *taken = take_all(&tile.swarm->streams, 0);
@@ -301,7 +294,7 @@ Test(swarm, a_peer_that_holds_all_its_streams_costs_no_disk_reads) {
     tile_open(&tile);
     struct block block = block_make(1, 300000);
     house_put(&tile.rig, &block);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap), *other = NULL;
     for (uint32_t i = 1; i < PEER_STREAMS_MAX; i++) {
         other = guest_stream(&guest, "/ipfs/ping/1.0.0");
@@ -326,7 +319,7 @@ static void expect_block_without(uint32_t bytes, bool small, bool large) {
     tile_open(&tile);
     struct block block = block_make(1, bytes);
     house_warm(&tile.rig, &block);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct guest_stream *stream = guest_stream(&guest, bitswap);
     guest_settle(&guest);
     struct peer *peer = tile_peer(&tile);
@@ -369,7 +362,7 @@ Test(swarm, four_blocks_in_the_middle_wait_for_chunks_without_a_turn_spent) {
         house_warm(&tile.rig, &blocks[i]);
         wants[i] = guest_want(&blocks[i]);
     }
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     guest_ask(&guest, guest_stream(&guest, bitswap), &blocks[0]); /* its blocks are large */
     (void)guest_expect_block(&guest, &blocks[0]);
     guest_settle(&guest);
@@ -478,7 +471,7 @@ Test(swarm, a_peer_killed_inside_its_handshake_leaves_nothing) {
 
 Test(swarm, draining_ends_peers_and_what_they_want) {
     tile_open(&tile);
-    struct guest guest = enter(NULL);
+    struct guest guest = tile_enter(&tile, NULL);
     struct block block = block_make(1, 10);
     guest_ask(&guest, guest_stream(&guest, bitswap), &block);
     guest_settle(&guest);
@@ -498,7 +491,7 @@ Test(swarm, a_hard_stop_ends_peers_in_the_middle_of_blocks) {
     tile_open(&tile);
     struct block block = block_make(1, 2 * MiB);
     house_put(&tile.rig, &block);
-    struct guest guest = enter(&(struct guest_manners){.holds_windows = true});
+    struct guest guest = tile_enter(&tile, &(struct guest_manners){.holds_windows = true});
     guest_ask(&guest, guest_stream(&guest, bitswap), &block);
     guest_settle(&guest);
     struct guest shaking = guest_call(&tile.rig, NULL);

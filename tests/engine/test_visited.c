@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/swarm/visited.h"
 
+#include "tests/engine/lent.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
-
-static size_t lent, lent_max = SIZE_MAX;
-
-static void *take(void *context, size_t bytes) {
-    (void)context;
-    if (lent + bytes > lent_max) {
-        return NULL;
-    }
-    lent += bytes;
-    return malloc(bytes);
-}
-static void give(void *context, void *memory, size_t bytes) {
-    (void)context;
-    lent -= bytes;
-    free(memory);
-}
-static const struct lender lender = {.take = take, .give = give};
 
 static uint64_t hash_of(uint64_t n) {
     n = (n + 1) * UINT64_C(0x9e3779b97f4a7c15);

@@ -153,6 +153,14 @@ void tile_age(struct tile *tile, uint64_t ns) {
     }
 }
 
+struct guest tile_enter(struct tile *tile, const struct guest_manners *manners) {
+    struct guest guest = guest_open(&tile->rig, manners);
+    guest_settle(&guest);
+    guest_settle(&guest); /* what it was told last is read, too */
+    tile_rest(tile);
+    return guest;
+}
+
 struct peer *tile_peer(struct tile *tile) {
     struct peer *found = NULL;
     for (uint32_t i = 0; i < tile->net->conns.slots_max; i++) {

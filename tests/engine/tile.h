@@ -31,6 +31,8 @@ void tile_rest(struct tile *tile);
 void tile_tick(struct tile *tile);
 /* Everything that waits has waited so much longer. */
 void tile_age(struct tile *tile, uint64_t ns);
+/* A peer that has shaken hands, has said who it is and has read what it was told. */
+struct guest tile_enter(struct tile *tile, const struct guest_manners *manners);
 /* The one peer that is connected. */
 struct peer *tile_peer(struct tile *tile);
 #define tile_counter(tile, name) counter_get(&(tile)->swarm->counters.name)

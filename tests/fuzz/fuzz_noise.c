@@ -11,23 +11,13 @@
 #include "proto/libp2p/crypto.h"
 #include "proto/libp2p/keys.h"
 #include "proto/libp2p/noise.h"
+#include "tests/fuzz/fuzz_secure.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static struct noise_self selves[2];
-static uint8_t scratch[SECURE_SCRATCH_BYTES];
 static const struct peer_id anybody;
-
-static void *take(void *context, size_t bytes) {
-    (void)context;
-    return malloc(bytes);
-}
-static void give(void *context, void *memory, size_t bytes) {
-    (void)context, (void)bytes;
-    free(memory);
-}
-static const struct secure_memory memory = {.take = take, .give = give, .scratch = scratch};
 
 static void setup(void) {
     if (selves[0].key) {

@@ -7,23 +7,13 @@
 #include "base/must.h"
 #include "proto/libp2p/keys.h"
 #include "proto/libp2p/tls.h"
+#include "tests/fuzz/fuzz_secure.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static struct tls_self *self;
-static uint8_t scratch[SECURE_SCRATCH_BYTES];
 static const struct peer_id anybody;
-
-static void *take(void *context, size_t bytes) {
-    (void)context;
-    return malloc(bytes);
-}
-static void give(void *context, void *memory, size_t bytes) {
-    (void)context, (void)bytes;
-    free(memory);
-}
-static const struct secure_memory memory = {.take = take, .give = give, .scratch = scratch};
 
 static void setup(void) {
     uint8_t secret[32] = {7}, public[32], key[KEYS_ED25519_BYTES];

@@ -3,8 +3,7 @@
  * damaged one names its place. Skipped (77) where the samples are not there. */
 
 #include "tests/proto/car_read.h"
-
-#include <stdlib.h>
+#include "tests/proto/samples.h"
 
 struct sample {
     const char *name;
@@ -38,20 +37,7 @@ static const struct sample samples[] = {
     {"conformance/subdir-with-two-single-block-files.car", 1, 1, 4, CAR_END, 0, 0, false},
 };
 
-static uint8_t bytes[1 << 20];
 static uint8_t buffer[CAR_SECTION_MAX];
-
-static size_t load(const char *root, const char *name) {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        return 0;
-    }
-    size_t count = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
-    return count;
-}
 
 static bool story_is(const struct sample *sample, const struct car_story *story) {
     bool same = story->last == sample->last && story->version == sample->version &&
@@ -69,10 +55,8 @@ static bool story_is(const struct sample *sample, const struct car_story *story)
 }
 
 int main(int argc, char **argv) {
-    const char *root = getenv("MILLRACE_TEST_DATA");
-    /* Else a folder of real CARs beside the checkout. */
-    root = root ? root : argc > 1 ? argv[1] : "../shared/data";
-    if (load(root, samples[0].name) == 0) {
+    const char *root = samples_root(argc, argv);
+    if (samples_load(root, samples[0].name) == 0) {
         printf("no samples in %s: skipped\n", root);
         return 77;
     }
@@ -80,7 +64,7 @@ int main(int argc, char **argv) {
     uint32_t wrong = 0;
     for (size_t i = 0; i < array_count(samples); i++) {
         const struct sample *sample = &samples[i];
-        size_t count = load(root, sample->name);
+        size_t count = samples_load(root, sample->name);
         struct car_story whole =
             car_story_read(bytes, count, 0, buffer, sizeof buffer, sample->zero_ends, true);
         bool good = count > 0 && story_is(sample, &whole);

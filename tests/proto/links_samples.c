@@ -5,9 +5,9 @@
 #include "base/must.h"
 #include "proto/ipld/car.h"
 #include "proto/ipld/links.h"
+#include "tests/proto/samples.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct sample {
@@ -42,7 +42,7 @@ struct names {
     uint32_t count;
 };
 
-static uint8_t bytes[1 << 20], buffer[1 << 20];
+static uint8_t buffer[1 << 20];
 static struct names blocks, targets;
 
 static bool names_hold(const struct names *names, const struct cid *cid) {
@@ -62,18 +62,6 @@ static void names_add(struct names *names, const struct cid *cid) {
         must(names->count < CIDS_MAX);
         names->cids[names->count++] = *cid;
     }
-}
-
-static size_t load(const char *root, const char *name) {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        return 0;
-    }
-    size_t count = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
-    return count;
 }
 
 /* Returns: links of the block; UINT32_MAX where it is not what its codec says. */
@@ -129,15 +117,14 @@ static bool sample_is(const struct sample *sample, size_t count) {
 }
 
 int main(int argc, char **argv) {
-    const char *root = getenv("MILLRACE_TEST_DATA");
-    root = root ? root : argc > 1 ? argv[1] : "../shared/data";
-    if (load(root, samples[0].name) == 0) {
+    const char *root = samples_root(argc, argv);
+    if (samples_load(root, samples[0].name) == 0) {
         printf("no samples in %s: skipped\n", root);
         return 77;
     }
     uint32_t wrong = 0;
     for (size_t i = 0; i < array_count(samples); i++) {
-        wrong += !sample_is(&samples[i], load(root, samples[i].name));
+        wrong += !sample_is(&samples[i], samples_load(root, samples[i].name));
     }
     return wrong == 0 ? 0 : 1;
 }

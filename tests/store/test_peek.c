@@ -81,6 +81,14 @@ Test(peek, damage_is_told_by_its_depth) {
     rig_end(&rig);
 }
 
+static uint32_t first_sealed(const struct segments *segments) {
+    uint32_t id = 1;
+    while (segment_state(&segments->all[id]) != SEGMENT_SEALED) {
+        id++;
+    }
+    return id;
+}
+
 Test(peek, a_segment_stays_while_it_is_pinned) {
     struct rig rig;
     rig_start(&rig, 5);
@@ -90,10 +98,7 @@ Test(peek, a_segment_stays_while_it_is_pinned) {
     rig_close(&rig);
     cr_assert_eq(rig_open(&rig), 0);
     struct segments *segments = &rig.store->segments;
-    uint32_t id = 1;
-    while (segment_state(&segments->all[id]) != SEGMENT_SEALED) {
-        id++;
-    }
+    uint32_t id = first_sealed(segments);
     struct segment *segment = &segments->all[id];
     uint64_t bytes = 0;
     char path[SEGMENT_PATH_MAX];
@@ -119,10 +124,7 @@ Test(peek, a_segment_whose_end_is_not_durable_is_tried_again) {
     rig_close(&rig);
     cr_assert_eq(rig_open(&rig), 0);
     struct segments *segments = &rig.store->segments;
-    uint32_t id = 1;
-    while (segment_state(&segments->all[id]) != SEGMENT_SEALED) {
-        id++;
-    }
+    uint32_t id = first_sealed(segments);
     sim_disk_faults(rig.sim, &(struct sim_faults){.sync_eio = 65536});
     cr_assert_lt(segment_free(segments, &segments->all[id]), 0);
     cr_assert_eq(segment_state(&segments->all[id]), SEGMENT_DYING, "its name may come back");

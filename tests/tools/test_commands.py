@@ -20,10 +20,11 @@ import threading
 import unittest
 from pathlib import Path
 
-MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
+from program import MILLRACE, main
+
 COMMANDS = (
     "serve put get has rm add cat ls import export verify stat top topo why peers connect ping "
-    "config doctor decode help"
+    "fetch id pin unpin pins gc backup restore scrub segdump config doctor decode help"
 ).split()
 A_CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"  # the empty raw block
 
@@ -269,15 +270,6 @@ class Decode(Case):
         self.assertIn("offset 0", self.assertRun(4, "decode", "-", stdin=b"\xff\xff\xff")[1])
         self.assertRun(1, "decode", self.scratch() / "absent")
         self.assertEqual(self.assertRun(0, "decode", "-")[0], "")
-
-
-def main():
-    result = unittest.TextTestRunner(verbosity=1).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    )
-    failed = len(result.failures) + len(result.errors)
-    print(f"cases: {result.testsRun - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ import threading
 import unittest
 from pathlib import Path
 
-MILLRACE = sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace"
+from program import MILLRACE, main
+
 ID = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
 ADDRESS = "/ip4/192.0.2.7/tcp/4001"
 PEER = {
@@ -341,15 +342,6 @@ class Fetch(Case):
         self.assertEqual(err.count("not a CID"), 1, err)
         self.assertIn("1h", self.run_millrace(2, "fetch", CID, "--timeout", "2h")[1])
         self.assertEqual(self.asked, [])
-
-
-def main():
-    result = unittest.TextTestRunner(verbosity=1).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    )
-    failed = len(result.failures) + len(result.errors)
-    print(f"cases: {result.testsRun - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 import content  # noqa: E402
 import tlv  # noqa: E402
 from content import raw_block  # noqa: E402
+from program import MILLRACE, main  # noqa: E402, F401
 
-MILLRACE = str(Path(sys.argv.pop(1) if len(sys.argv) > 1 else "build/tools/millrace").resolve())
 BLOCK_MAX = 1 << 20
 
 
@@ -165,15 +165,3 @@ class Case(unittest.TestCase):
     def hold(self, blocks):
         for block in blocks:
             self.server.blocks[block.mh] = block.data
-
-
-def main():
-    result = unittest.TextTestRunner(verbosity=1).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    )
-    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
-    for case, reason in result.skipped:
-        print(f"SKIPPED: {case.id()}: {reason}")
-    good = max(0, result.testsRun - failed - skipped)  # a case's parts fail one by one
-    print(f"cases: {good} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0

@@ -6,10 +6,10 @@
 
 #include "tools/millrace/admin.h"
 
-#define BRING_FLAG_FROM                                                                  \
-    {                                                                                    \
-        "from", 'f', "MULTIADDR",                                                        \
-            "a peer that has it, or its id; may be given often (default: all connected)" \
+#define BRING_FLAG_FROM                                                               \
+    {                                                                                 \
+        "from", 'f', "MULTIADDR",                                                     \
+            "a peer that has it, or its id; may be repeated (default: all connected)" \
     }
 #define BRING_FLAG_TIMEOUT \
     { "timeout", 't', "TIME", "give up after so long, up to 1h, as 30s or 10m (default 0: never)" }
