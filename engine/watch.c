@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 #include "engine/engine_private.h"
+#include "engine/stall.h"
+#include "engine/work.h"
 
 /* Counters of the store, summed over its keepers, that are news when they move. */
 struct watched {
@@ -58,7 +60,41 @@ static void watch_heap(const struct engine *engine) {
     seen = calls;
 }
 
+/* Operations are in a keeper and none ends: says what it waits for. */
+static void watch_keepers(const struct engine *engine) {
+    static struct stall stalls[LAYOUT_CORES_MAX];
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        const struct core *core = &engine->cores[i];
+        if (!core->work) {
+            continue;
+        }
+        const struct work_counters *counters = &core->work->counters;
+        uint64_t seconds = stall_look(&stalls[i], counter_get(&counters->in_flight) > 0,
+                                      counter_get(&counters->finished));
+        if (seconds > 0) {
+            enum keeper_wait wait = keeper_waits(core->work->keeper);
+            log_warn("nothing was acknowledged or read for a while",
+                     log_u64("core", core->place.name), log_u64("seconds", seconds),
+                     log_str("waits_for", keeper_wait_name(wait)),
+                     log_u64("in_flight", counter_get(&counters->in_flight)),
+                     log_str("memory", ladder_names[store_rung(engine->store)]));
+        }
+    }
+}
+
+/* Clients that are told to come again wait for us, too. */
+static void watch_memory(const struct engine *engine) {
+    static struct stall stall;
+    uint64_t seconds = stall_look(&stall, store_rung(engine->store) >= LADDER_PUTS, 0);
+    if (seconds > 0) {
+        log_warn("memory is short: puts have been refused for a while",
+                 log_u64("seconds", seconds));
+    }
+}
+
 void watch_counters(struct engine *engine) {
     watch_store(engine);
     watch_heap(engine);
+    watch_keepers(engine);
+    watch_memory(engine);
 }

@@ -193,6 +193,7 @@ struct keeper {
     size_t buffers_bytes;
     struct disk disk;
     struct store_counters counters;
+    counter_t waits; /* enum keeper_wait */
     /* pushed to by other keepers, taken by this one: frames to adopt, by frame.next */
     alignas(CACHE_PAIR) _Atomic uint32_t adopt;
     /* pushed to by the porter, taken by this keeper (store/note.h) */

@@ -49,6 +49,30 @@ void keeper_begin(struct keeper *keeper, struct store_op *op) {
     never("an operation of no kind");
 }
 
+static enum keeper_wait wait_now(const struct keeper *keeper) {
+    const struct log *log = &keeper->log;
+    if (log->writing > 0 || keeper->fetches.out > 0) {
+        return KEEPER_WAITS_DISK;
+    }
+    if (log->count > 0) {
+        return log->stalled ? KEEPER_WAITS_SPARE : KEEPER_WAITS_HELPER;
+    }
+    return keeper->ops > 0 ? KEEPER_WAITS_OTHERS : KEEPER_WAITS_NOT;
+}
+
+enum keeper_wait keeper_waits(const struct keeper *keeper) {
+    return (enum keeper_wait)counter_get(&keeper->waits);
+}
+
+const char *keeper_wait_name(enum keeper_wait wait) {
+    static const char *const names[] = {
+        [KEEPER_WAITS_NOT] = "nothing",   [KEEPER_WAITS_DISK] = "disk",
+        [KEEPER_WAITS_SPARE] = "spare",   [KEEPER_WAITS_HELPER] = "helper",
+        [KEEPER_WAITS_OTHERS] = "others",
+    };
+    return names[wait];
+}
+
 uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     keeper->now_ns = now_ns;
     uint32_t work = frame_home_poll(&keeper->home);
@@ -60,6 +84,7 @@ uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
     work += log_poll(keeper);
     work += catalog_poll(&keeper->store->catalog, keeper->index);
     struct store_counters *counters = &keeper->counters;
+    counter_set(&keeper->waits, wait_now(keeper));
     counter_set(&counters->frames, keeper->evictor.frames);
     counter_set(&counters->frame_bytes, evictor_bytes(&keeper->evictor));
     counter_set(&counters->punches, keeper->home.punches);

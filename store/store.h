@@ -494,6 +494,18 @@ struct store_scrub {
 };
 const struct store_scrub *store_scrub(const struct store *store, enum tier_kind kind);
 
+/* What a keeper with operations in it waits for, when it last looked. */
+enum keeper_wait {
+    KEEPER_WAITS_NOT,
+    KEEPER_WAITS_DISK,   /* reads or writes are out */
+    KEEPER_WAITS_SPARE,  /* its log has no segment to go on with */
+    KEEPER_WAITS_HELPER, /* its log has batches, and the helper is at work ahead of it */
+    KEEPER_WAITS_OTHERS, /* none of these: other keepers, or a turn */
+};
+/* Thread: any. */
+enum keeper_wait keeper_waits(const struct keeper *keeper);
+const char *keeper_wait_name(enum keeper_wait wait);
+
 /* Counters of one keeper; sums are the reader's. Thread: any. */
 const struct store_counters *keeper_counters(const struct keeper *keeper);
 
