@@ -393,11 +393,12 @@ static int place_judge(struct backup *backup, const char **ret_why) {
     if (r == -ENOENT) {
         archive_join(backup->dir, "segments", "", path);
         int list = disk->calls->list_dir(disk->backend, backup->dir, any_name, &any);
-        bool ours = disk->calls->list_dir(disk->backend, path, any_name, &(bool){false}) == 0;
-        if (list == 0 && any && !ours) {
+        int ours = disk->calls->list_dir(disk->backend, path, any_name, &(bool){false});
+        bool foreign = list == 0 && any && ours == -ENOENT;
+        if (foreign) {
             *ret_why = "the directory is not empty and holds no backup; name an empty or a new one";
         }
-        r = list != 0 ? list : any && !ours ? STORE_FORMAT : 0;
+        r = list != 0 ? list : foreign ? STORE_FORMAT : any ? ours : 0;
     } else if (r == 0 &&
                memcmp(archive_head(&backup->before)->uuid, backup->store->segments.uuid, 16) != 0) {
         *ret_why = "the directory holds a backup of another store";

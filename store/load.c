@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -148,12 +149,14 @@ void load_tombstone(struct load *load, uint32_t segment, const struct footer_ent
     uint64_t check = tombstone_check(entry);
     struct tombstone *slot = slot_of(load, entry->hash, check);
     load->tombstone_count += slot->hash == 0;
-    bool fresh = slot->fresh || !is_known(load, segment, entry);
-    bool moved = (entry->type_flags >> 4 & RECORD_MOVED_IN) != 0;
-    if (entry->birth_lsn >= slot->lsn) {
-        *slot = (struct tombstone){entry->hash, check, entry->birth_lsn, fresh, moved};
+    if (!is_known(load, segment, entry)) { /* what is known says nothing of those that are not */
+        bool moved = (entry->type_flags >> 4 & RECORD_MOVED_IN) != 0;
+        slot->moved = moved && (slot->moved || !slot->fresh);
+        slot->fresh = true;
     }
-    slot->fresh = fresh;
+    slot->hash = entry->hash;
+    slot->check = check;
+    slot->lsn = max_u64(slot->lsn, entry->birth_lsn);
 }
 
 bool load_dead(const struct load *load, const struct footer_entry *entry) {
@@ -208,22 +211,48 @@ static enum standing compare(struct load *load, uint64_t place, const struct foo
     return standing;
 }
 
-/* Does the tombstone kill the block whose record lies there? Where that cannot be read, what came
- * to the log after the snapshot is later than all that it holds. */
+/* What the footer of its segment says of the record at a place. False: nothing. */
+static bool footer_at(const struct load *load, uint64_t place, uint8_t *page,
+                      struct footer_entry *ret_entry) {
+    const struct segments *segments = &load->store->segments;
+    struct spot spot = place_spot(place);
+    const struct segment *segment = &segments->all[spot.segment];
+    struct segment_trailer trailer;
+    struct footer footer = {0};
+    bool found = false;
+    if (trailer_read(segments, segment, page) != 0) {
+        return false;
+    }
+    memcpy(&trailer, page, sizeof trailer);
+    int r = footer_read(segments, segment, &trailer, &footer);
+    for (uint32_t i = 0; r == 0 && !found && i < footer.count; i++) {
+        found = footer.entries[i].offset_units == spot.offset_units;
+        *ret_entry = footer.entries[i];
+    }
+    footer_close(&footer);
+    return found;
+}
+
+/* Does the tombstone kill the block whose record lies there? Where neither that nor a footer can be
+ * read, what came to the log after the snapshot is later than all that it holds. */
 static bool kills(const struct load *load, const struct tombstone *tombstone, uint64_t place,
                   uint8_t *pages) {
     struct key key;
+    struct footer_entry entry = {0};
     const struct record_header *header = NULL;
     for (uint32_t tries = 0; tries < BURY_TRIES && !header; tries++) {
         header = header_at(load, place, pages, &key);
     }
-    if (!header) {
+    if (header) {
+        entry.birth_lsn = header->birth_lsn;
+        entry.hash_code = (uint16_t)key.code;
+        entry.digest_bytes = key.digest_bytes;
+        memcpy(entry.digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
+    } else if (!pages || !footer_at(load, place, pages, &entry)) {
         return !tombstone->moved;
     }
-    struct footer_entry entry = {
-        .hash_code = key.code, .digest_bytes = key.digest_bytes, .type_flags = RECORD_TOMBSTONE};
-    memcpy(entry.digest, key.digest, min_u32(key.digest_bytes, FOOTER_PREFIX));
-    return tombstone_check(&entry) == tombstone->check && header->birth_lsn <= tombstone->lsn;
+    entry.type_flags = RECORD_TOMBSTONE;
+    return tombstone_check(&entry) == tombstone->check && entry.birth_lsn <= tombstone->lsn;
 }
 
 static uint64_t bury_one(struct load *load, const struct tombstone *tombstone, uint8_t *pages) {

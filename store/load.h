@@ -23,7 +23,7 @@ struct tombstone {
     uint64_t check; /* of the digest's prefix and of what it kills: a second 64 bits */
     uint64_t lsn;
     bool fresh; /* no snapshot knows of it: it may kill what came from one */
-    bool moved; /* it is older than what it lies beside */
+    bool moved; /* all of those were moved: they may be older than what came from one */
 };
 
 struct load {

@@ -35,6 +35,7 @@ void life_learn_keep(struct life *life, struct slot *slot) {
     int32_t result = slot->op.result;
     bool pin = slot->op.kind == STORE_PIN;
     life->pins_out[key]--;
+    life->pins_done[key]++;
     if (result == 0 || (!pin && result == STORE_ABSENT)) {
         bool lost = !pin && result == STORE_ABSENT && slot->alone && !life->lied &&
                     life->pinned[key] == KNOWN_PRESENT;
@@ -68,6 +69,7 @@ void life_collect(struct life *life) {
     }
     for (uint32_t i = 0; i < GROUPS; i++) {
         life->whole[i] = false;
+        life->ungroups[i]++;
     }
 }
 
@@ -99,4 +101,6 @@ void life_stop_tasks(struct life *life) {
         }
     }
     life->collecting = false;
+    life_learn_scrub(life);
+    life_learn_backup(life);
 }

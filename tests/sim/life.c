@@ -110,7 +110,7 @@ static void learn_write(struct life *life, struct slot *slot) {
     } else {
         bool expected = result < 0 || result == STORE_FULL || result == STORE_READONLY ||
                         (result == STORE_RETRY && may_retry(life)) ||
-                        (result == STORE_CORRUPT && life_misread(life));
+                        (result == STORE_CORRUPT && (life_misread(life) || life->hurt[key]));
         if (!expected) {
             life_fail(life, key, "an outcome that nothing explains");
         }
@@ -140,7 +140,7 @@ static void learn_read(struct life *life, struct slot *slot) {
     if (result == 0 && life->known[slot->key] == KNOWN_ABSENT && !life->unknown) {
         life_fail(life, slot->key, "I3: a deleted block is back");
     }
-    if (result == STORE_CORRUPT && !life_misread(life)) {
+    if (result == STORE_CORRUPT && !life_misread(life) && !life->hurt[slot->key]) {
         life_fail(life, slot->key, "a sound block is said to be damaged");
     }
     life->corrupt += result == STORE_CORRUPT;
@@ -155,7 +155,7 @@ static void learn_pack_write(struct life *life, const struct pack *pack, uint32_
                    (pack->bundle.atomic && (result == STORE_ABORTED || result == STORE_RETRY));
     bool expected = result <= 0 || nothing || result == STORE_READONLY ||
                     (result == STORE_ABSENT && pack->ops[i].kind == STORE_DELETE) ||
-                    (result == STORE_CORRUPT && life_misread(life));
+                    (result == STORE_CORRUPT && (life_misread(life) || life->rotting));
     if (!expected) {
         life_fail(life, key, "an outcome of a bundle that nothing explains");
     }
@@ -286,6 +286,7 @@ void life_begin(struct life *life, struct slot *slot, uint32_t key, enum store_o
     }
     if (write && key >= ORDINARY) {
         life->whole[(key - ORDINARY) / GROUP_KEYS] = false;
+        life->ungroups[(key - ORDINARY) / GROUP_KEYS]++;
     }
     slot->out = true;
     slot->key = key;
@@ -313,6 +314,8 @@ uint32_t life_turn(struct life *life) {
         work += sim_disk_step(life->sim);
     }
     reap(life);
+    life_learn_scrub(life);
+    life_learn_backup(life);
     return work;
 }
 
@@ -363,7 +366,8 @@ void life_check_all(struct life *life) {
         if (sim_disk_dead(life->sim)) {
             return;
         }
-        if (result != 0 && result != STORE_ABSENT && !(life->lied && result == STORE_CORRUPT)) {
+        if (result != 0 && result != STORE_ABSENT &&
+            !((life->lied || life->hurt[key]) && result == STORE_CORRUPT)) {
             life_fail(life, key, "I1: cannot be read, try as one may");
         }
         life->known[key] = result == 0              ? KNOWN_PRESENT
@@ -424,6 +428,8 @@ void life_tally(struct life *life) {
     life->moves += counter_get(&counters->moves);
     life->demotions += counter_get(&counters->demotions);
     life->promotions += counter_get(&counters->promotions);
+    life->repairs += counter_get(&counters->repairs);
+    life->quarantines += counter_get(&counters->quarantined);
 }
 
 /* Why a store may refuse to open. */
@@ -503,6 +509,7 @@ void life_power_off(struct life *life) {
     for (uint32_t i = 0; i < KEYS; i++) {
         must(life->writes_out[i] == 0);
     }
+    life_settle_backups(life);
 }
 
 /* I5: power lost right after a start, and again: the second start shows what the first did. */

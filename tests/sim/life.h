@@ -43,6 +43,20 @@ struct pack {
     bool out;
 };
 
+/* What a backup is to hold: what was acknowledged when it was begun and that nobody touched while
+ * it ran. */
+struct copy {
+    uint64_t number; /* of it in its directory; 0: none */
+    enum known known[KEYS], pinned[KEYS];
+    uint64_t writes[KEYS], pins[KEYS]; /* begun by then */
+    bool whole[GROUPS];
+    uint64_t ungroups[GROUPS];
+    bool hurt[KEYS];
+    bool misread; /* what was read for it may be other bytes than the store wrote */
+    bool unknown; /* tombstones were not known */
+};
+enum { COPIES = 4 };
+
 struct life {
     const char *what; /* is done to it, where it is not the seed that says so */
     uint64_t at;      /* and where */
@@ -54,15 +68,25 @@ struct life {
     enum known known[KEYS];
     uint32_t writes_out[KEYS]; /* puts and deletes under way */
     uint64_t writes_done[KEYS];
-    bool whole[GROUPS]; /* nothing was deleted of it since a bundle put it or tried to */
+    bool whole[GROUPS];        /* nothing was deleted of it since a bundle put it or tried to */
+    uint64_t ungroups[GROUPS]; /* how often something was */
     struct slot slots[OPS];
     struct pack packs[PACKS];
     enum known pinned[KEYS];
     uint32_t pins_out[KEYS];
+    uint64_t pins_done[KEYS];
     bool may_go[KEYS]; /* a collection found no surely acknowledged pin of it when it began */
     struct store_task gc;
     bool collecting;
     uint64_t collections;
+    struct store_task scrub, backup;
+    bool scrubbing, copying;
+    struct copy copies[COPIES]; /* the last that was whole, then those of which that is not known */
+    uint32_t doubts;
+    struct copy copy; /* that is being made */
+    bool hurt[KEYS];  /* a bit of its record was flipped, by us */
+    bool rotting;     /* such is done in this life */
+    uint64_t rots, scrubs, repairs, quarantines, backups, restores;
     struct sim_faults faults;
     bool lied;     /* the platter is not what was written */
     bool scripted; /* calls of the disk or for memory fail by number */
@@ -125,3 +149,24 @@ void life_stop_tasks(struct life *life);
 const struct key *life_key(uint32_t key);
 /* Before a store is closed. */
 void life_tally(struct life *life);
+
+/* --- rot.c: single bits that flip, and the scrub that looks for them --- */
+/* Flips a bit of a block that is there, in a segment that is sealed. */
+void life_rot(struct life *life);
+/* Begins a scrub; one at a time. */
+void life_scrub(struct life *life);
+/* Looks at one that has ended. */
+void life_learn_scrub(struct life *life);
+
+/* --- copy.c: backups, and stores made of them --- */
+/* Begins a backup into /b; one at a time. */
+void life_backup(struct life *life);
+/* Looks at one that has ended. */
+void life_learn_backup(struct life *life);
+/* The power is back: which of those that were cut off came to be? */
+void life_settle_backups(struct life *life);
+/* Makes a store of the last backup, on a disk of its own, cut short now and then, and looks at
+ * everything in it. */
+void life_restore(struct life *life);
+/* All backups go. */
+void life_forget_backups(struct life *life);

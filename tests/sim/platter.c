@@ -18,7 +18,7 @@ uint64_t sim_random(uint64_t *state) {
 }
 
 bool sim_lies_in(const char *path, const char *dir, bool deep) {
-    size_t n = strlen(dir);
+    size_t n = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
     return strncmp(path, dir, n) == 0 && path[n] == '/' &&
            (deep || strchr(path + n + 1, '/') == NULL);
 }

@@ -35,6 +35,12 @@ static void work(struct life *life, uint32_t turns) {
                 life_keep(life, slot, key, life_pick(life, 3) ? STORE_PIN : STORE_UNPIN);
             } else if (life_pick(life, 400) == 0) {
                 life_collect(life);
+            } else if (life_pick(life, 300) == 0) {
+                life_scrub(life);
+            } else if (life_pick(life, 300) == 0) {
+                life_backup(life);
+            } else if (life->rotting && life_pick(life, 60) == 0) {
+                life_rot(life);
             } else if (!pack->out && life_pick(life, 4) == 0) {
                 life_bundle(life, pack);
             } else if (!slot->out && life_pick(life, 6) == 0) {
@@ -168,6 +174,9 @@ static void crash_round(struct life *life) {
     if (life_pick(life, 4) == 0) {
         life_check_again(life);
     }
+    if (life_pick(life, 4) == 0) {
+        life_restore(life);
+    }
     life->faults = faults;
     sim_disk_faults(life->sim, &faults);
     if (life->store) {
@@ -191,6 +200,9 @@ static void crash_round(struct life *life) {
     }
     life_power_off(life);
     life_device(life, SIM_DEVICE_FINE);
+    if (life_pick(life, 8) == 0) {
+        life_forget_backups(life); /* they take space and are all of one directory */
+    }
     choose_faults(life);
 }
 
@@ -203,8 +215,11 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     life->now_ns = NS_PER_S;
     life->tiered = seed % 3 != 0;
     life->lied = seed % 16 == 15;
+    life->rotting = seed % 4 == 2 && !life->lied;
     life->sim = sim_disk_open(seed, &life->disk);
     sim_disk_clock(life->sim, &life->now_ns);
+    must(life->disk.calls->make_dir(life->disk.backend, "/s", 0750) == 0);
+    must(life->disk.calls->sync_dir(life->disk.backend, "/") == 0);
     choose_faults(life);
     for (uint32_t i = 0; i < 24; i++) {
         crash_round(life);
@@ -228,6 +243,12 @@ static void live(uint64_t seed, bool verbose, struct life *totals) {
     totals->segments_freed += life->segments_freed;
     totals->moves += life->moves;
     totals->collections += life->collections;
+    totals->rots += life->rots;
+    totals->scrubs += life->scrubs;
+    totals->repairs += life->repairs;
+    totals->quarantines += life->quarantines;
+    totals->backups += life->backups;
+    totals->restores += life->restores;
     sim_disk_close(life->sim);
     free(life);
 }
@@ -286,11 +307,14 @@ int main(int argc, char **argv) {
            " power losses, %" PRIu64 " starts, %" PRIu64 " puts, %" PRIu64 " deletes, %" PRIu64
            " reads, %" PRIu64 " commits, %" PRIu64 " aborts, %" PRIu64 " collections, %" PRIu64
            " compactions, %" PRIu64 " demotions, %" PRIu64 " promotions, %" PRIu64
-           " blocks moved, %" PRIu64 " segments freed\n",
+           " blocks moved, %" PRIu64 " segments freed, %" PRIu64 " bits flipped, %" PRIu64
+           " scrubs, %" PRIu64 " repairs, %" PRIu64 " found damaged, %" PRIu64 " backups, %" PRIu64
+           " restored\n",
            done, options.seed, (uint64_t)(time(NULL) - began), totals.crashes, totals.opens,
            totals.puts, totals.deletes, totals.reads, totals.commits, totals.aborts,
            totals.collections, totals.compactions, totals.demotions, totals.promotions,
-           totals.moves, totals.segments_freed);
+           totals.moves, totals.segments_freed, totals.rots, totals.scrubs, totals.repairs,
+           totals.quarantines, totals.backups, totals.restores);
     if (totals.crashes < options.crashes) {
         fprintf(stderr, "%" PRIu64 " power losses are fewer than %" PRIu64 "\n", totals.crashes,
                 options.crashes);

@@ -52,6 +52,7 @@ static void start(struct rig *rig, uint64_t seed) {
     rig_start(rig, seed);
     rig->config.memory_bytes = 256 * KiB;
     must(rig->disk.calls->make_dir(rig->disk.backend, "/s", 0750) == 0);
+    must(rig->disk.calls->sync_dir(rig->disk.backend, "/") == 0);
     cr_assert_eq(rig_open(rig), 0, "%s", rig->report.why);
 }
 
@@ -213,6 +214,21 @@ Test(backup, power_may_go_at_any_call_and_one_is_always_whole, .timeout = 240) {
         cr_assert_lt(at, 2000u);
         rig_end(&rig);
     }
+}
+
+Test(backup, a_directory_that_cannot_be_listed_is_not_called_another_ones) {
+    struct rig rig;
+    struct store_task task;
+    int32_t r = -EIO;
+    start(&rig, 11);
+    put_many(&rig, 0, 1);
+    for (uint32_t i = 12; i > 0; i--) { /* the first time its directories are made */
+        uint64_t call = sim_disk_calls(rig.sim) + i;
+        sim_disk_plan(rig.sim, &(struct sim_plan){SIM_EIO, call, UINT64_MAX, "/srv"});
+        r = back_up(&rig, &task, "/srv/b");
+        cr_assert_eq(r, -EIO, "call %u: %d %s", i, r, task.why);
+    }
+    rig_end(&rig);
 }
 
 Test(backup, damage_in_it_is_found_by_restoring) {

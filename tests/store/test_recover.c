@@ -428,3 +428,45 @@ Test(recover, a_trailer_that_counts_too_few_tombstones_ends_nothing) {
     }
     rig_end(&rig);
 }
+
+/* A snapshot knows the block; the tombstone of an earlier put of it lies where the snapshot saw it,
+ * and a second time where it did not: in a segment of moves, or on a tier that was away. */
+Test(recover, an_older_tombstone_kills_no_block_whose_header_is_damaged) {
+    enum { SEEN = 7, LATER = 8, BYTES = 5000 };
+    struct rig rig;
+    rig_start(&rig, 62);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_put(&rig, 1, BYTES), 0);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    rig_spoil(&rig, rig_place(&rig, 1, BYTES), 40);
+    struct key key;
+    (void)rig_block(1, BYTES, &key);
+    struct footer_entry seen = {.hash = store_hash(rig.store, &key),
+                                .birth_lsn = 1,
+                                .hash_code = (uint16_t)key.code,
+                                .digest_bytes = 32,
+                                .type_flags = RECORD_TOMBSTONE};
+    memcpy(seen.digest, key.digest, FOOTER_PREFIX);
+    struct footer_entry carried = seen;
+    carried.type_flags |= RECORD_MOVED_IN << 4;
+    uint64_t *covered = calloc(SEGMENT_IDS, sizeof *covered);
+    must(covered != NULL);
+    covered[SEEN] = UINT64_MAX;
+    static struct recall recall;
+    recall = (struct recall){.count = 1};
+    recall.images[0].covered = covered;
+    for (uint32_t order = 0; order < 4; order++) {
+        carried.birth_lsn = order == 3 ? UINT64_MAX : 1; /* a delete of after the put */
+        struct load load;
+        cr_assert_eq(load_open(&load, rig.store, &(struct load_room){4, 0}), 0);
+        load.recall = &recall;
+        load_tombstone(&load, order == 0 ? SEEN : LATER, order == 0 ? &seen : &carried);
+        load_tombstone(&load, order == 1 ? SEEN : LATER, order % 3 == 0 ? &carried : &seen);
+        cr_assert_eq(load_bury(&load), order == 3 ? 1 : 0, "order %u", order);
+        cr_assert_eq(rig_get(&rig, 1, BYTES), order == 3 ? STORE_ABSENT : STORE_CORRUPT);
+        load_close(&load);
+    }
+    free(covered);
+    rig_end(&rig);
+}
