@@ -108,29 +108,15 @@ void life_learn_backup(struct life *life) {
     if (life->backup.result == 0) {
         life->backups++;
         life->copies[0] = life->copy;
+        if (life->copy.misread) { /* of the last manifest too: then it begins to count anew */
+            life->copies[0].number = manifest_number(life);
+        }
         life->doubts = 0;
     } else if (life->backup.result == STORE_FORMAT && !life->lied) {
         fprintf(stderr, "%s\n", life->backup.why);
         life_fail(life, 0, "B2: its own directory is refused");
     } else {
         life->copies[++life->doubts] = life->copy;
-    }
-}
-
-void life_settle_backups(struct life *life) {
-    uint64_t number = manifest_number(life);
-    must(!life->copying);
-    for (uint32_t i = life->doubts; i > 0; i--) {
-        if (life->copies[i].number == number) {
-            life->copies[0] = life->copies[i];
-            break;
-        }
-    }
-    life->doubts = 0;
-    if (life->copies[0].number != number && !life->lied) {
-        fprintf(stderr, "backup %" PRIu64 " was finished, %" PRIu64 " is there\n",
-                life->copies[0].number, number);
-        life_fail(life, 0, "B1: a finished backup is gone");
     }
 }
 
@@ -146,6 +132,28 @@ void life_forget_backups(struct life *life) {
     }
     life->copies[0] = (struct copy){0};
     life->doubts = 0;
+}
+
+void life_settle_backups(struct life *life) {
+    uint64_t number = manifest_number(life);
+    must(!life->copying);
+    for (; life->doubts > 0; life->doubts--) {
+        const struct copy *copy = &life->copies[life->doubts];
+        if (copy->misread) { /* it may have any number */
+            life_forget_backups(life);
+            return;
+        }
+        if (copy->number == number) {
+            life->copies[0] = *copy;
+            break;
+        }
+    }
+    life->doubts = 0;
+    if (life->copies[0].number != number && !life->lied) {
+        fprintf(stderr, "backup %" PRIu64 " was finished, %" PRIu64 " is there\n",
+                life->copies[0].number, number);
+        life_fail(life, 0, "B1: a finished backup is gone");
+    }
 }
 
 /* --- a store made of one ---------------------------------------------------------------------- */

@@ -370,9 +370,9 @@ void life_check_all(struct life *life) {
             !((life->lied || life->hurt[key]) && result == STORE_CORRUPT)) {
             life_fail(life, key, "I1: cannot be read, try as one may");
         }
-        life->known[key] = result == 0              ? KNOWN_PRESENT
-                           : result == STORE_ABSENT ? KNOWN_ABSENT
-                                                    : KNOWN_EITHER;
+        life->known[key] = result == STORE_ABSENT       ? KNOWN_ABSENT
+                           : result == 0 || !life->lied ? KNOWN_PRESENT /* be it damaged */
+                                                        : KNOWN_EITHER;
         life->may_go[key] = false;
     }
     life_check_pins(life);

@@ -269,6 +269,26 @@ Test(backup, damage_in_it_is_found_by_restoring) {
     rig_end(&rig);
 }
 
+Test(backup, no_byte_of_a_manifest_is_believed_when_wrong) {
+    struct rig rig;
+    struct store_task task;
+    struct archive archive;
+    start(&rig, 12);
+    put_many(&rig, 0, 100);
+    write_file(&rig, "/s/identity.key", "who we are");
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0);
+    cr_assert_eq(archive_read(&archive, &rig.disk, "/srv/b"), 0);
+    uint64_t bytes = 2 * PAGE_BYTES + archive_head(&archive)->count * sizeof(struct archive_entry);
+    for (uint64_t at = 0; at < bytes; at++) {
+        archive.pages[at] ^= 0x10;
+        cr_assert_neq(archive_check(&archive), 0, "byte %lu", at);
+        archive.pages[at] ^= 0x10;
+    }
+    cr_assert_eq(archive_check(&archive), 0);
+    archive_free(&archive);
+    rig_end(&rig);
+}
+
 Test(backup, other_peoples_directories_are_left_alone) {
     struct rig rig;
     struct store_task task;

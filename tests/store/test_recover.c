@@ -130,6 +130,14 @@ static void flip_and_look(const struct rig *base, const char *name, uint64_t off
     rig_crash(&rig);
 }
 
+/* The checksum that a page ends in. */
+static void flip_page_end(const struct rig *base, const char *name, uint64_t page, uint32_t count,
+                          uint32_t bytes) {
+    for (uint64_t at = PAGE_CRC_OFFSET; at < PAGE_BYTES; at++) {
+        flip_and_look(base, name, page + at, count, bytes);
+    }
+}
+
 Test(recover, a_flipped_byte_anywhere_in_a_scanned_log_is_healed_or_said, .timeout = 300) {
     struct rig base;
     make_crashed(&base, 4, 300, true);
@@ -138,6 +146,7 @@ Test(recover, a_flipped_byte_anywhere_in_a_scanned_log_is_healed_or_said, .timeo
     for (uint64_t at = 0; at < 64; at++) {
         flip_and_look(&base, name, at, 4, 300); /* segment header */
     }
+    flip_page_end(&base, name, 0, 4, 300);
     for (uint64_t at = 0; at < 640; at++) {
         flip_and_look(&base, name, 2 * PAGE_BYTES + at, 4, 300); /* a batch and its record */
     }
@@ -153,22 +162,55 @@ Test(recover, a_flipped_byte_anywhere_in_a_sealed_segment_is_healed_or_said, .ti
     snprintf(name, sizeof name, "%s", data_file(&base));
     uint64_t size = 0;
     (void)sim_disk_bytes(base.sim, name, &size);
-    for (uint64_t at = 0; at < 64; at++) {
+    for (uint64_t at = 0; at < sizeof(struct segment_header); at++) {
         flip_and_look(&base, name, at, 4, 300);
     }
-    for (uint64_t at = 0; at < 640; at += 3) {
+    flip_page_end(&base, name, 0, 4, 300);
+    for (uint64_t at = 0; at < 640; at++) {
         flip_and_look(&base, name, 2 * PAGE_BYTES + at, 4, 300);
     }
     for (uint64_t at = 0; at < 256; at++) {
         flip_and_look(&base, name, size - 2 * PAGE_BYTES + at, 4, 300); /* footer */
     }
-    for (uint64_t at = 0; at < 160; at++) {
-        flip_and_look(&base, name, size - PAGE_BYTES + at, 4, 300); /* trailer */
+    for (uint64_t at = 0; at < sizeof(struct segment_trailer); at++) {
+        flip_and_look(&base, name, size - PAGE_BYTES + at, 4, 300);
     }
-    for (uint64_t at = 0; at < 96; at++) { /* both slots: one is left */
-        flip_and_look(&base, "/s/SUPER", at, 4, 300);
-        flip_and_look(&base, "/s/SUPER", PAGE_BYTES + at, 4, 300);
+    flip_page_end(&base, name, size - PAGE_BYTES, 4, 300);
+    for (uint64_t slot = 0; slot < 2; slot++) { /* the other one is left; its tiers: the first */
+        for (uint64_t at = 0; at < sizeof(struct super_slot) + sizeof(struct super_tier); at++) {
+            flip_and_look(&base, "/s/SUPER", slot * PAGE_BYTES + at, 4, 300);
+        }
+        flip_page_end(&base, "/s/SUPER", slot * PAGE_BYTES, 4, 300);
     }
+    rig_end(&base);
+}
+
+/* Of a tombstone: what it killed stays gone, or the damage is said. */
+Test(recover, a_flipped_byte_anywhere_in_a_tombstone_is_healed_or_said, .timeout = 300) {
+    struct rig base, rig;
+    rig_start(&base, 8);
+    cr_assert_eq(rig_open(&base), 0);
+    cr_assert_eq(rig_put(&base, 0, 300), 0);
+    cr_assert_eq(rig_delete(&base, 0, 300), 0);
+    cr_assert_eq(rig_put(&base, 1, 300), 0);
+    rig_mark(&base);
+    rig_crash(&base);
+    rig_start(&rig, 9);
+    char name[64];
+    snprintf(name, sizeof name, "%s", data_file(&base));
+    for (uint64_t at = 2 * PAGE_BYTES; at < 2 * PAGE_BYTES + BATCH_RECORD + 128; at++) {
+        sim_disk_copy(rig.sim, base.sim);
+        uint64_t size = 0;
+        uint8_t value = (uint8_t)(sim_disk_bytes(rig.sim, name, &size)[at] ^ 0x10);
+        sim_disk_spoil(rig.sim, name, at, &value, 1);
+        cr_assert_eq(rig_open(&rig), 0, "byte %lu: %s", at, rig.report.why);
+        int32_t r = rig_get(&rig, 0, 300);
+        cr_assert(r == STORE_ABSENT || (r == 0 && rig.report.corrupt_ranges > 0), "byte %lu: %d",
+                  at, r);
+        cr_assert_eq(rig_get(&rig, 1, 300), 0, "byte %lu", at);
+        rig_crash(&rig);
+    }
+    rig_end(&rig);
     rig_end(&base);
 }
 
