@@ -29,6 +29,8 @@ struct disk_op {
     void *owner;
 };
 
+#define DISK_FREE_UNKNOWN (INT64_C(1) << 50)
+
 struct disk_calls {
     /* submit never fails and never blocks: a refusal arrives as op->result. Thread: keeper's tile.
      */
@@ -52,7 +54,8 @@ struct disk_calls {
     /* Calls each(context, name) for every entry but . and .. ; stops when it returns non-zero. */
     int (*list_dir)(void *backend, const char *path, int (*each)(void *context, const char *name),
                     void *context);
-    int64_t (*free_bytes)(void *backend, const char *path); /* of the file system */
+    /* Of the file system; one that does not say has DISK_FREE_UNKNOWN: what is too much fails. */
+    int64_t (*free_bytes)(void *backend, const char *path);
     /* Takes the advisory lock of a file it makes where missing (not when shared), and writes the
      * pid into it. Returns: an fd that holds the lock, -EAGAIN with the holder's pid in *ret_pid
      * (0: unknown), -errno. NULL: the plain backend's. */

@@ -199,6 +199,9 @@ static int64_t sync_free_bytes(void *backend, const char *path) {
     if (statvfs(path, &status) != 0) {
         return err_raise(-errno);
     }
+    if (status.f_blocks == 0) { /* some file systems of users' own programs do not say */
+        return DISK_FREE_UNKNOWN;
+    }
     return (int64_t)((uint64_t)status.f_bavail * status.f_frsize);
 }
 

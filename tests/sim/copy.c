@@ -86,6 +86,9 @@ void life_backup(struct life *life) {
         return;
     }
     uint64_t number = manifest_number(life);
+    if (sim_disk_dead(life->sim)) {
+        return; /* the power went as we looked */
+    }
     while (life->doubts > 0 && life->copies[life->doubts].number > number) {
         life->doubts--; /* it never came to be */
     }
@@ -107,11 +110,11 @@ void life_learn_backup(struct life *life) {
     }
     if (life->backup.result == 0) {
         life->backups++;
-        life->copies[0] = life->copy;
-        if (life->copy.misread) { /* of the last manifest too: then it begins to count anew */
-            life->copies[0].number = manifest_number(life);
-        }
         life->doubts = 0;
+        if (life->copy.misread) { /* of the last manifest too: then it begins to count anew */
+            life->copy.number = manifest_number(life);
+        }
+        life->copies[sim_disk_dead(life->sim) ? ++life->doubts : 0] = life->copy;
     } else if (life->backup.result == STORE_FORMAT && !life->lied) {
         fprintf(stderr, "%s\n", life->backup.why);
         life_fail(life, 0, "B2: its own directory is refused");

@@ -165,6 +165,12 @@ Test(disk_sync, a_store_lives_on_a_real_file_system) {
     }
 }
 
+Test(disk_sync, a_file_system_that_says_nothing_of_its_size_is_not_taken_for_a_full_one) {
+    cr_assert_eq(disk.calls->free_bytes(disk.backend, "/proc"), DISK_FREE_UNKNOWN);
+    int64_t free_bytes = disk.calls->free_bytes(disk.backend, dir);
+    cr_assert(free_bytes > 0 && free_bytes != DISK_FREE_UNKNOWN);
+}
+
 Test(disk_sync, a_directory_that_cannot_be_written_is_refused_in_words) {
     struct store_config config = {.dir = "/proc/self",
                                   .keepers = 1,

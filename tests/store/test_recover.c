@@ -501,7 +501,7 @@ Test(recover, an_older_tombstone_kills_no_block_whose_header_is_damaged) {
     for (uint32_t order = 0; order < 4; order++) {
         carried.birth_lsn = order == 3 ? UINT64_MAX : 1; /* a delete of after the put */
         struct load load;
-        cr_assert_eq(load_open(&load, rig.store, &(struct load_room){4, 0}), 0);
+        cr_assert_eq(load_open(&load, rig.store, &(struct load_room){4, 0, 0}), 0);
         load.recall = &recall;
         load_tombstone(&load, order == 0 ? SEEN : LATER, order == 0 ? &seen : &carried);
         load_tombstone(&load, order == 1 ? SEEN : LATER, order % 3 == 0 ? &carried : &seen);
