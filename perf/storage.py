@@ -321,7 +321,7 @@ def reads_beside_a_scrub(ctx):
     size, memory = 64 * KIB, blocks * 64 * KIB // 2
     with Bed(ctx.bench, ctx.out) as bed:
         server = bed.millrace("one", (f"store.memory={memory}", "store.segment_size=16MiB",
-                                      "store.scrub_cycle=0"))
+                                      "store.scrub_cycle_ssd=0"))
 
         def load(fill="no", seconds=None):
             return ctx.bench.load("tlv", server, "--size", size, "--keys", blocks, "--conns", 8,

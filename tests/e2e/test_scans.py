@@ -20,7 +20,7 @@ class Scans(cases.Case):
         super().setUp()
         cpu = str(daemon.allowed_cpus()[0])
         cores = ["--net-cores", cpu, "--work-cores", cpu, "--sched-core", cpu, "--ctl-core", cpu]
-        flags = [*cores, "--memory", MEMORY, "--set", "store.scrub_cycle=0"]
+        flags = [*cores, "--memory", MEMORY, "--set", "store.scrub_cycle_ssd=0"]
         self.folder = self.scratch()
         self.d = self.daemon(self.folder / "store", flags=flags)
         seeded = random.Random(11)
