@@ -14,15 +14,6 @@
 
 #define DEFAULT_PATH "ssd"
 
-const char *tier_state_name(enum tier_state state) {
-    static const char *const names[] = {"online", "full", "readonly", "loading", "missing"};
-    return names[state];
-}
-
-const char *tier_kind_name(enum tier_kind kind) {
-    return kind == TIER_HDD ? "hdd" : "ssd";
-}
-
 bool tier_lost(int32_t error) {
     return error == -EIO || error == -ENODEV || error == -ENXIO || error == -ESTALE ||
            error == -ENOTCONN || error == -EHOSTDOWN || error == -ETIMEDOUT || error == -EREMOTEIO;
@@ -32,79 +23,6 @@ void tier_error(struct tier *tier, int32_t error) {
     if (tier_lost(error)) {
         atomic_fetch_add_explicit(&tier->errors, 1, memory_order_relaxed); /* the probe looks */
     }
-}
-
-/* --- DIR/TIER --------------------------------------------------------------------------------- */
-
-static void file_path(const char *dir, const char *name, char path[TIER_FILE_PATH]) {
-    struct text text = {path, TIER_FILE_PATH, 0};
-    text_add(&text, dir);
-    text_add(&text, name);
-}
-
-int tier_page_check(const void *page) {
-    const struct tier_page *tier = page;
-    return tier->magic == TIER_FILE_MAGIC && tier->version == FORMAT_MAJOR &&
-                   tier->kind <= TIER_HDD && page_sound(page, 0)
-               ? 0
-               : FORMAT_BAD;
-}
-
-int tier_read(const struct disk *disk, const char *dir, void *page) {
-    char path[TIER_FILE_PATH];
-    file_path(dir, "/TIER", path);
-    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY | O_DIRECT, 0);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t n = disk->calls->pread(disk->backend, fd, page, PAGE_BYTES, 0);
-    (void)disk->calls->close_file(disk->backend, fd);
-    return n < 0 ? (int)n : n == PAGE_BYTES ? tier_page_check(page) : FORMAT_BAD;
-}
-
-void tier_measure(const struct disk *disk, struct tier *tier) {
-    char path[TIER_FILE_PATH];
-    file_path(tier->dir, "/TIER", path);
-    uint32_t unit = 0;
-    int fd = disk->calls->read_unit
-                 ? disk->calls->open_file(disk->backend, path, O_RDONLY | O_DIRECT, 0)
-                 : -ENOSYS;
-    if (fd >= 0) {
-        unit = disk->calls->read_unit(disk->backend, fd);
-        (void)disk->calls->close_file(disk->backend, fd);
-    }
-    unit = max_u32(unit, unit > 0 ? TIER_UNIT_MIN : PAGE_BYTES);
-    unit = is_power_of_two(unit) && unit <= PAGE_BYTES ? unit : PAGE_BYTES;
-    atomic_store_explicit(&tier->unit, unit, memory_order_relaxed); /* tier_read_unit says why */
-}
-
-int tier_present(const struct disk *disk, const struct tier *tier, void *page) {
-    int r = tier_read(disk, tier->dir, page);
-    if (r == FORMAT_BAD) {
-        return 0; /* its file is damaged, not gone: the next start makes it anew */
-    }
-    bool other = r == 0 && memcmp(((const struct tier_page *)page)->uuid, tier->uuid, 16) != 0;
-    return r == -ENOENT || other ? err_raise(-ENODEV) : r;
-}
-
-int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier, void *page) {
-    char from[TIER_FILE_PATH], to[TIER_FILE_PATH];
-    file_path(dir, "/TIER.new", from);
-    file_path(dir, "/TIER", to);
-    memset(page, 0, PAGE_BYTES);
-    memcpy(page, tier, sizeof *tier);
-    page_seal(page, 0);
-    int fd =
-        disk->calls->open_file(disk->backend, from, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0640);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t n = disk->calls->pwrite(disk->backend, fd, page, PAGE_BYTES, 0);
-    int r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
-    r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
-    (void)disk->calls->close_file(disk->backend, fd);
-    r = r == 0 ? disk->calls->rename_file(disk->backend, from, to) : r;
-    return r == 0 ? disk->calls->sync_dir(disk->backend, dir) : r;
 }
 
 static int write_file(struct store *store, const struct tier *tier) {
@@ -493,91 +411,4 @@ int tiers_open(struct store *store, struct store_report *report) {
     }
     list(store);
     return 0;
-}
-
-/* --- numbers ---------------------------------------------------------------------------------- */
-
-uint64_t tiers_limit(const struct tiers *tiers) {
-    uint64_t limit = 0;
-    for (uint32_t i = 0; i < tiers->count; i++) {
-        const struct tier *tier = &tiers->all[i];
-        if (tier->size_bytes == 0 && !tier->leaving) {
-            return 0;
-        }
-        limit += tier->leaving ? 0 : tier->size_bytes;
-    }
-    return limit;
-}
-
-/* Paths on one file system say the same: they count once. */
-uint64_t tiers_free_bytes(const struct store *store) {
-    const struct disk *disk = &store->config.disk;
-    int64_t said[TIERS_MAX];
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < store->tiers.count; i++) {
-        const struct tier *tier = &store->tiers.all[i];
-        said[i] = tier_here(tier) ? disk->calls->free_bytes(disk->backend, tier->dir) : 0;
-        bool twice = false;
-        for (uint32_t k = 0; k < i; k++) {
-            twice = twice || said[k] == said[i];
-        }
-        sum += said[i] > 0 && !twice ? (uint64_t)said[i] : 0;
-    }
-    return sum;
-}
-
-uint64_t store_frame_hits(const struct store *store) {
-    uint64_t hits = 0;
-    for (uint32_t i = 0; i < store->turns.readers_max; i++) {
-        hits += counter_get(&store->turns.readers[i].frame_hits);
-    }
-    return hits;
-}
-
-uint32_t store_keepers(const struct store *store) {
-    return store->config.keepers;
-}
-
-bool store_tier_word(const struct store *store, uint32_t tier, struct store_tier_word *ret_word) {
-    if (tier >= store->tiers.count) {
-        return false;
-    }
-    const struct tier *at = &store->tiers.all[tier];
-    *ret_word = (struct store_tier_word){
-        .dir = at->given,
-        .waits = atomic_load_explicit(&at->waits, memory_order_relaxed), /* a literal */
-        .state = tier_state(at)};
-    return true;
-}
-
-uint32_t store_tiers(const struct store *store, struct store_tier_usage usages[], uint32_t max) {
-    const struct tiers *tiers = &store->tiers;
-    uint64_t slow_hits = 0;
-    for (uint32_t i = 0; i < tiers->count && i < max; i++) {
-        const struct tier *tier = &tiers->all[i];
-        usages[i] = (struct store_tier_usage){
-            .dir = tier->given,
-            .kind = (enum tier_kind)tier->kind,
-            .state = tier_state(tier),
-            .waits = atomic_load_explicit(&tier->waits, memory_order_relaxed), /* a literal */
-            .size_bytes = tier->size_bytes,
-            .hits = atomic_load_explicit(&tier->hits, memory_order_relaxed),
-            .moved_in = atomic_load_explicit(&tier->moved_in, memory_order_relaxed),
-            .moved_out = atomic_load_explicit(&tier->moved_out, memory_order_relaxed)};
-        slow_hits += tier->kind == TIER_HDD ? usages[i].hits : 0;
-    }
-    for (uint32_t id = 1; id < store->segments.top; id++) {
-        const struct segment *segment = &store->segments.all[id];
-        if (segment_state(segment) != SEGMENT_NONE && segment->tier < max) {
-            struct store_tier_usage *usage = &usages[segment->tier];
-            usage->bytes_on_disk +=
-                atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
-            usage->live_bytes += atomic_load_explicit(&segment->live_bytes, memory_order_relaxed);
-            usage->blocks += atomic_load_explicit(&segment->live_blocks, memory_order_relaxed);
-        }
-    }
-    for (uint32_t i = 0; i < tiers->count && i < max; i++) {
-        usages[i].misses = usages[i].kind == TIER_SSD ? slow_hits : 0;
-    }
-    return tiers->count;
 }

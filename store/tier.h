@@ -4,8 +4,8 @@
 /* tier — the directories that segments lie in: up to TIERS_MAX paths, fast ones (SSD) and slow ones
  * (HDD), each with a size it may take.
  *
- *   DIR/TIER   one page: whose store, which tier, what kind. SUPER lists the tiers it knows by
- * their names in there, so that a missing, an empty or a foreign directory is noticed
+ *   DIR/TIER   says whose it is (store/tier_file.h). SUPER lists the tiers it knows by their names
+ *              in there, so that a missing, an empty or a foreign directory is noticed
  *
  * A tier is known while its segments are in the catalog. One that was away when the store was
  * opened is not: until it is taken up (store/arrival.h) a miss means nothing, and is answered with
@@ -21,29 +21,11 @@
 #include "base/base.h"
 #include "store/disk.h"
 #include "store/store.h"
+#include "store/tier_file.h"
 
 #include <stdatomic.h>
 
-#define TIER_FILE_MAGIC 0x52495443u /* "CTIR" */
-#define TIER_PATH_MAX   512u
-#define TIER_UNIT_MIN   512u /* no disk has smaller sectors */
-#define TIER_FILE_PATH  (TIER_PATH_MAX + 16)
-
-/* The page in DIR/TIER; its CRC is its last word. */
-struct tier_page {
-    uint32_t magic;
-    uint16_t version;
-    uint8_t kind; /* enum tier_kind, when it was written */
-    uint8_t zero;
-    uint8_t store_uuid[16];
-    uint8_t uuid[16];
-    uint64_t created_us; /* wall clock, for people */
-};
-static_assert(sizeof(struct tier_page) == 48, "format");
-static_assert(offsetof(struct tier_page, kind) == 6, "format");
-static_assert(offsetof(struct tier_page, store_uuid) == 8, "format");
-static_assert(offsetof(struct tier_page, uuid) == 24, "format");
-static_assert(offsetof(struct tier_page, created_us) == 40, "format");
+#define TIER_UNIT_MIN 512u /* no disk has smaller sectors */
 
 struct tier {
     alignas(CACHE_PAIR) _Atomic uint32_t state; /* enum tier_state */
@@ -108,16 +90,6 @@ static inline uint32_t tier_read_unit(const struct tier *tier) {
 /* Asks its file system. Where nobody knows, it is PAGE_BYTES. Blocks. Thread: boot, or the porter.
  */
 void tier_measure(const struct disk *disk, struct tier *tier);
-
-/* DIR/TIER. tier_page_check: returns 0 or FORMAT_BAD. */
-must_check int tier_page_check(const void *page);
-/* tier_read: 0, -ENOENT, FORMAT_BAD (damaged), -errno. page: PAGE_BYTES, aligned; it lies there. */
-must_check int tier_read(const struct disk *disk, const char *dir, void *page);
-/* Is the directory still that tier's? Asked before a segment is made in it: where a disk was
- * unmounted, the directory under it is there and empty. Returns: 0, -ENODEV, -errno. */
-must_check int tier_present(const struct disk *disk, const struct tier *tier, void *page);
-must_check int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier,
-                          void *page);
 
 /* tiers_open finds out what the configured paths hold, makes what is new, and takes up what SUPER
  * knows beside them. Sets every tier's state: ONLINE, READONLY or MISSING. Returns: 0; STORE_FORMAT

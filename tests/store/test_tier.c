@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tiers (store/tier.c, store/rejoin.c): what paths hold, what is missing, what comes back. */
+/* Tiers (store/tier.c, its files in store/tier_file.c, its numbers in store/tier_usage.c,
+ * store/rejoin.c): what paths hold, what is missing, what comes back. */
 
 enum { BYTES = 60000, SEGMENT_BLOCKS = 68 };
 
