@@ -374,6 +374,35 @@ enum car_event car_reader_step(struct car_reader *reader, const uint8_t *bytes, 
     return event;
 }
 
+bool car_reader_peek(const struct car_reader *reader, const uint8_t *bytes, size_t count,
+                     struct car_step *ret_step) {
+    struct car_step *step = ret_step;
+    uint64_t length;
+    size_t head, used;
+    if (reader->state != STATE_SECTION || reader->varint_count > 0 ||
+        varint_read(bytes, count, &length, &head) != 0) {
+        return false;
+    }
+    uint64_t window = reader->window_end - reader->offset;
+    if (length == 0 || length > reader->section_max || head > window || length > window - head ||
+        cid_read(bytes + head, min_u64(count - head, length), &step->cid, &used) != 0) {
+        return false;
+    }
+    step->used = head + used;
+    step->offset = reader->offset;
+    step->cid_bytes = bytes + head;
+    step->cid_bytes_count = (uint32_t)used;
+    step->data = NULL;
+    step->data_bytes = (uint32_t)(length - used);
+    return true;
+}
+
+void car_reader_pass(struct car_reader *reader, const struct car_step *step) {
+    must(reader->state == STATE_SECTION && reader->varint_count == 0);
+    must(reader->offset == step->offset);
+    reader->offset += step->used + step->data_bytes;
+}
+
 static const char *state_words(enum car_state state) {
     switch (state) {
     case STATE_LENGTH:

@@ -95,6 +95,13 @@ void car_reader_init(struct car_reader *reader, void *buffer, size_t buffer_byte
  * counts: the reader is done for. Cost: one copy of what is split, else none. */
 must_check enum car_event car_reader_step(struct car_reader *reader, const uint8_t *bytes,
                                           size_t count, struct car_step *ret_step);
+/* Where a section begins: what lies there, told by its first bytes alone. Returns: whether it is a
+ * section that car_reader_step would hand out as a BLOCK once all of it came; step->data is NULL,
+ * `used` the bytes of length and CID. Nothing is taken: step on, or pass over it. */
+must_check bool car_reader_peek(const struct car_reader *reader, const uint8_t *bytes, size_t count,
+                                struct car_step *ret_step);
+/* Passes over the section that was seen there. */
+void car_reader_pass(struct car_reader *reader, const struct car_step *step);
 /* No more bytes will come. Returns: END or BAD. */
 must_check enum car_event car_reader_end(struct car_reader *reader, struct car_step *ret_step);
 

@@ -4,6 +4,7 @@
 MILLRACE_TEST_DATA.
 """
 
+import json
 import os
 import random
 import re
@@ -181,14 +182,59 @@ class Import(cases.Case):
         lie = content.car_section(blocks[1].cid, b"tvo")
         last = content.car_section(blocks[2].cid, blocks[2].data)
         at = len(head) + len(first)
+        lying = blocks[1]
         self.refused(
-            head + first + lie + last, at, before=blocks[:1], after=blocks[1:], words=blocks[1].text
+            head + first + lie + last, at, before=blocks[:1], after=[lying], words=lying.text
         )
         done = self.d.run("import", "--on-error", "continue", self.file(head + first + lie + last))
         self.assertExit(done, 4)
         self.assertIn(blocks[1].text, done.stderr)
         self.assertStored([blocks[0], blocks[2]])
         self.assertAbsent([blocks[1]])
+
+    def test_the_first_bad_block_ends_what_is_sent(self):
+        """Those behind it that were under way may be in; the far ones are not."""
+        blocks = [raw_block(b"block %d" % n) for n in range(20_000)]
+        head = content.car_header([blocks[0].cid])
+        lie = content.car_section(blocks[0].cid, b"another")
+        rest = b"".join(content.car_section(b.cid, b.data) for b in blocks[1:])
+        self.refused(head + lie + rest, len(head), after=[blocks[0], blocks[-1]])
+
+    def test_large_blocks_of_a_file_go_in_as_they_lie_there(self):
+        """Such sections are sent out of the file: small ones between them, damaged ones, one that
+        the file ends in, and the same from a pipe, where they are read.
+        """
+        source = random.Random(77)
+        sizes = (65_536, 10, 262_144, 65_535, 1_500_000, 0, 300, 90_000, 2 << 20, 70_000)
+        blocks = [raw_block(source.randbytes(size)) for size in sizes]
+        head = content.car_header([blocks[0].cid])
+        sections = [content.car_section(b.cid, b.data) for b in blocks]
+        whole = head + b"".join(sections)
+        done = self.d.run("import", "--json", self.file(whole))
+        self.assertExit(done, 0)
+        self.assertEqual(json.loads(done.stdout)["bytes"], sum(sizes))
+        self.assertStored(blocks)
+        other = self.daemon()
+        piped = other.run("import", "--json", "-", input=whole, text=False)
+        self.assertEqual(json.loads(piped.stdout)["blocks"], len(blocks))
+        spoiled = bytearray(whole)
+        at = len(head) + sum(map(len, sections[:4]))
+        spoiled[at + 1_000_000] ^= 1
+        third = self.daemon()
+        path = self.file(bytes(spoiled[:-1]))
+        done = third.run("import", "--on-error", "continue", path)
+        self.assertExit(done, 4)
+        last = len(whole) - len(sections[-1])
+        for words in (f"offset {at}: {blocks[4].text}", f"offset {last} "):
+            self.assertIn(words, done.stderr)
+        self.assertIn("8 blocks", done.stdout)
+        folder = self.folder / "cars"
+        folder.mkdir()
+        (folder / "all.car").write_bytes(whole)
+        done = third.run("import", "--json", folder)
+        self.assertExit(done, 0)
+        found = json.loads(done.stdout)
+        self.assertEqual((found["blocks"], found["known"]), (2, 8))
 
     def test_an_unknown_hash_is_refused_with_its_code(self):
         block = raw_block(b"known")

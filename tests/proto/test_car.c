@@ -111,6 +111,59 @@ Test(car, header_of_one_root_has_58_bytes_for_v1_and_56_for_v0) {
     cr_assert_eq(out[0], 0x38);
 }
 
+/* Sections are peeked at and passed over where they begin, and read where that cannot be. */
+Test(car, a_section_can_be_seen_by_its_head_and_passed_over) {
+    struct archive plain = archive_of_three();
+    struct archive archives[] = {plain, wrapped(&plain)};
+    for (size_t i = 0; i < array_count(archives); i++) {
+        const struct archive *archive = &archives[i];
+        struct car_reader reader;
+        struct car_step seen, step;
+        size_t at = 0;
+        car_reader_init(&reader, buffer, sizeof buffer, false);
+        cr_assert_not(car_reader_peek(&reader, archive->bytes, archive->count, &seen), "a header");
+        cr_assert_eq(car_reader_step(&reader, archive->bytes, archive->count, &step), CAR_HEADER);
+        at = step.used;
+        for (uint32_t head = 1; head < 37; head++) {
+            cr_assert_not(car_reader_peek(&reader, archive->bytes + at, head, &seen));
+        }
+        cr_assert(car_reader_peek(&reader, archive->bytes + at, 37, &seen));
+        cr_assert_eq(seen.data_bytes, 5);
+        cr_assert_eq(seen.offset, at);
+        cr_assert_null(seen.data);
+        car_reader_pass(&reader, &seen);
+        at += seen.used + seen.data_bytes;
+        cr_assert_eq(car_reader_step(&reader, archive->bytes + at, archive->count - at, &step),
+                     CAR_BLOCK);
+        cr_assert_eq(step.offset, at);
+        at += step.used;
+        cr_assert(car_reader_peek(&reader, archive->bytes + at, archive->count - at, &seen));
+        cr_assert_eq(memcmp(archive->bytes + at + seen.used, "third, and", 10), 0);
+        car_reader_pass(&reader, &seen);
+        at += seen.used + seen.data_bytes;
+        cr_assert_not(car_reader_peek(&reader, archive->bytes + at, archive->count - at, &seen));
+        if (at < archive->count) {
+            cr_assert_eq(car_reader_step(&reader, archive->bytes + at, archive->count - at, &step),
+                         CAR_MORE, "an index");
+        }
+        cr_assert_eq(car_reader_end(&reader, &step), CAR_END);
+    }
+}
+
+Test(car, a_section_that_step_would_refuse_is_not_seen) {
+    static const uint8_t sections[][4] = {
+        {0}, {0x80, 0x00}, {0x04, 0x01, 0x55, 0xff}, {0xff, 0xff, 0xff, 0x7f}};
+    struct archive archive = {0};
+    struct car_reader reader;
+    struct car_step step;
+    add_header(&archive);
+    car_reader_init(&reader, buffer, sizeof buffer, false);
+    cr_assert_eq(car_reader_step(&reader, archive.bytes, archive.count, &step), CAR_HEADER);
+    for (size_t i = 0; i < array_count(sections); i++) {
+        cr_assert_not(car_reader_peek(&reader, sections[i], sizeof sections[i], &step), "%zu", i);
+    }
+}
+
 Test(car, header_without_room_is_not_written) {
     uint8_t out[58];
     struct cid root = cid_of("x", 1, 1);

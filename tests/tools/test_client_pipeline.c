@@ -9,8 +9,10 @@
 
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { MANY = 40 };
 
@@ -163,6 +165,106 @@ Test(client_pipeline, blocking_calls_mix_with_pipelined_ones) {
     cr_assert(mr_ready(client), "it was answered before the ping and kept");
     cr_assert_eq(mr_poll(client, got, 2, 0), 1);
     cr_assert_eq(got[0].user, texts[0]);
+    done(client, &fake);
+}
+
+/* ---- blocks that lie in files ---- */
+
+enum { FILE_BYTES = 1000 * 1000, FILE_BLOCKS = 70 };
+
+static uint8_t file_byte(size_t at) {
+    return (uint8_t)(at * 31 ^ at >> 8);
+}
+
+/* Every put holds the bytes of the file from its number times a thousand on, then zeros. */
+static void script_of_files(struct fake *fake) {
+    struct fake_request request;
+    fake_welcome(fake);
+    for (uint32_t i = 0; fake_take(fake, &request); i++) {
+        if (request.head.type == TLV_PING) {
+            fake_plain(fake, TLV_PONG, request.head.id);
+            i--;
+            continue;
+        }
+        bool same = request.head.type == TLV_PUT;
+        for (size_t n = 0; n < request.head.body_bytes && same; n++) {
+            size_t at = (size_t)i * 1000 + n;
+            same = request.body[n] == (at < FILE_BYTES ? file_byte(at) : 0);
+        }
+        fake_plain(fake, same ? TLV_DONE : TLV_NOT_FOUND, request.head.id);
+    }
+}
+
+static int file_make(void) {
+    static uint8_t bytes[FILE_BYTES];
+    FILE *file = tmpfile();
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = file_byte(i);
+    }
+    must(file && fwrite(bytes, 1, sizeof bytes, file) == sizeof bytes && fflush(file) == 0);
+    return fileno(file);
+}
+
+static uint32_t poll_done(struct mr_client *client, int wait_ms) {
+    struct mr_completion got[MANY];
+    int count = mr_poll(client, got, MANY, wait_ms);
+    cr_assert_geq(count, 0);
+    for (int i = 0; i < count; i++) {
+        cr_assert_eq(got[i].kind, MR_KIND_PUT);
+        cr_assert_eq(got[i].result, 0, "%s", got[i].text);
+    }
+    return (uint32_t)count;
+}
+
+Test(client_pipeline, blocks_go_out_of_a_file_in_their_place, .timeout = 30) {
+    struct fake fake;
+    struct mr_client *client = connected(&fake, script_of_files, NULL);
+    int fd = file_make();
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < FILE_BLOCKS; i++) {
+        /* Of all sizes; the last ones reach past the end of the file. */
+        uint32_t bytes = i % 5 == 0 ? 0 : i % 5 == 1 ? 1 : i < 60 ? i * 9000 : FILE_BYTES;
+        int r;
+        while ((r = mr_submit_put_file(client, &cids[1], fd, (uint64_t)i * 1000, bytes, NULL,
+                                       NULL)) == MR_FULL) {
+            seen += poll_done(client, -1);
+        }
+        cr_assert_eq(r, 0);
+        cr_assert_neq(mr_events(client) & POLLOUT, 0);
+        cr_assert_eq(i % 7 != 0 ? 0 : mr_ping(client), 0);
+    }
+    while (seen < FILE_BLOCKS) {
+        seen += poll_done(client, -1);
+    }
+    cr_assert_eq(mr_events(client) & POLLOUT, 0);
+    struct mr_cid inlined;
+    cr_assert_eq(mr_cid_read("\x01\x55\x00\x01x", 5, &inlined), 0);
+    cr_assert_eq(mr_submit_put_file(client, &inlined, fd, 0, 1, NULL, NULL), MR_BAD_CID);
+    done(client, &fake);
+}
+
+static void script_leaves(struct fake *fake) {
+    fake_welcome(fake);
+    (void)shutdown(fake->fd, SHUT_RDWR);
+}
+
+/* sendfile into a closed connection must not end the process. */
+Test(client_pipeline, a_file_for_a_server_that_left_is_closed_no_signal, .timeout = 30) {
+    struct fake fake;
+    struct mr_client *client = connected(&fake, script_leaves, NULL);
+    int fd = file_make();
+    struct mr_completion got[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(mr_submit_put_file(client, &cids[1], fd, 0, FILE_BYTES, NULL, NULL), 0);
+    }
+    for (int count = 0; count < 4;) {
+        int more = mr_poll(client, got, 4, -1);
+        cr_assert_gt(more, 0);
+        for (int i = 0; i < more; i++) {
+            cr_assert_eq(got[i].result, MR_CLOSED);
+        }
+        count += more;
+    }
     done(client, &fake);
 }
 

@@ -149,7 +149,7 @@ int mr_fd(const struct mr_client *client) {
 }
 
 short mr_events(const struct mr_client *client) {
-    return (short)(client->out_tail > client->out_head ? POLLIN | POLLOUT : POLLIN);
+    return (short)(client_unsent(client) ? POLLIN | POLLOUT : POLLIN);
 }
 
 bool mr_ready(const struct mr_client *client) {

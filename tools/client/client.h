@@ -19,6 +19,7 @@
 #define CLIENT_OUT_MAX    (16u * 1024 * 1024) /* unsent bytes before a submit is MR_FULL */
 #define CLIENT_TEXT_BYTES 160u
 #define CLIENT_NONE       UINT32_MAX
+#define CLIENT_PIECES     64u /* unsent bodies that lie in files before a submit is MR_FULL */
 
 /* Kinds of requests that never become completions. */
 enum {
@@ -51,6 +52,14 @@ struct slot {
     char text[CLIENT_TEXT_BYTES];
 };
 
+/* A body that lies in a file: it goes out when `at` bytes of the buffer have. */
+struct client_piece {
+    uint64_t at;
+    uint64_t offset;
+    uint32_t left;
+    int fd; /* -1: the file has ended, zeros take the place of what is missing */
+};
+
 struct mr_client {
     int fd; /* -1: not connected */
     struct mr_options options;
@@ -59,6 +68,9 @@ struct mr_client {
 
     uint8_t *out; /* unsent bytes: out[out_head .. out_tail) */
     size_t out_head, out_tail, out_capacity;
+    uint64_t out_gone; /* bytes of the buffer sent, ever */
+    struct client_piece pieces[CLIENT_PIECES];
+    uint32_t piece_head, pieces_count;
     uint8_t *in; /* received and not yet parsed: in[in_head .. in_tail) */
     size_t in_head, in_tail;
     uint32_t body_left; /* of the reply in progress */
@@ -86,6 +98,9 @@ int client_say_closed(struct mr_client *client);
 /* Returns: where to write `bytes` more unsent bytes (client_out_push counts them), or NULL. */
 uint8_t *client_out_room(struct mr_client *client, size_t bytes);
 void client_out_push(struct mr_client *client, size_t bytes);
+/* Sends bytes of a file behind what was pushed so far; one of CLIENT_PIECES is free. */
+void client_out_file(struct mr_client *client, int fd, uint64_t offset, uint32_t bytes);
+bool client_unsent(const struct mr_client *client);
 /* One turn: send and receive what is possible, after waiting at most until `deadline_ns` (0: not at
  * all, UINT64_MAX: as long as it takes). A connection that breaks is client_fail()ed, not an error.
  * Returns: 0 or -errno of poll(2). */
@@ -120,6 +135,9 @@ struct asking {
     uint32_t offset, length; /* GET */
     const void *data;        /* PUT; NULL: the caller streams `data_bytes` itself */
     size_t data_bytes;
+    bool in_file; /* PUT: the data are those of `fd` from `file_offset` on */
+    int fd;
+    uint64_t file_offset;
     void *buffer; /* GET */
     size_t buffer_bytes;
     uint64_t cursor; /* LIST */

@@ -288,6 +288,12 @@ MR_API int mr_submit_get(struct mr_client *client, const struct mr_cid *cid, uin
                          const struct mr_ask *ask, void *user);
 MR_API int mr_submit_put(struct mr_client *client, const struct mr_cid *cid, const void *data,
                          size_t size, const struct mr_ask *ask, void *user);
+/* As mr_submit_put, of a block that lies in a file: it goes from the page cache to the socket and
+ * is read nowhere else. `fd` must stay open, and should stay as it is, until the completion: what
+ * the file has no more is sent as zeros, which the server finds to be another block. Not for
+ * identity CIDs (MR_BAD_CID). Linux only. */
+MR_API int mr_submit_put_file(struct mr_client *client, const struct mr_cid *cid, int fd,
+                              uint64_t offset, size_t size, const struct mr_ask *ask, void *user);
 MR_API int mr_submit_have(struct mr_client *client, const struct mr_cid cids[], size_t count,
                           const struct mr_ask *ask, void *user);
 MR_API int mr_submit_delete(struct mr_client *client, const struct mr_cid *cid,

@@ -41,6 +41,20 @@ int mr_submit_put(struct mr_client *client, const struct mr_cid *cid, const void
                           });
 }
 
+int mr_submit_put_file(struct mr_client *client, const struct mr_cid *cid, int fd, uint64_t offset,
+                       size_t size, const struct mr_ask *ask, void *user) {
+    return submit(client, (struct asking){
+                              .kind = MR_KIND_PUT,
+                              .cid = cid,
+                              .data_bytes = size,
+                              .in_file = true,
+                              .fd = fd,
+                              .file_offset = offset,
+                              .ask = ask,
+                              .user = user,
+                          });
+}
+
 int mr_submit_have(struct mr_client *client, const struct mr_cid cids[], size_t count,
                    const struct mr_ask *ask, void *user) {
     if (count == 0 || count > TLV_HAVE_KEYS_MAX) {

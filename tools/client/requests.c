@@ -92,6 +92,9 @@ static int asking_check(struct mr_client *client, const struct asking *asking) {
         return client_say(client, MR_FULL, "%zu bytes are still unsent",
                           client->out_tail - client->out_head);
     }
+    if (asking->in_file && client->pieces_count == CLIENT_PIECES) {
+        return client_say(client, MR_FULL, "%u blocks of files are still unsent", CLIENT_PIECES);
+    }
     return 0;
 }
 
@@ -210,6 +213,9 @@ static int ask_frame(struct mr_client *client, uint32_t index, const struct aski
     struct key key;
     if (asking->cid) {
         int r = client_key_of(client, asking->cid, &cid, &key);
+        if (r == CID_IDENTITY && asking->in_file) {
+            return client_say(client, MR_BAD_CID, "this CID is its own block: nothing is stored");
+        }
         if (r == CID_IDENTITY) {
             identity_answer(client, index, asking, &cid);
             return 0;
@@ -229,6 +235,9 @@ static int ask_frame(struct mr_client *client, uint32_t index, const struct aski
         memcpy(room + head, asking->data, copied);
     }
     client_out_push(client, head + copied);
+    if (asking->in_file) {
+        client_out_file(client, asking->fd, asking->file_offset, (uint32_t)asking->data_bytes);
+    }
     return 0;
 }
 

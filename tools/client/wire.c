@@ -6,10 +6,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Above this, the rest of a body is received where it belongs, not copied through `in`. */
@@ -45,6 +49,25 @@ void client_out_push(struct mr_client *client, size_t bytes) {
     must(client->out_tail <= client->out_capacity);
 }
 
+void client_out_file(struct mr_client *client, int fd, uint64_t offset, uint32_t bytes) {
+    must(client->pieces_count < CLIENT_PIECES);
+    uint32_t index = (client->piece_head + client->pieces_count) % CLIENT_PIECES;
+    uint64_t at = client->out_gone + (client->out_tail - client->out_head);
+    client->pieces[index] =
+        (struct client_piece){.at = at, .offset = offset, .left = bytes, .fd = fd};
+    client->pieces_count += bytes > 0;
+}
+
+bool client_unsent(const struct mr_client *client) {
+    return client->out_tail > client->out_head || client->pieces_count > 0;
+}
+
+static void unsent_drop(struct mr_client *client) {
+    client->out_gone += client->out_tail - client->out_head;
+    client->out_head = client->out_tail;
+    client->pieces_count = 0;
+}
+
 void client_fail(struct mr_client *client, int result, const char *why) {
     if (client->fd < 0) {
         return;
@@ -54,8 +77,7 @@ void client_fail(struct mr_client *client, int result, const char *why) {
     if (why != client->lost) {
         snprintf(client->lost, sizeof client->lost, "%s", why);
     }
-    client->out_head = 0;
-    client->out_tail = 0;
+    unsent_drop(client);
     client->in_head = 0;
     client->in_tail = 0;
     client->body_left = 0;
@@ -76,11 +98,73 @@ static void fail_errno(struct mr_client *client, const char *what, int error) {
     client_fail(client, MR_CLOSED, why);
 }
 
+/* sendfile(2) has no flag that keeps SIGPIPE away: it is held back, and taken if it came. */
+static ssize_t send_file(int to, int from, uint64_t offset, size_t bytes) {
+    sigset_t pipe_set, before, pending;
+    off_t at = (off_t)offset;
+    sigemptyset(&pipe_set);
+    sigaddset(&pipe_set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_set, &before);
+    sigpending(&pending);
+    ssize_t sent = sendfile(to, from, &at, bytes);
+    int error = errno;
+    /* Part of it may have gone before the connection broke: then the signal came, and no error. */
+    if (sent != (ssize_t)bytes && sigismember(&pending, SIGPIPE) == 0) {
+        static const struct timespec at_once;
+        (void)sigtimedwait(&pipe_set, NULL, &at_once);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return sent;
+}
+
+/* Returns: bytes sent, or -1 and errno. */
+static ssize_t send_piece(struct mr_client *client) {
+    static const uint8_t zeros[16 * 1024];
+    struct client_piece *piece = &client->pieces[client->piece_head];
+    ssize_t sent = 0;
+    if (piece->fd >= 0) {
+        sent = send_file(client->fd, piece->fd, piece->offset, piece->left);
+    }
+    if (sent == 0) {
+        piece->fd = -1;
+        sent = send(client->fd, zeros, min_u32(piece->left, sizeof zeros),
+                    MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    if (sent > 0) {
+        piece->offset += (uint64_t)sent;
+        piece->left -= (uint32_t)sent;
+    }
+    if (piece->left == 0) {
+        client->piece_head = (client->piece_head + 1) % CLIENT_PIECES;
+        client->pieces_count--;
+    }
+    return sent;
+}
+
+/* Sends of the buffer what comes before the next piece of a file, or that piece. */
+static ssize_t send_some(struct mr_client *client) {
+    size_t bytes = client->out_tail - client->out_head;
+    int more = 0;
+    if (client->pieces_count > 0) {
+        bytes = (size_t)(client->pieces[client->piece_head].at - client->out_gone);
+        more = MSG_MORE;
+    }
+    if (bytes == 0) {
+        return send_piece(client);
+    }
+    ssize_t sent =
+        send(client->fd, client->out + client->out_head, bytes, MSG_NOSIGNAL | MSG_DONTWAIT | more);
+    if (sent > 0) {
+        client->out_head += (size_t)sent;
+        client->out_gone += (uint64_t)sent;
+    }
+    return sent;
+}
+
 static void client_send(struct mr_client *client) {
-    while (client->fd >= 0 && client->out_tail > client->out_head) {
-        ssize_t sent = send(client->fd, client->out + client->out_head,
-                            client->out_tail - client->out_head, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0) {
+    while (client->fd >= 0 && client_unsent(client)) {
+        if (send_some(client) < 0) {
             if (errno == EINTR) {
                 continue;
             }
@@ -89,11 +173,10 @@ static void client_send(struct mr_client *client) {
             if (errno != EAGAIN && errno != EPIPE && errno != ECONNRESET) {
                 fail_errno(client, "sending", errno);
             } else if (errno != EAGAIN) {
-                client->out_head = client->out_tail;
+                unsent_drop(client);
             }
             return;
         }
-        client->out_head += (size_t)sent;
     }
 }
 

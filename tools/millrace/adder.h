@@ -29,6 +29,7 @@ struct adder {
     bool raw_leaves;
     bool quiet;      /* no lines */
     bool bare;       /* lines of CIDs alone */
+    const char *to;  /* the daemon */
     uint64_t expect; /* bytes to come, for the progress; 0: not known */
 
     struct mr_client *client;

@@ -131,6 +131,7 @@ static int import_over(const struct cli *cli, struct import *import, const char 
         struct mr_server server;
         mr_server(client, &server);
         import->block_max = server.block_max;
+        import->to = to;
         import->files = import->quiet ? json_array() : NULL;
         status = import_all(cli, import, client);
         json_decref(import->files);
@@ -188,7 +189,8 @@ const struct cli_command command_import = {
         "its\n"
         "own: 'millrace add' makes one.\n"
         "Every block is checked against its CID. Bad sections are named by offset and CID, sound\n"
-        "ones are kept, and the exit status is 4.\n"
+        "ones are kept, and the exit status is 4. Where the first ends the import, some blocks\n"
+        "behind it may be stored: those that were under way.\n"
         "A directory is a Kubo repository that keeps its blocks in flatfs, or a folder of .car\n"
         "files. Of it, what the daemon has already is skipped, so that the same command goes on\n"
         "where it was cut off; damaged files are named and left out. Pins are not taken over:\n"

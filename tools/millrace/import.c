@@ -15,9 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_BYTES (1u << 20)
+#define READ_BYTES  (1u << 20)
+#define HEADS_BYTES (4u << 10) /* read at a time while only the heads of sections are wanted */
+#define LARGE_BYTES                                                               \
+    (64u << 10) /* blocks of a file that go to the daemon without being read here \
+                 */
 
 bool import_is_car(const uint8_t *bytes, size_t count) {
     uint64_t length = 0;
@@ -143,6 +148,11 @@ static enum import_end ended(struct import *import, int result) {
 int import_put(struct import *import, const struct import_block *block) {
     struct flight_ask ask = {
         .kind = MR_KIND_PUT, .bytes = block->bytes, .data = block->data, .tag = block->tag};
+    if (block->place != 0) {
+        ask.in_file = true;
+        ask.fd = import->fd;
+        ask.offset = block->place;
+    }
     uint8_t binary[CID_BYTES_MAX];
     size_t size = cid_write(&block->cid, binary);
     if (mr_cid_read(binary, size, &ask.cid) != 0) {
@@ -156,17 +166,8 @@ int import_put(struct import *import, const struct import_block *block) {
     return flight_ask(&import->flight, &ask);
 }
 
-/* The daemon checks every block anyway. Where the first bad one ends the import it is found out
- * here, so that nothing behind it is sent; where it does not, hashing twice would only cost. */
-static bool content_sound(const struct import *import, const struct key *key,
-                          const struct import_block *block) {
-    uint8_t digest[HASH_DIGEST_MAX];
-    return !import->stop_on_error ||
-           (hash_compute(key->code, block->data, block->bytes, digest, key->digest_bytes) == 0 &&
-            memcmp(digest, key->digest, key->digest_bytes) == 0);
-}
-
-/* Is the block what its CID says? Bad ones are told and counted. */
+/* Can the block be what its CID says? Bad ones are told and counted. Whether it is, the daemon
+ * finds out: hashing it here too would cost as much as all the rest of an import. */
 static bool block_sound(struct import *import, const struct import_block *block) {
     struct key key;
     const struct cid *cid = &block->cid;
@@ -195,10 +196,6 @@ static bool block_sound(struct import *import, const struct import_block *block)
                    import->block_max);
         return false;
     }
-    if (!content_sound(import, &key, block)) {
-        import_bad(import, block, "the bytes do not match the CID");
-        return false;
-    }
     return true;
 }
 
@@ -216,7 +213,7 @@ static int put_unknown(struct import *import) {
     }
     for (uint32_t i = 0; i < known->count && r == 0; i++) {
         const struct known_item *item = &known->items[i];
-        struct import_block block = {item->cid, item->data, item->bytes, item->tag};
+        struct import_block block = {item->cid, item->data, item->bytes, item->tag, item->place};
         if (known->present[i] == 1 && item->cid.hash != HASH_IDENTITY) {
             import->totals.known++;
             import->file_known++;
@@ -230,11 +227,12 @@ static int put_unknown(struct import *import) {
 
 /* One section of an archive: now, or in a group that is asked for first. */
 static int section(struct import *import, const struct car_step *step) {
-    struct import_block block = {step->cid, step->data, step->data_bytes, step->offset};
+    uint64_t place = step->data == NULL ? step->offset + step->used : 0;
+    struct import_block block = {step->cid, step->data, step->data_bytes, step->offset, place};
     if (import->known == NULL) {
         return put_sound(import, &block);
     }
-    struct known_item item = {block.cid, block.data, block.bytes, block.tag};
+    struct known_item item = {block.cid, block.data, block.bytes, block.tag, block.place};
     if (known_add(import->known, &item)) {
         return 0;
     }
@@ -267,51 +265,92 @@ static void bad_step(struct import *import, const struct car_step *step) {
     bad_section(import, step->offset, step->cid_known ? &step->cid : NULL, sentence);
 }
 
-/* Follows one run of bytes. Returns: 0, IMPORT_HALT, or what ended the flight; *ret_over after the
+/* Where a section begins: is it one whose block goes from the file to the daemon as it lies there?
+ * What is wrong with a section is found out by reading it. */
+static bool large_section(const struct import *import, const struct car_reader *reader,
+                          const uint8_t *bytes, size_t count, struct car_step *ret_step) {
+    struct key key;
+    return import->file_end > 0 && car_reader_peek(reader, bytes, count, ret_step) &&
+           ret_step->data_bytes >= LARGE_BYTES && ret_step->data_bytes <= import->block_max &&
+           ret_step->offset + ret_step->used + ret_step->data_bytes <= import->file_end &&
+           cid_key(&ret_step->cid, &key) == 0;
+}
+
+/* One step of the reader. Returns: 0, IMPORT_HALT, or what ended the flight; *ret_over after the
  * last thing this archive can say. */
+static int car_event(struct import *import, enum car_event event, const struct car_step *step,
+                     bool *ret_over) {
+    int r = 0;
+    switch (event) {
+    case CAR_HEADER:
+        note_roots(import, step);
+        break;
+    case CAR_BLOCK:
+        r = section(import, step);
+        break;
+    case CAR_BAD:
+        bad_step(import, step);
+        *ret_over = import->lost = !step->skipped;
+        break;
+    case CAR_MORE:
+    case CAR_END:
+        return 0;
+    default:
+        return 0;
+    }
+    return r != 0 ? r : import->stop ? IMPORT_HALT : 0;
+}
+
+/* Follows one run of bytes, and of a large section behind its end no more than the head. Returns:
+ * as car_event. */
 static int car_bytes(struct import *import, struct car_reader *reader, const uint8_t *bytes,
                      size_t count, bool *ret_over) {
     static struct car_step step;
-    for (;;) {
-        enum car_event event = car_reader_step(reader, bytes, count, &step);
-        int r = 0;
-        bytes += step.used;
-        count -= step.used;
-        import->read_bytes += step.used;
-        switch (event) {
-        case CAR_HEADER:
-            note_roots(import, &step);
-            break;
-        case CAR_BLOCK:
-            r = section(import, &step);
-            break;
-        case CAR_BAD:
-            bad_step(import, &step);
-            *ret_over = import->lost = !step.skipped;
-            break;
-        case CAR_MORE:
-        case CAR_END:
-            return 0;
-        default:
-            return 0;
+    int r = 0;
+    enum car_event event = CAR_HEADER;
+    while (r == 0 && event != CAR_MORE && import->beyond == 0 && !*ret_over) {
+        size_t used;
+        if (count > 0 && large_section(import, reader, bytes, count, &step)) {
+            event = CAR_BLOCK;
+            car_reader_pass(reader, &step);
+            used = step.used + step.data_bytes;
+        } else {
+            event = car_reader_step(reader, bytes, count, &step);
+            used = step.used;
         }
-        if (r != 0 || import->stop || *ret_over) {
-            return r != 0 ? r : import->stop ? IMPORT_HALT : 0;
-        }
+        import->read_bytes += used;
+        import->beyond = used > count ? used - count : 0;
+        bytes += used - import->beyond;
+        count -= used - import->beyond;
+        r = car_event(import, event, &step, ret_over);
     }
+    return r;
 }
 
-static int car_file(struct import *import, int fd, uint8_t *bytes, size_t count) {
+/* Reads on, behind what was passed over: little where that was a large section. */
+static ssize_t read_on(struct import *import, uint8_t *bytes, size_t *size) {
+    if (import->beyond == 0) {
+        *size = *size * 2 < READ_BYTES ? *size * 2 : READ_BYTES;
+        return read(import->fd, bytes, *size);
+    }
+    *size = HEADS_BYTES;
+    off_t at = lseek(import->fd, (off_t)import->beyond, SEEK_CUR);
+    import->beyond = 0;
+    return at < 0 ? at : read(import->fd, bytes, *size);
+}
+
+static int car_file(struct import *import, uint8_t *bytes, size_t count) {
     struct car_reader reader;
     static struct car_step step;
     bool over = false;
+    size_t size = READ_BYTES;
     car_reader_init(&reader, import->section, CAR_HEADER_MAX, import->padded);
     for (;;) {
         int r = car_bytes(import, &reader, bytes, count, &over);
         if (r != 0 || over) {
             return r;
         }
-        ssize_t got = read(fd, bytes, READ_BYTES);
+        ssize_t got = read_on(import, bytes, &size);
         if (got < 0) {
             return -errno;
         }
@@ -327,8 +366,8 @@ static int car_file(struct import *import, int fd, uint8_t *bytes, size_t count)
     return import->stop ? IMPORT_HALT : 0;
 }
 
-static int archive(struct import *import, int fd, uint8_t *bytes, size_t count) {
-    int r = car_file(import, fd, bytes, count);
+static int archive(struct import *import, uint8_t *bytes, size_t count) {
+    int r = car_file(import, bytes, count);
     if (r == 0 && import->known != NULL) {
         r = put_unknown(import);
     } else if (import->known != NULL) {
@@ -349,18 +388,18 @@ static int leaf(struct import *import, const uint8_t *bytes, uint32_t count, uin
     cid_of_key(&key, CID_RAW, &cid);
     cid_format(&cid, import->leaf);
     import->read_bytes += count;
-    struct import_block block = {cid, bytes, count, offset};
+    struct import_block block = {.cid = cid, .data = bytes, .bytes = count, .tag = offset};
     return import_put(import, &block);
 }
 
 /* `bytes` holds the first `count` bytes already, and has room for READ_BYTES. */
-static int plain_file(struct import *import, int fd, uint8_t *bytes, size_t count) {
+static int plain_file(struct import *import, uint8_t *bytes, size_t count) {
     uint32_t chunk = import->block_max < IMPORT_CHUNK ? import->block_max : IMPORT_CHUNK;
     uint64_t offset = 0;
     bool end = false;
     do {
         while (!end && count < chunk) {
-            ssize_t got = read(fd, bytes + count, READ_BYTES - count);
+            ssize_t got = read(import->fd, bytes + count, READ_BYTES - count);
             if (got < 0) {
                 return -errno;
             }
@@ -398,10 +437,10 @@ static bool named_car(const char *name) {
 }
 
 /* Reads the first bytes, tells what the file is, and follows it. */
-static int follow(struct import *import, int fd, uint8_t *bytes) {
+static int follow(struct import *import, uint8_t *bytes) {
     size_t count = 0;
     while (count < 64) {
-        ssize_t got = read(fd, bytes + count, READ_BYTES - count);
+        ssize_t got = read(import->fd, bytes + count, READ_BYTES - count);
         if (got < 0) {
             return -errno;
         }
@@ -413,7 +452,7 @@ static int follow(struct import *import, int fd, uint8_t *bytes) {
     /* A file called .car that does not begin like one is a damaged archive, not a plain file. */
     bool car = import_is_car(bytes, count) || named_car(import->name);
     import->plain = !car;
-    return car ? archive(import, fd, bytes, count) : plain_file(import, fd, bytes, count);
+    return car ? archive(import, bytes, count) : plain_file(import, bytes, count);
 }
 
 static void tell_file(struct import *import) {
@@ -471,7 +510,7 @@ void import_input_begin(struct import *import, const char *name) {
 }
 
 enum import_end import_input_end(struct import *import, int r) {
-    bool unread = r < 0 && r > IMPORT_HALT && mr_connected(import->flight.client);
+    bool unread = r < 0 && r > IMPORT_HALT && flight_connected(&import->flight);
     /* What was sent is waited for, even when the rest will not be: the counts must be true. */
     int drained = r == 0 || r == IMPORT_HALT || unread ? drain(import) : r;
     enum import_end end = ended(import, import->stop && drained == 0 ? IMPORT_HALT : drained);
@@ -496,8 +535,13 @@ enum import_end import_file(struct import *import, const char *name) {
         return IMPORT_UNREAD;
     }
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint: pipes have no use for it */
+    struct stat about;
+    bool regular = !standard && fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+    import->fd = fd;
+    import->file_end = regular ? (uint64_t)about.st_size : 0;
+    import->beyond = 0;
     import_input_begin(import, standard ? "stdin" : name);
-    enum import_end end = import_input_end(import, follow(import, fd, bytes));
+    enum import_end end = import_input_end(import, follow(import, bytes));
     free(bytes);
     if (!standard) {
         close(fd);
@@ -511,6 +555,7 @@ int import_begin(struct import *import, struct mr_client *client) {
         return -ENOMEM;
     }
     flight_begin(&import->flight, client, on_stored, import);
+    flight_widen(&import->flight, import->to);
     return 0;
 }
 

@@ -4,10 +4,11 @@
 /* import — blocks out of files into a daemon: CARv1, CARv2 and plain files, told apart by their
  * first bytes, and directories (import_dir.h).
  *
- * Every block is checked against its CID: by the daemon, and before it is sent where the first bad
- * one ends the import. What is wrong with a section is told by file, offset and CID; blocks before
- * it are kept, and later ones where the archive can still be followed. Memory is bounded by the
- * flight and one section.
+ * Every block is checked against its CID by the daemon. What is wrong with a section is told by
+ * file, offset and CID; blocks before it are kept, and later ones where the archive can still be
+ * followed. Where the first bad one ends the import no more is sent once that is known: of the
+ * blocks behind it, those that were under way may be stored. Large blocks of a file are not read
+ * here, but sent as they lie in it. Memory is bounded by the flight and one section.
  * Thread: one. */
 
 #include "tools/millrace/flight.h"
@@ -46,6 +47,7 @@ struct import {
     bool padded;             /* zeros behind the last section end an archive */
     bool verbose;            /* print every CID that was stored */
     bool quiet;              /* print no line per file (JSON) */
+    const char *to;          /* the daemon */
     uint32_t block_max;      /* what the daemon takes */
     json_t *files;           /* NULL, or an array that gets an object per file */
     struct mr_client *asker; /* a connection of its own: what of a directory is stored already */
@@ -58,7 +60,10 @@ struct import {
     /* The file at hand. */
     const char *name;
     uint64_t file_blocks, file_bytes, file_bad, file_known;
-    uint32_t version; /* of its CAR; 0: a plain file */
+    int fd;
+    uint64_t file_end; /* bytes of a regular file; 0: it is none, or not to be sent from */
+    uint64_t beyond;   /* bytes passed over behind what was read */
+    uint32_t version;  /* of its CAR; 0: a plain file */
     json_t *roots, *bad;
     bool plain; /* not an archive */
     bool lost;  /* where its next section begins cannot be told */
@@ -85,6 +90,7 @@ struct import_block {
     const uint8_t *data;
     uint32_t bytes;
     uint64_t tag;
+    uint64_t place; /* where it lies in the file at hand; 0: in `data` */
 };
 void import_input_begin(struct import *import, const char *name);
 must_check int import_put(struct import *import, const struct import_block *block);

@@ -16,7 +16,7 @@ struct known_item {
     struct cid cid;
     const uint8_t *data; /* NULL: none is kept */
     uint32_t bytes;
-    uint64_t tag; /* the caller's */
+    uint64_t tag, place; /* the caller's */
 };
 struct known {
     uint32_t count;
