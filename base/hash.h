@@ -3,11 +3,11 @@
 
 /* hash — the hash functions content is named by, by multihash code.
  *
- * SHA-256 goes through SHA256_Init/Update/Final (EVP allocates once per digest); libcrypto gives
- * the SHA-1, SHA-2, SHA-3, SHAKE-256 and BLAKE2 families, libb2 blake2b-256. What no kept library
- * has (keccak, blake3) is HASH_UNKNOWN and refused by code. Source: multiformats/multicodec
- * table.csv. Thread: any; hash_open once at boot takes what EVP needs, so that hashing on a tile
- * takes nothing from the heap for sha2-256 and sha2-512. */
+ * SHA-256 goes through SHA256_Init/Update/Final (EVP allocates once per digest), two at once
+ * through base/sha256.h; libcrypto gives the SHA-1, SHA-2, SHA-3, SHAKE-256 and BLAKE2 families,
+ * libb2 blake2b-256. What no kept library has (keccak, blake3) is HASH_UNKNOWN and refused by code.
+ * Source: multiformats/multicodec table.csv. Thread: any; hash_open once at boot takes what EVP
+ * needs, so that hashing on a tile takes nothing from the heap for sha2-256 and sha2-512. */
 
 #include "base/base.h"
 
@@ -42,6 +42,18 @@ must_check int hash_check(uint64_t code, uint32_t digest_bytes);
  * library fails. Cost: SHA-256 0.7 ns a byte with SHA-NI. */
 must_check int hash_compute(uint64_t code, const void *data, size_t bytes, uint8_t *digest,
                             uint32_t digest_bytes);
+
+/* hash_prove_two looks whether two blocks hash to what is claimed of them, side by side for the
+ * time of one, where processor, function and sizes allow. Returns: bit 0: the first does, bit 1:
+ * the second does; a bit that is not set says nothing: hash_compute tells. */
+struct hash_claim {
+    const void *data;
+    size_t bytes;
+    uint64_t code;
+    const uint8_t *digest;
+    uint32_t digest_bytes;
+};
+must_check uint32_t hash_prove_two(const struct hash_claim *a, const struct hash_claim *b);
 
 /* "sha2-256" and so on; NULL for a code without a name. hash_code_of: HASH_UNKNOWN if no such name.
  */

@@ -44,7 +44,9 @@ struct work {
     struct pool ops;     /* struct store_op */
     struct batch *batch; /* being begun; its chain of containers goes home whole */
     struct batch *container;
-    uint32_t next; /* job of `container` to begin next */
+    uint32_t next;   /* job of `container` to begin next */
+    uint32_t ahead;  /* how many of its next jobs were looked at together */
+    uint32_t proven; /* a bit each, from the next on: its block is what its key says */
     struct job_chain home[LAYOUT_CORES_MAX];
     bool arrived; /* a block was put in this turn */
     /* written here, read elsewhere */

@@ -561,3 +561,36 @@ Test(engine, a_taken_port_is_refused_and_the_store_unlocked_again) {
     cr_assert_eq(rig_close(&other), 0);
     cr_assert_eq(rig_close(&rig), 0);
 }
+
+/* ---- what is put is what it is called */
+
+/* Puts that come together are hashed two by two: each has its own answer all the same. */
+Test(engine, a_wrong_block_among_sound_ones_is_refused_alone) {
+    enum { PUTS = 24, BYTES = 2500 };
+    rig_run(&rig);
+    struct caller caller = caller_open(&rig);
+    (void)caller_hello(&caller, CLASS_HIGH);
+    uint32_t refused = 0;
+    for (uint32_t round = 0; round < 8; round++) {
+        for (uint32_t i = 0; i < PUTS; i++) {
+            struct block block = block_make(1000 * round + i, BYTES + i * 64);
+            block.bytes[block.count - 1] ^= i % 4 == round % 4 ? 1 : 0;
+            caller_put(&caller, i, &block);
+            block_free(&block);
+        }
+        for (uint32_t n = 0; n < PUTS; n++) {
+            struct tlv_reply reply = caller_reply(&caller);
+            cr_assert_lt(reply.id, PUTS);
+            if (reply.id % 4 == round % 4) {
+                cr_assert_eq(reply.type, TLV_FAULT, "put %u of round %u", reply.id, round);
+                cr_assert_eq(reply.code, TLV_CODE_MISMATCH);
+                refused++;
+            } else {
+                cr_assert_eq(reply.type, TLV_DONE, "put %u of round %u", reply.id, round);
+            }
+        }
+    }
+    cr_assert_eq(refused, 8 * PUTS / 4);
+    caller_close(&caller);
+    cr_assert_eq(rig_close(&rig), 0);
+}
