@@ -78,7 +78,9 @@ static bool segment_next(struct pass *pass) {
         if (!is_mine(pass, segment) || !segment_pin(segment)) {
             continue;
         }
-        if (list_records(pass, segment) == 0) {
+        int r = list_records(pass, segment);
+        r = r != 0 ? list_records(pass, segment) : 0; /* it may have been the way here */
+        if (r == 0) {
             pass->segment = segment;
             pass->next = 0;
             return true;

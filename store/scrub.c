@@ -281,7 +281,10 @@ static void say(const struct pass *pass, char why[], size_t room) {
 }
 
 static int32_t outcome(const struct pass *pass) {
-    return pass->damaged + pass->unlisted > 0 ? STORE_CORRUPT : pass->waiting > 0 ? STORE_FULL : 0;
+    return pass->damaged > 0    ? STORE_CORRUPT
+           : pass->waiting > 0  ? STORE_FULL
+           : pass->unlisted > 0 ? STORE_RETRY
+                                : 0;
 }
 
 static void task_end(struct scrub *scrub, int32_t result, const char *why) {
