@@ -269,7 +269,7 @@ static void each_second(struct engine *engine) {
 
 static int serve(struct engine *engine, struct stopping *stopping, int signals) {
     struct pollfd fds[ADMIN_CLIENTS_MAX + 2];
-    uint64_t second_ns = 0;
+    uint64_t second_ns = clock_ns() + NS_PER_S; /* no core has had a second to turn in before */
     while (!step_stop(engine, stopping)) {
         uint32_t count = admin_poll_fds(engine->admin, fds);
         fds[count] = (struct pollfd){.fd = signals, .events = POLLIN};
