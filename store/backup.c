@@ -441,6 +441,11 @@ static uint32_t step_begin(struct porter *porter, struct store_task *task) {
         why = "a tier is missing, and what lies on it would not be in the backup";
         r = STORE_RETRY;
     }
+    if (r == 0 && porter->store->tiers.given_up) {
+        why = "some segments cannot be read, and what lies in them would not be in the backup; see "
+              "'millrace stat'";
+        r = STORE_RETRY;
+    }
     r = r == 0 ? place_judge(backup, &why) : r;
     if (r == 0) {
         why = "no moment was found at which nothing was written; try again";

@@ -231,6 +231,11 @@ Test(muster, what_stays_unreadable_is_said_and_left_for_the_next_start) {
     step(4);
     cr_assert_eq(gc.result, STORE_RETRY);
     cr_assert_not_null(strstr(gc.why, "cannot be read"));
+    struct store_task backup = {.kind = STORE_TASK_BACKUP, .ask.backup.path = "/srv/b"};
+    cr_assert_eq(store_task_begin(rig.store, &backup), 0);
+    step(100);
+    cr_assert_eq(backup.result, STORE_RETRY, "it would lack them, and call itself whole");
+    cr_assert_not_null(strstr(backup.why, "cannot be read"));
     rig_close(&rig);
     sim_disk_heal(rig.sim);
     cr_assert_eq(rig_open(&rig), 0);
