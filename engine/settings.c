@@ -205,6 +205,21 @@ const struct option settings_table[] = {
 /* clang-format on */
 const size_t settings_rows = array_count(settings_table);
 
+static const struct {
+    const char *name, *instead;
+} replaced[] = {
+    {"store.scrub_cycle", "store.scrub_cycle_ssd and store.scrub_cycle_hdd"},
+};
+
+const char *settings_replaced(const char *name) {
+    for (size_t i = 0; i < array_count(replaced); i++) {
+        if (strcmp(replaced[i].name, name) == 0) {
+            return replaced[i].instead;
+        }
+    }
+    return NULL;
+}
+
 cold_path static int refuse(char *why, size_t why_bytes, const char *item, const char *problem) {
     snprintf(why, why_bytes, "'%s' is not a listener: %s", item, problem);
     return OPTION_BAD;

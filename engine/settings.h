@@ -85,6 +85,10 @@ struct settings {
 extern const struct option settings_table[];
 extern const size_t settings_rows;
 
+/* What stands in the place of a key that there once was, for the sentence that refuses it; NULL:
+ * there never was one of that name. */
+const char *settings_replaced(const char *name);
+
 enum listener_protocol { LISTENER_TLV, LISTENER_BITSWAP, LISTENER_PROTOCOLS };
 extern const char *const listener_protocol_names[LISTENER_PROTOCOLS]; /* "tlv", "bitswap" */
 

@@ -47,6 +47,8 @@ Test(conf, keys_of_every_type_are_read_with_their_line) {
 
 Test(conf, errors_name_place_and_nearest) {
     refused("store = {\n  memorry = \"1GiB\";\n};\n", "t.conf:2:", "did you mean 'store.memory'");
+    refused("store = {\n  scrub_cycle = \"14d\";\n};\n",
+            "t.conf:2:", "set store.scrub_cycle_ssd and store.scrub_cycle_hdd");
     refused("\n\nnet = { credits = 0; };\n", "t.conf:3:", "net.credits");
     refused("drain = { timeout = \"10 parsecs\"; };\n", "t.conf:1:", "10 parsecs");
     refused("sore = { memory = \"1GiB\"; };\n", "t.conf:1:", "unknown section 'sore'");

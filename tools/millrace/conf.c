@@ -84,16 +84,26 @@ static bool value_text(const config_setting_t *setting, char *text, size_t text_
     return true;
 }
 
+/* The sentence for a key that there is not. */
+static void unknown_key(const char *name, char *why, size_t why_bytes) {
+    const char *instead = settings_replaced(name);
+    if (instead != NULL) {
+        snprintf(why, why_bytes, "there is no '%s' any more: set %s", name, instead);
+        return;
+    }
+    const char *near = option_nearest(settings_table, settings_rows, name);
+    snprintf(why, why_bytes, "unknown key '%.100s'%s%s%s", name,
+             near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
+             near != NULL ? "'?)" : "");
+}
+
 static int read_key(const struct reading *reading, const config_setting_t *setting,
                     const char *name) {
     struct conf *conf = reading->conf;
     char text[2048], why[CONF_WHY_MAX / 2];
     const struct option *row = option_find(settings_table, settings_rows, name);
     if (row == NULL) {
-        const char *near = option_nearest(settings_table, settings_rows, name);
-        snprintf(why, sizeof why, "unknown key '%s'%s%s%s", name,
-                 near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
-                 near != NULL ? "'?)" : "");
+        unknown_key(name, why, sizeof why);
         return bad(reading, setting, why);
     }
     if (!value_text(setting, text, sizeof text)) {
@@ -261,10 +271,8 @@ int conf_set(struct conf *conf, const char *row, const char *text, const char *f
     char detail[CONF_WHY_MAX / 2];
     const struct option *option = option_find(settings_table, settings_rows, row);
     if (option == NULL) {
-        const char *near = option_nearest(settings_table, settings_rows, row);
-        snprintf(why, why_bytes, "%s: unknown key '%.100s'%s%s%s", flag, row,
-                 near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
-                 near != NULL ? "'?)" : "");
+        unknown_key(row, detail, sizeof detail);
+        snprintf(why, why_bytes, "%s: %s", flag, detail);
         return CONF_BAD;
     }
     if (option_parse(option, &conf->settings, text, detail, sizeof detail) != 0) {
