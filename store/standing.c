@@ -15,10 +15,20 @@ static void path_of(const struct store *store, const char *name, char path[SEGME
     text_add(&text, name);
 }
 
+/* A lane that has just come to its end stands behind the last segment there can be. */
+static bool lanes_possible(const struct standing *standing) {
+    bool possible = true;
+    for (uint32_t kind = 0; kind < STANDING_KINDS; kind++) {
+        possible = possible && standing->lanes[kind].id <= SEGMENT_IDS;
+    }
+    return possible;
+}
+
 int standing_check(const void *page, const uint8_t store_uuid[16]) {
     const struct standing *standing = page;
     return standing->magic == STANDING_MAGIC && standing->version == FORMAT_MAJOR &&
-                   memcmp(standing->store_uuid, store_uuid, 16) == 0 && page_sound(page, 0)
+                   memcmp(standing->store_uuid, store_uuid, 16) == 0 && page_sound(page, 0) &&
+                   lanes_possible(standing)
                ? 0
                : FORMAT_BAD;
 }

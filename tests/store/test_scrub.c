@@ -392,6 +392,12 @@ Test(scrub, every_bit_of_where_it_stands_is_covered) {
     page_seal(page, 0);
     cr_assert_eq(standing_check(page, uuid), 0);
     cr_assert_eq(standing_check(page, other), FORMAT_BAD);
+    standing->lanes[TIER_SSD].id = SEGMENT_IDS + 1;
+    page_seal(page, 0);
+    cr_assert_eq(standing_check(page, uuid), FORMAT_BAD, "no store has a segment of that number");
+    standing->lanes[TIER_SSD].id = SEGMENT_IDS;
+    page_seal(page, 0);
+    cr_assert_eq(standing_check(page, uuid), 0);
     for (uint32_t bit = 0; bit < 8 * PAGE_BYTES; bit++) {
         page[bit / 8] ^= (uint8_t)(1u << bit % 8);
         cr_assert_eq(standing_check(page, uuid), FORMAT_BAD, "bit %u", bit);
