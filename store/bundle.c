@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/hash.h"
 #include "base/must.h"
+#include "base/pile.h"
 
 #define TXN_KEEPER_BITS 6u
 static_assert(STORE_KEEPERS_MAX <= 1u << TXN_KEEPER_BITS, "a txn id has room for its keeper");
@@ -28,32 +29,18 @@ static void errand_send(struct keeper *from, uint32_t to, struct store_op *op,
         return;
     }
     struct keeper *keeper = &from->store->keepers[to];
-    struct store_op *head = atomic_load_explicit(&keeper->errands, memory_order_relaxed);
-    do {
-        op->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(
-        &keeper->errands, &head, op, memory_order_release, /* pairs with errands_take */
-        memory_order_relaxed));
+    pile_push(&keeper->errands, op);
     from->rings |= UINT64_C(1) << to;
 }
 
-/* The stack has the newest first. */
 static void errands_take(struct keeper *keeper) {
     if (atomic_load_explicit(&keeper->errands, memory_order_relaxed) == NULL) {
         return;
     }
-    struct store_op *op = atomic_exchange_explicit(&keeper->errands, NULL, memory_order_acquire);
-    struct store_op *oldest = NULL;
-    while (op) {
-        struct store_op *next = op->next;
-        op->next = oldest;
-        oldest = op;
-        op = next;
-    }
-    while (oldest) {
-        struct store_op *next = oldest->next;
-        op_list_push(&keeper->errands_taken, oldest);
-        oldest = next;
+    struct store_op *next;
+    for (struct store_op *op = pile_take(&keeper->errands); op; op = next) {
+        next = op->next; /* the list's from here */
+        op_list_push(&keeper->errands_taken, op);
     }
 }
 

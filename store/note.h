@@ -3,7 +3,7 @@
 
 /* note — what the porter asks of a keeper: a piece of work that only the owner of a shard may do.
  *
- *   porter: note_post ──► keeper's stack ──► keeper_poll runs it in its turn ──► done
+ *   porter: note_post ──► keeper's pile ──► keeper_poll runs it in its turn ──► done
  *
  * The note is its poster's memory until note_done says so; the poster never waits in place, it
  * looks again in a later step. A note does a bounded piece of work (some 100 us at most) and may

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/must.h"
+#include "base/pile.h"
 #include "store/backup.h"
 #include "store/compact.h"
 #include "store/gc.h"
@@ -79,30 +80,16 @@ int store_task_begin(struct store *store, struct store_task *task) {
         return STORE_RETRY;
     }
     atomic_store_explicit(&task->state, STORE_TASK_WAITING, memory_order_relaxed);
-    struct store_task *head = atomic_load_explicit(&porter->incoming, memory_order_relaxed);
-    do {
-        task->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(
-        &porter->incoming, &head, task, memory_order_release, /* pairs with tasks_take */
-        memory_order_relaxed));
+    pile_push(&porter->incoming, task);
     return 0;
 }
 
 static void tasks_take(struct porter *porter) {
-    struct store_task *task =
-        atomic_exchange_explicit(&porter->incoming, NULL, memory_order_acquire);
-    struct store_task *taken = NULL;
-    while (task) { /* the newest stands first: turn the stack round */
-        struct store_task *next = task->next;
-        task->next = taken;
-        taken = task;
-        task = next;
-    }
     struct store_task **tail = &porter->tasks;
     while (*tail) {
         tail = &(*tail)->next;
     }
-    *tail = taken;
+    *tail = pile_take(&porter->incoming);
 }
 
 void porter_finish(struct porter *porter, struct store_task *task, int32_t result,

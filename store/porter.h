@@ -26,7 +26,7 @@ struct porter {
     uint32_t reader; /* its place in store->turns */
     uint64_t now_ns;
     uint64_t rings;                        /* keepers that got a note */
-    _Atomic(struct store_task *) incoming; /* stack: pushed to by any thread */
+    _Atomic(struct store_task *) incoming; /* a pile: any thread pushes */
     struct store_task *tasks;              /* taken, oldest first */
     _Atomic uint32_t task_count;           /* incoming and taken */
     struct gc *gc;                         /* store/gc.h */
