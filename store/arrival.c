@@ -175,12 +175,12 @@ static uint32_t unread_try(struct porter *porter) {
         porter->unread_waited = true;
         return 0;
     }
-    if (begin(porter, NULL) != 0) {
+    porter->unread_tries = min_u32(porter->unread_tries + 1, UNREAD_TRIES);
+    porter->unread_ns = porter->now_ns + (UNREAD_NS << porter->unread_tries);
+    if (begin(porter, NULL) != 0) { /* no memory for it now */
         let_go(porter);
         return 0;
     }
-    porter->unread_tries++;
-    porter->unread_ns = porter->now_ns + (UNREAD_NS << porter->unread_tries);
     return 1;
 }
 
@@ -290,7 +290,8 @@ static uint32_t ask_others(struct arrival *arrival) {
     }
     const struct segment *segment = &segments->all[arrival->at];
     if (!footer_open(arrival, segment)) {
-        if (tier_here(tier_of(arrival->store, segment)) && muster_trouble(&arrival->muster)) {
+        bool here = tier_here(tier_of(arrival->store, segment));
+        if ((here || !arrival->tier) && muster_trouble(&arrival->muster)) {
             arrival->stop = "a segment that is here is damaged, and is asked what was deleted: "
                             "restart the daemon to take it up";
         }
@@ -512,6 +513,19 @@ static void forget_run(struct keeper *keeper, struct note *note) {
     keeper->graves = NULL;
 }
 
+/* words: why it is given up for this start; NULL: all of it is there. */
+static void unread_end(struct store *store, const char *words) {
+    struct tiers *tiers = &store->tiers;
+    for (uint32_t i = 0; i < tiers->count; i++) {
+        const char *waits = atomic_load_explicit(&tiers->all[i].waits, memory_order_relaxed);
+        if (waits == tried_again) {
+            atomic_store_explicit(&tiers->all[i].waits, words, memory_order_relaxed);
+        }
+    }
+    tiers->unread = false;
+    tiers->given_up = tiers->given_up || words;
+}
+
 /* What the start could not read is there by now, or is given up for this start. */
 static bool unread_over(struct arrival *arrival) {
     struct porter *porter = arrival->porter;
@@ -529,32 +543,16 @@ static bool unread_over(struct arrival *arrival) {
     if (!tiers->unread || (late && porter->unread_tries < UNREAD_TRIES)) {
         return false;
     }
-    for (uint32_t i = 0; i < tiers->count; i++) {
-        const char *waits = atomic_load_explicit(&tiers->all[i].waits, memory_order_relaxed);
-        if (waits == tried_again) {
-            atomic_store_explicit(&tiers->all[i].waits, late ? given_up : NULL,
-                                  memory_order_relaxed);
-        }
-    }
-    tiers->unread = false;
-    tiers->given_up = tiers->given_up || late;
+    unread_end(arrival->store, late ? given_up : NULL);
     return true;
 }
 
-static void finish(struct arrival *arrival) {
+/* So many more of `tiers->unknown` are known. */
+static void known(struct arrival *arrival, uint32_t count) {
     struct porter *porter = arrival->porter;
-    struct tier *tier = arrival->tier;
     struct tiers *tiers = &arrival->store->tiers;
-    uint32_t known = unread_over(arrival);
-    if (tier) {
-        bool read_only = tier->leaving || arrival->muster.read_only;
-        tier_set_state(tier, read_only ? TIER_READONLY : TIER_ONLINE);
-        atomic_store_explicit(&tier->known, true, memory_order_relaxed); /* the porter's */
-        counter_add(&porter->counters.arrivals, 1);
-        known++;
-    }
     /* release: its entries are all in; pairs with tiers_unknown */
-    atomic_fetch_sub_explicit(&tiers->unknown, known, memory_order_release);
+    atomic_fetch_sub_explicit(&tiers->unknown, count, memory_order_release);
     if (tiers_unknown(tiers)) {
         let_go(porter);
         return;
@@ -566,6 +564,20 @@ static void finish(struct arrival *arrival) {
         arrival->forgets[k].note.run = forget_run;
         note_post(arrival->store, k, &arrival->forgets[k].note);
     }
+}
+
+static void finish(struct arrival *arrival) {
+    struct porter *porter = arrival->porter;
+    struct tier *tier = arrival->tier;
+    uint32_t count = unread_over(arrival);
+    if (tier) {
+        bool read_only = tier->leaving || arrival->muster.read_only;
+        tier_set_state(tier, read_only ? TIER_READONLY : TIER_ONLINE);
+        atomic_store_explicit(&tier->known, true, memory_order_relaxed); /* the porter's */
+        counter_add(&porter->counters.arrivals, 1);
+        count++;
+    }
+    known(arrival, count);
 }
 
 static uint32_t settle(struct arrival *arrival) {
@@ -594,15 +606,23 @@ static uint32_t forget(struct arrival *arrival) {
 
 /* --- the step --------------------------------------------------------------------------------- */
 
-/* What was not read waits as the start left it, and is tried again; a tier waits for the next. */
+/* A tier waits for the next start. What was not read stays as the start left it and is tried again,
+ * but neither without end nor where that would help nothing. */
 static void give_up(struct arrival *arrival) {
     struct porter *porter = arrival->porter;
+    const char *stop = arrival->stop;
     if (arrival->tier) {
         tier_set_state(arrival->tier, TIER_MISSING);
-        atomic_store_explicit(&arrival->tier->waits, arrival->stop, memory_order_relaxed);
+        atomic_store_explicit(&arrival->tier->waits, stop, memory_order_relaxed);
         counter_add(&porter->counters.arrivals_waiting, 1);
+        let_go(porter);
+    } else if (porter->unread_tries < UNREAD_TRIES && stop != intake_too_many) {
+        let_go(porter);
+    } else {
+        unread_end(arrival->store, stop);
+        arrival->stop = NULL;
+        known(arrival, 1);
     }
-    let_go(porter);
 }
 
 static uint32_t muster_some(struct arrival *arrival) {

@@ -20,8 +20,9 @@
  * start would write. Lost again on the way, it goes on where it was once it is back; what is in the
  * catalog by then is answered as with any tier that is lost. One tier at a time.
  *
- * What the start could not read is tried again after 1, 2, 4 ... 32 seconds; then a miss is a miss
- * again, the segment stays as it is for the next start, and nothing is collected.
+ * What the start could not read is tried again after 1, 2, 4 ... 32 seconds, also where something
+ * else stops it; then a miss is a miss again, the segment stays as it is for the next start, and
+ * nothing is collected. Where more was deleted than is remembered no try would help: at once.
  *
  * Thread: the porter. */
 

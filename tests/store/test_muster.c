@@ -244,6 +244,116 @@ Test(muster, what_stays_unreadable_is_said_and_left_for_the_next_start) {
     expect_no_trace();
 }
 
+/* A sealed segment with a tombstone, and one that is not sealed and cannot all be read. */
+static void open_unread(char sealed[64]) {
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_put(&rig, i, LARGE), 0);
+    }
+    cr_assert_eq(rig_delete(&rig, 0, LARGE), 0);
+    rig_close(&rig);
+    (void)rig_forget(&rig);
+    snprintf(sealed, 64, "%s", data_file(&rig));
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = COUNT; i < 2 * COUNT; i++) {
+        cr_assert_eq(rig_put(&rig, i, LARGE), 0);
+    }
+    rig_mark(&rig);
+    uint64_t place = rig_place(&rig, COUNT + 4, LARGE);
+    char open[SEGMENT_PATH_MAX];
+    segment_path(&rig.store->segments, place_spot(place).segment, open);
+    rig_crash(&rig);
+    sim_disk_bad_page(
+        rig.sim, open,
+        round_down((uint64_t)place_spot(place).offset_units * RECORD_UNIT, PAGE_BYTES) +
+            2 * PAGE_BYTES);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 99999, LARGE), STORE_RETRY);
+}
+
+/* Given up for this start, not for ever, and said; the next start finds all of it. */
+static void expect_given_up(uint32_t steps, const char *words) {
+    struct store_tier_usage usages[TIERS_MAX];
+    step(steps);
+    cr_assert_not(tiers_unknown(&rig.store->tiers));
+    (void)store_tiers(rig.store, usages, TIERS_MAX);
+    cr_assert_not_null(usages[0].waits);
+    cr_assert_not_null(strstr(usages[0].waits, words), "%s", usages[0].waits);
+    cr_assert_eq(rig_get(&rig, 99999, LARGE), STORE_ABSENT);
+    cr_assert_null(rig.store->keepers[0].graves, "no longer remembered");
+    struct store_task gc = {.kind = STORE_TASK_GC};
+    cr_assert_eq(store_task_begin(rig.store, &gc), 0);
+    step(4);
+    cr_assert_eq(gc.result, STORE_RETRY);
+    step(4 * 100);
+    rig_close(&rig);
+    sim_disk_heal(rig.sim);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 0, LARGE), STORE_ABSENT);
+    for (uint32_t i = 1; i < 2 * COUNT; i++) {
+        cr_assert_eq(rig_get(&rig, i, LARGE), 0, "block %u at the next start", i);
+    }
+}
+
+Test(muster, a_rotten_list_that_is_asked_does_not_make_every_miss_unknown_for_ever) {
+    char sealed[64];
+    open_unread(sealed);
+    uint64_t size = 0;
+    const uint8_t *bytes = sim_disk_bytes(rig.sim, sealed, &size);
+    uint8_t value = (uint8_t)(bytes[size - 2 * PAGE_BYTES + 20] ^ 1);
+    sim_disk_spoil(rig.sim, sealed, size - 2 * PAGE_BYTES + 20, &value, 1);
+    step(4 * 20);
+    cr_assert(tiers_unknown(&rig.store->tiers), "it is tried again first");
+    expect_given_up(4 * 100, "is asked what was deleted");
+}
+
+Test(muster, more_deletes_than_are_remembered_do_not_either) {
+    char sealed[64];
+    open_unread(sealed);
+    for (uint64_t i = 1; i <= GRAVES_MAX + 1; i++) {
+        graves_add(rig.store->keepers[0].graves, &(struct grave){i, i, 1});
+    }
+    expect_given_up(4 * 20, "than is remembered");
+}
+
+Test(muster, nor_does_a_block_that_may_be_deleted_and_cannot_be_read) {
+    char sealed[64];
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rig_put(&rig, i, LARGE), 0);
+    }
+    rig_close(&rig);
+    (void)rig_forget(&rig);
+    snprintf(sealed, sizeof sealed, "%s", data_file(&rig));
+    cr_assert_eq(rig_open(&rig), 0);
+    uint64_t offset = (uint64_t)place_spot(rig_place(&rig, 4, LARGE)).offset_units * RECORD_UNIT;
+    cr_assert_eq(rig_put(&rig, COUNT, LARGE), 0);
+    cr_assert_eq(rig_delete(&rig, 4, LARGE), 0);
+    rig_mark(&rig);
+    char open[SEGMENT_PATH_MAX];
+    uint64_t place = rig_place(&rig, COUNT, LARGE);
+    segment_path(&rig.store->segments, place_spot(place).segment, open);
+    rig_crash(&rig);
+    uint64_t size = 0;
+    (void)sim_disk_bytes(rig.sim, open, &size);
+    for (uint64_t at = 0; at < size; at += PAGE_BYTES) { /* with what says that it is deleted */
+        sim_disk_bad_page(rig.sim, open, at);
+    }
+    cr_assert_eq(rig_open(&rig), 0);
+    sim_disk_heal(rig.sim);
+    sim_disk_bad_page(rig.sim, sealed, round_down(offset, PAGE_BYTES));
+    step(4 * 20);
+    cr_assert(tiers_unknown(&rig.store->tiers), "it is tried again first");
+    step(4 * 100);
+    cr_assert_not(tiers_unknown(&rig.store->tiers));
+    cr_assert_eq(rig_get(&rig, 99999, LARGE), STORE_ABSENT);
+    rig_close(&rig);
+    sim_disk_heal(rig.sim);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_get(&rig, 4, LARGE), STORE_ABSENT);
+    cr_assert_eq(rig_get(&rig, COUNT, LARGE), 0);
+}
+
 /* The helper that seals a segment cannot read it for a moment. */
 Test(muster, a_segment_that_cannot_be_read_is_not_sealed_meanwhile) {
     cr_assert_eq(rig_open(&rig), 0);
