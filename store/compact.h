@@ -4,12 +4,11 @@
 /* compact — a segment is read, what lives in it moves, what is still needed goes along, and then it
  * goes: the porter's standing work.
  *
- *   choose ─► footer (or scan) ─► each record: live? sound? ─► move_add ─► all published and
- * durable ─► nothing live is left: GONE says which LSNs go ─► DYING ─► unlinked
+ *   which one: store/candidates.h ─► its records: store/source.h ─► each: live? sound? then
+ *   move_add; no block: store/carry.h ─► all published and durable ─► nothing live is left:
+ *   store/dying.h
  *
- * What goes along: tombstones and UNPIN records, while some other segment (or a tier that is away)
- * may hold something born before them; PIN records that count; everything else that is no block. A
- * damaged record of a live block is written anew from another copy; where there is none it stays
+ * A damaged record of a live block is written anew from another copy; where there is none it stays
  * where it is, its entry answers STORE_CORRUPT, and the segment stays with it.
  *
  * Liveness in a sealed segment only ends, never begins: its blocks were published before it was
