@@ -137,6 +137,11 @@ static json_t *read_backup(struct engine *engine, const json_t *request, struct 
     return NULL;
 }
 
+static bool is_done(const struct store_task *task) {
+    /* acquire: pairs with porter_finish; result and why are there */
+    return atomic_load_explicit(&task->state, memory_order_acquire) == STORE_TASK_DONE;
+}
+
 static void show_backup(const struct store_task *task, json_t *answer) {
     const struct store_backup *ask = &task->ask.backup;
     json_t *config = json_array();
@@ -144,6 +149,11 @@ static void show_backup(const struct store_task *task, json_t *answer) {
         json_array_append_new(config, json_string(ask->files[i]));
     }
     json_object_set_new(answer, "configuration", config);
+    json_t *files = json_array();
+    for (uint32_t i = 0; is_done(task) && i < ask->kept_count; i++) {
+        json_array_append_new(files, json_string(ask->kept[i]));
+    }
+    json_object_set_new(answer, "files", files);
     json_object_set_new(answer, "configuration_copied",
                         json_integer((json_int_t)counter_get(&task->phase)));
     json_object_set_new(answer, "segments", json_integer((json_int_t)counter_get(&task->total)));
@@ -164,9 +174,7 @@ static void show_gc(const struct store_task *task, json_t *answer) {
 /* ---- the table ------------------------------------------------------------------------------ */
 
 static bool is_over(const struct slot *slot) {
-    /* acquire: pairs with porter_finish; result and why are there */
-    return !slot->row ||
-           atomic_load_explicit(&slot->task.state, memory_order_acquire) == STORE_TASK_DONE;
+    return !slot->row || is_done(&slot->task);
 }
 
 /* A slot for a new task: an unused one, else of those that are over the oldest. */

@@ -20,7 +20,7 @@
 #define ARCHIVE_VERSION     1u
 #define ARCHIVE_NAME_MAX    32u /* of a file beside the store, with its end */
 #define ARCHIVE_FILES_MAX   64u
-#define ARCHIVE_FILE_BYTES  (1u * 1024 * 1024)
+#define ARCHIVE_FILE_BYTES  (64u * 1024 * 1024) /* GONE with all it can hold has 24 MiB */
 #define ARCHIVE_PATH_MAX    768u
 #define ARCHIVE_CONFIG      0x10000u /* in a file's mode: the main one of the configuration */
 #define ARCHIVE_SEGMENT_MAX (2 * STORE_SEGMENT_BYTES_MAX) /* with its footer */

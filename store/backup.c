@@ -19,6 +19,7 @@
 #define CUT_TRIES  4096u
 #define WRITING    "writing into the directory for the backup (the last one there is as it was)"
 #define SYNC_BYTES (32 * MiB) /* of a copy, before its pages are waited for */
+#define OF_THE_CUT UINT32_MAX /* an entry's id until it is copied: it lies in memory */
 
 enum backup_phase { BACKUP_SEGMENTS, BACKUP_FILES, BACKUP_MANIFEST };
 
@@ -34,9 +35,16 @@ struct backup {
     uint32_t at;       /* entry that is copied */
     uint32_t pinned;   /* entries from `at` on hold their segments: up to here */
     int fd;            /* of the copy; -1: none */
+    int source;        /* of the file beside the store that is copied; -1: none */
+    bool listed;       /* files beside the store: entries behind the segments */
+    bool crowded;      /* there are more than there is room for */
+    uint8_t *gone;     /* GONE as it was at the cut: compaction goes on, and the copy knows nothing
+                        * of what it lets go of later */
+    uint64_t gone_bytes;
     uint64_t copied, synced;
     XXH3_state_t state;
     uint8_t *buffer; /* STEP_BYTES, page-aligned */
+    char words[96];  /* what `doing` points at, where it names a file */
 };
 
 static const struct disk *disk_of(const struct backup *backup) {
@@ -58,8 +66,12 @@ static void let_go(struct backup *backup) {
     if (backup->fd >= 0) {
         (void)disk->calls->close_file(disk->backend, backup->fd);
     }
+    if (backup->source >= 0) {
+        (void)disk->calls->close_file(disk->backend, backup->source);
+    }
     archive_free(&backup->before);
     archive_free(&backup->now);
+    vm_unmap(backup->gone, backup->gone_bytes);
     vm_unmap(backup->buffer, STEP_BYTES);
     backup->store->backup = NULL;
     vm_unmap(backup, sizeof *backup);
@@ -112,11 +124,13 @@ static uint64_t look(struct backup *backup) {
 /* Moves and their ends are the porter's, which is here: only logs and sealing go on beside it. */
 static int cut(struct backup *backup) {
     struct store *store = backup->store;
+    (void)pthread_mutex_lock(&store->files);
     int r = archive_make(&backup->now, store->segments.top + ARCHIVE_FILES_MAX);
+    r = r == 0 ? gone_copy(&store->gone, &store->segments, &backup->gone, &backup->gone_bytes) : r;
     if (r != 0) {
+        (void)pthread_mutex_unlock(&store->files);
         return r;
     }
-    (void)pthread_mutex_lock(&store->files);
     uint64_t before = look(backup), again = look(backup);
     for (uint32_t tries = 0; before != again && tries < CUT_TRIES; tries++) {
         before = again;
@@ -238,11 +252,13 @@ static int copy_step(struct backup *backup) {
 static void add_file(struct backup *backup, const char *name, struct archive_entry what) {
     struct archive_head *head = archive_head(&backup->now);
     struct archive_entry *entries = archive_entries(&backup->now);
-    bool taken = !archive_takes(name) || head->count == backup->segments + ARCHIVE_FILES_MAX;
+    bool taken = !archive_takes(name);
     for (uint32_t i = backup->segments; i < head->count && !taken; i++) {
         taken = strcmp(entries[i].name, name) == 0;
     }
-    if (!taken) {
+    bool room = head->count < backup->segments + ARCHIVE_FILES_MAX;
+    backup->crowded = backup->crowded || (!taken && !room);
+    if (!taken && room) {
         struct archive_entry *entry = &entries[head->count++];
         *entry = what;
         struct text text = {entry->name, sizeof entry->name, 0};
@@ -251,7 +267,9 @@ static void add_file(struct backup *backup, const char *name, struct archive_ent
 }
 
 static int list_file(void *context, const char *name) {
-    add_file(context, name, (struct archive_entry){.mode = 0600});
+    if (strcmp(name, "GONE") != 0) {
+        add_file(context, name, (struct archive_entry){.mode = 0600});
+    }
     return 0;
 }
 
@@ -269,53 +287,142 @@ static void list_config(struct backup *backup) {
     }
 }
 
-/* Copies one, whole. Returns: 0; 1 it is no file for us; -errno. */
-static int copy_file(struct backup *backup, const char *path, struct archive_entry *entry) {
+static int list_files(struct backup *backup) {
     const struct disk *disk = disk_of(backup);
-    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY, 0);
-    if (fd < 0) {
-        return 1; /* a socket, or gone */
+    backup->doing = "listing the files beside the store";
+    archive_head(&backup->now)->count = backup->segments;
+    list_config(backup);
+    if (backup->gone_bytes > 0) {
+        add_file(backup, "GONE", (struct archive_entry){.mode = 0600, .id = OF_THE_CUT});
     }
-    int64_t bytes = disk->calls->file_bytes(disk->backend, fd);
-    memset(backup->buffer, 0, ARCHIVE_FILE_BYTES);
-    int64_t n = bytes >= 0 && bytes <= (int64_t)ARCHIVE_FILE_BYTES
-                    ? disk->calls->pread(disk->backend, fd, backup->buffer, ARCHIVE_FILE_BYTES, 0)
-                    : -EFBIG;
-    (void)disk->calls->close_file(disk->backend, fd);
-    if (n < 0) {
-        return n == -EISDIR || n == -EFBIG ? 1 : (int)n;
+    int r = disk->calls->list_dir(disk->backend, backup->store->dir, list_file, backup);
+    if (r == 0 && backup->crowded) {
+        backup->doing = "more files lie beside the store than a backup takes (64)";
+        static_assert(ARCHIVE_FILES_MAX == 64, "said in words");
+        r = STORE_FULL;
     }
-    entry->bytes = (uint64_t)n;
-    int r = open_copy(backup, 0600);
-    r = r == 0 && n > 0 ? put_piece(backup, entry->bytes) : r;
-    return r == 0 ? close_copy(backup, entry) : r;
+    backup->listed = true;
+    return r;
 }
 
-static int copy_files(struct backup *backup) {
+/* What stands at such a name is none of the files that belong to a store. */
+static bool no_file(int r) {
+    return r == -ENOENT || r == -ENXIO || r == -EISDIR || r == -EOPNOTSUPP;
+}
+
+/* Opens what the entry at `at` is copied from. Returns: 0; 1: there is no file; -errno. */
+static int open_source(struct backup *backup) {
     const struct disk *disk = disk_of(backup);
-    const struct store_backup *ask = &backup->task->ask.backup;
-    backup->doing = "reading the files beside the store";
-    struct archive_head *head = archive_head(&backup->now);
-    struct archive_entry *entries = archive_entries(&backup->now);
-    head->count = backup->segments;
-    list_config(backup);
-    int r = disk->calls->list_dir(disk->backend, backup->store->dir, list_file, backup);
-    uint32_t kept = backup->segments;
-    for (uint32_t i = backup->segments; r == 0 && i < head->count; i++) {
-        struct archive_entry entry = entries[i];
-        char path[ARCHIVE_PATH_MAX];
-        archive_join(backup->store->dir, entry.name, "", path);
-        uint32_t config = entry.id;
-        entry.id = 0;
-        r = copy_file(backup, config > 0 ? ask->files[config - 1] : path, &entry);
-        if (r == 0) {
-            entries[kept++] = entry;
-            counter_add(&backup->task->phase, config > 0);
-        }
-        r = r == 1 ? 0 : r;
+    const struct archive_entry *entry = &archive_entries(&backup->now)[backup->at];
+    char path[ARCHIVE_PATH_MAX];
+    if (entry->id == OF_THE_CUT) {
+        return 0;
     }
-    memset(entries + kept, 0, (head->count - kept) * sizeof *entries);
-    head->count = kept;
+    archive_join(backup->store->dir, entry->name, "", path);
+    bool config = entry->id > 0;
+    const char *from = config ? backup->task->ask.backup.files[entry->id - 1] : path;
+    backup->source = disk->calls->open_file(disk->backend, from, O_RDONLY, 0);
+    if (backup->source >= 0) {
+        return 0;
+    }
+    /* The asker counts files of the configuration, and sees that one could not be read. */
+    return no_file(backup->source) || (config && backup->source == -EACCES) ? 1 : backup->source;
+}
+
+static void close_source(struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    if (backup->source >= 0) {
+        (void)disk->calls->close_file(disk->backend, backup->source);
+    }
+    backup->source = -1;
+}
+
+/* The next piece into the buffer, zeroes behind it. Returns: 0 with *ret_last; 1: there is no file;
+ * -errno. */
+static int read_piece(struct backup *backup, uint64_t *ret_bytes, bool *ret_last) {
+    const struct disk *disk = disk_of(backup);
+    memset(backup->buffer, 0, STEP_BYTES);
+    if (archive_entries(&backup->now)[backup->at].id == OF_THE_CUT) {
+        *ret_bytes = min_u64(STEP_BYTES, backup->gone_bytes - backup->copied);
+        memcpy(backup->buffer, backup->gone + backup->copied, *ret_bytes);
+        *ret_last = backup->copied + *ret_bytes == backup->gone_bytes;
+        return 0;
+    }
+    int64_t size = disk->calls->file_bytes(disk->backend, backup->source);
+    int64_t n = disk->calls->pread(disk->backend, backup->source, backup->buffer, STEP_BYTES,
+                                   backup->copied);
+    if (size < 0 || n < 0) {
+        return size < 0 ? (int)size : no_file((int)n) ? 1 : (int)n;
+    }
+    if (size > (int64_t)ARCHIVE_FILE_BYTES) {
+        return err_raise(-EFBIG);
+    }
+    uint64_t left = (uint64_t)size - min_u64(backup->copied, (uint64_t)size);
+    if ((uint64_t)n != min_u64(STEP_BYTES, left)) {
+        return err_raise(-EIO); /* cut short, or it was changed just now: not what it is */
+    }
+    *ret_bytes = (uint64_t)n;
+    *ret_last = (uint64_t)n == left;
+    return 0;
+}
+
+static_assert(STORE_BACKUP_KEPT == ARCHIVE_FILES_MAX && STORE_BACKUP_NAME == ARCHIVE_NAME_MAX,
+              "each entry's name finds room");
+
+/* The entry at `at` is copied, or is none: those that are stand one behind the other. */
+static void next_file(struct backup *backup, bool kept) {
+    struct archive_entry *entries = archive_entries(&backup->now);
+    struct archive_entry entry = entries[backup->at];
+    struct store_backup *ask = &backup->task->ask.backup;
+    bool config = entry.id > 0 && entry.id != OF_THE_CUT;
+    entry.id = 0;
+    entries[backup->at++] = (struct archive_entry){0};
+    if (kept) {
+        counter_add(&backup->task->phase, config);
+        memcpy(ask->kept[ask->kept_count++], entry.name, sizeof entry.name);
+        entries[backup->segments + ask->kept_count - 1] = entry;
+    }
+}
+
+/* One piece of one file. Returns: 0 or -errno. */
+static int file_step(struct backup *backup) {
+    struct archive_entry *entry = &archive_entries(&backup->now)[backup->at];
+    struct text text = {backup->words, sizeof backup->words, 0};
+    text_add(&text, "reading ");
+    text_add(&text, entry->name);
+    text_add(&text, ", which goes with the store");
+    bool begins = backup->fd < 0, last = false;
+    uint64_t bytes = 0;
+    backup->doing = backup->words;
+    backup->copied = begins ? 0 : backup->copied;
+    int r = begins ? open_source(backup) : 0;
+    r = r == 0 ? read_piece(backup, &bytes, &last) : r;
+    if (r == 1) {
+        close_source(backup);
+        next_file(backup, false);
+        return 0;
+    }
+    r = r == 0 && begins ? open_copy(backup, 0600) : r;
+    r = r == 0 && bytes > 0 ? put_piece(backup, bytes) : r;
+    if (r == 0 && last) {
+        close_source(backup);
+        entry->bytes = backup->copied;
+        r = close_copy(backup, entry);
+        if (r == 0) {
+            next_file(backup, true);
+        }
+    }
+    return r;
+}
+
+/* Lists them, then copies one after the other. Returns: 0 or -errno, with *ret_over. */
+static int files_step(struct backup *backup, bool *ret_over) {
+    struct archive_head *head = archive_head(&backup->now);
+    int r = !backup->listed ? list_files(backup) : backup->at < head->count ? file_step(backup) : 0;
+    *ret_over = r == 0 && backup->listed && backup->at == head->count;
+    if (*ret_over) {
+        head->count = backup->segments + backup->task->ask.backup.kept_count;
+    }
     return r;
 }
 
@@ -378,6 +485,34 @@ static int any_name(void *context, const char *name) {
     return 0;
 }
 
+static int any_other(void *context, const char *name) {
+    bool *any = context;
+    *any = *any || (name[0] != '.' && strcmp(name, "files") != 0);
+    return 0;
+}
+
+/* No manifest is there yet: is the directory empty, or one of ours that was cut off? Of those made
+ * first, power may have left segments/ or an empty files/ alone. Returns: 0; STORE_FORMAT: it is
+ * somebody else's; -errno. */
+static int place_judge_new(const struct backup *backup) {
+    const struct disk *disk = disk_of(backup);
+    char path[ARCHIVE_PATH_MAX];
+    bool other = false, in_files = false;
+    int r = disk->calls->list_dir(disk->backend, backup->dir, any_other, &other);
+    if (r != 0) {
+        return r;
+    }
+    archive_join(backup->dir, "segments", "", path);
+    r = disk->calls->list_dir(disk->backend, path, any_name, &(bool){false});
+    if (r != -ENOENT) {
+        return r;
+    }
+    archive_join(backup->dir, "files", "", path);
+    r = disk->calls->list_dir(disk->backend, path, any_name, &in_files);
+    r = r == -ENOENT ? 0 : r;
+    return r == 0 && (other || in_files) ? STORE_FORMAT : r;
+}
+
 /* The directory is new, or holds backups of this very store. Returns: 0; an outcome or -errno, with
  * words in *ret_why. */
 static int place_judge(struct backup *backup, const char **ret_why) {
@@ -389,16 +524,11 @@ static int place_judge(struct backup *backup, const char **ret_why) {
         return r;
     }
     r = archive_read(&backup->before, disk, backup->dir);
-    bool any = false;
     if (r == -ENOENT) {
-        archive_join(backup->dir, "segments", "", path);
-        int list = disk->calls->list_dir(disk->backend, backup->dir, any_name, &any);
-        int ours = disk->calls->list_dir(disk->backend, path, any_name, &(bool){false});
-        bool foreign = list == 0 && any && ours == -ENOENT;
-        if (foreign) {
+        r = place_judge_new(backup);
+        if (r == STORE_FORMAT) {
             *ret_why = "the directory is not empty and holds no backup; name an empty or a new one";
         }
-        r = list != 0 ? list : foreign ? STORE_FORMAT : any ? ours : 0;
     } else if (r == 0 &&
                memcmp(archive_head(&backup->before)->uuid, backup->store->segments.uuid, 16) != 0) {
         *ret_why = "the directory holds a backup of another store";
@@ -421,8 +551,13 @@ static int begin(struct porter *porter, struct store_task *task, struct backup *
     if (!backup) {
         return err_raise(-ENOMEM);
     }
-    *backup = (struct backup){
-        .store = store, .task = task, .dir = task->ask.backup.path, .fd = -1, .doing = "a backup"};
+    *backup = (struct backup){.store = store,
+                              .task = task,
+                              .dir = task->ask.backup.path,
+                              .fd = -1,
+                              .source = -1,
+                              .doing = "a backup"};
+    task->ask.backup.kept_count = 0;
     store->backup = backup;
     *ret_backup = backup;
     backup->buffer = vm_map(STEP_BYTES);
@@ -471,14 +606,15 @@ uint32_t backup_step(struct porter *porter, struct store_task *task) {
         return 1;
     }
     int r = 0;
+    bool over = false;
     switch (backup->phase) {
     case BACKUP_SEGMENTS:
         backup->phase = backup->at == backup->segments ? BACKUP_FILES : BACKUP_SEGMENTS;
         r = backup->at < backup->segments ? copy_step(backup) : 0;
         break;
     case BACKUP_FILES:
-        r = copy_files(backup);
-        backup->phase = BACKUP_MANIFEST;
+        r = files_step(backup, &over);
+        backup->phase = over ? BACKUP_MANIFEST : BACKUP_FILES;
         break;
     case BACKUP_MANIFEST:
         r = write_manifest(backup);

@@ -154,6 +154,35 @@ static int write_file(const struct gone *gone, const struct segments *segments, 
     return r;
 }
 
+/* Makes its memory the bytes of the file. */
+static void seal(struct gone *gone, const struct segments *segments) {
+    struct gone_header *header = (struct gone_header *)(void *)gone->file;
+    uint64_t used = gone->count * sizeof(struct gone_range);
+    *header = (struct gone_header){.magic = GONE_MAGIC,
+                                   .version = 1,
+                                   .count = gone->count,
+                                   .xxh3 = XXH3_64bits(gone_ranges(gone), used)};
+    memcpy(header->uuid, segments->uuid, 16);
+    memset(gone->file + sizeof *header + used, 0, file_bytes(gone->count) - sizeof *header - used);
+}
+
+int gone_copy(struct gone *gone, const struct segments *segments, uint8_t **ret_file,
+              uint64_t *ret_bytes) {
+    *ret_file = NULL;
+    *ret_bytes = 0;
+    if (gone->count == 0) {
+        return 0;
+    }
+    seal(gone, segments);
+    *ret_file = vm_map(file_bytes(gone->count));
+    if (!*ret_file) {
+        return err_raise(-ENOMEM);
+    }
+    *ret_bytes = file_bytes(gone->count);
+    memcpy(*ret_file, gone->file, *ret_bytes);
+    return 0;
+}
+
 int gone_write(struct gone *gone, const struct segments *segments, bool all_here) {
     const struct disk *disk = segments->disk;
     for (uint32_t i = 0; i < gone->count;) {
@@ -163,14 +192,7 @@ int gone_write(struct gone *gone, const struct segments *segments, bool all_here
             forget(gone, i);
         }
     }
-    struct gone_header *header = (struct gone_header *)(void *)gone->file;
-    uint64_t used = gone->count * sizeof(struct gone_range);
-    *header = (struct gone_header){.magic = GONE_MAGIC,
-                                   .version = 1,
-                                   .count = gone->count,
-                                   .xxh3 = XXH3_64bits(gone_ranges(gone), used)};
-    memcpy(header->uuid, segments->uuid, 16);
-    memset(gone->file + sizeof *header + used, 0, file_bytes(gone->count) - sizeof *header - used);
+    seal(gone, segments);
     char from[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
     path_of(segments, "/GONE.new", from);
     path_of(segments, "/GONE", to);

@@ -57,6 +57,10 @@ void gone_close(struct gone *gone);
 uint32_t gone_check(const void *file, uint64_t bytes, const uint8_t uuid[16]);
 /* Adds one, joined with its neighbours. Returns: 0 or -ENOMEM. */
 must_check int gone_add(struct gone *gone, const struct gone_range *range);
+/* The bytes of the file as it would be written now, in memory of the caller's (vm_unmap). No
+ * ranges: NULL and 0. Returns: 0 or -ENOMEM. */
+must_check int gone_copy(struct gone *gone, const struct segments *segments, uint8_t **ret_file,
+                         uint64_t *ret_bytes);
 /* Forgets logs of earlier starts of which no segment is left (all_here: no tier is away, that may
  * hold some), and makes the rest durable. Returns: 0 or -errno. */
 must_check int gone_write(struct gone *gone, const struct segments *segments, bool all_here);

@@ -357,11 +357,16 @@ struct store_gc {
     bool dry_run;      /* count only */
 };
 #define STORE_BACKUP_FILES 8u
+#define STORE_BACKUP_KEPT  64u
+#define STORE_BACKUP_NAME  32u
 struct store_backup {
     char path[512]; /* the directory it goes into */
     /* Files of the configuration: they go in beside the store's own; the first is the main one. */
     uint32_t files_count;
     char files[STORE_BACKUP_FILES][256];
+    /* The porter's: files that are in it beside the segments, by name. */
+    uint32_t kept_count;
+    char kept[STORE_BACKUP_KEPT][STORE_BACKUP_NAME];
 };
 union store_ask {
     struct store_pin pin;

@@ -87,6 +87,14 @@ static void write_file(struct rig *rig, const char *path, const char *words) {
     must(disk->calls->close_file(disk->backend, fd) == 0);
 }
 
+static uint32_t pins_held(const struct rig *rig) {
+    uint32_t held = 0;
+    for (uint32_t id = 1; id < rig->store->segments.top; id++) {
+        held += atomic_load(&rig->store->segments.all[id].pins);
+    }
+    return held;
+}
+
 Test(backup, what_was_acknowledged_before_it_began_is_in_it_while_writing_goes_on) {
     struct rig rig;
     struct store_task task;
@@ -187,6 +195,120 @@ Test(backup, the_configuration_is_in_it_and_wins_over_a_file_of_its_name_beside_
     cr_assert_arr_eq(words, "in force", size);
     words = sim_disk_bytes(rig.sim, "/srv/r/more.conf", &size);
     cr_assert_arr_eq(words, "included", strlen("included"));
+    rig_end(&rig);
+}
+
+/* Whoever is restored without its key is another node. */
+Test(backup, a_file_that_cannot_be_read_is_not_left_out) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    start(&rig, 13);
+    put_many(&rig, 0, 3);
+    write_file(&rig, "/s/identity.key", "who we are");
+    static const enum sim_error errors[] = {SIM_EMFILE, SIM_EIO};
+    static const int32_t results[] = {-EMFILE, -EIO};
+    for (uint32_t i = 0; i < 2; i++) {
+        sim_disk_plan(rig.sim, &(struct sim_plan){errors[i], 0, UINT64_MAX, "/s/identity.key"});
+        cr_assert_eq(back_up(&rig, &task, "/srv/b"), results[i]);
+        cr_assert_not_null(strstr(task.why, "identity.key"), "%s", task.why);
+    }
+    sim_disk_plan(rig.sim, &(struct sim_plan){SIM_FINE, 0, 0, NULL});
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    cr_assert_eq(task.ask.backup.kept_count, 1);
+    cr_assert_str_eq(task.ask.backup.kept[0], "identity.key");
+    rig_close(&rig);
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "%s", restore.why);
+    rig_end(&rig);
+}
+
+Test(backup, a_large_file_is_in_it_and_one_too_large_is_named) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    uint64_t size = 0;
+    start(&rig, 14);
+    put_many(&rig, 0, 3);
+    write_file(&rig, "/s/notes", "the first words");
+    sim_disk_set_size(rig.sim, "/s/notes", 5 * MiB + 77);
+    uint8_t end = 9;
+    sim_disk_spoil(rig.sim, "/s/notes", 5 * MiB + 76, &end, 1);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "%s", restore.why);
+    const uint8_t *notes = sim_disk_bytes(rig.sim, "/srv/r/notes", &size);
+    cr_assert_eq(size, 5 * MiB + 77);
+    cr_assert_eq(notes[size - 1], 9);
+    cr_assert_arr_eq(notes, "the first words", strlen("the first words"));
+    sim_disk_set_size(rig.sim, "/s/notes", ARCHIVE_FILE_BYTES + 1);
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), -EFBIG);
+    cr_assert_not_null(strstr(task.why, "notes"), "%s", task.why);
+    rig_end(&rig);
+}
+
+Test(backup, more_files_than_it_takes_are_not_left_out_one_by_one) {
+    struct rig rig;
+    struct store_task task;
+    start(&rig, 15);
+    put_many(&rig, 0, 3);
+    for (uint32_t i = 0; i < ARCHIVE_FILES_MAX + 1; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "/s/note%u", i);
+        write_file(&rig, name, "a word");
+    }
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), STORE_FULL);
+    cr_assert_not_null(strstr(task.why, "more files"), "%s", task.why);
+    sim_disk_remove(rig.sim, "/s/note0");
+    cr_assert_eq(back_up(&rig, &task, "/srv/b"), 0, "%s", task.why);
+    cr_assert_eq(task.ask.backup.kept_count, ARCHIVE_FILES_MAX);
+    rig_end(&rig);
+}
+
+/* An open segment is cut, and goes on; what was written behind its end is let go of while the copy
+ * is made: where the copy spoke of that, its log would have a gap. */
+Test(backup, what_compaction_lets_go_of_behind_the_cut_is_no_gap_in_it) {
+    struct rig rig;
+    struct store_task task;
+    struct restore restore;
+    start(&rig, 16);
+    put_many(&rig, 0, 10);
+    struct log *log = &store_keeper(rig.store, 0)->log;
+    struct gone *gone = &rig.store->gone;
+    struct gone_range before = {.first_lsn = lsn_make(lsn_epoch(log->next_lsn), 1),
+                                .last_lsn = lsn_make(lsn_epoch(log->next_lsn), 2)};
+    cr_assert_eq(gone_add(gone, &before), 0);
+    (void)begin_backup(&rig, &task, "/srv/b");
+    rig_maintain(&rig, 1);
+    cr_assert_gt(pins_held(&rig), 0, "cut");
+    struct gone_range behind = {.first_lsn = log->next_lsn + 100, .last_lsn = log->next_lsn + 200};
+    cr_assert_eq(gone_add(gone, &behind), 0);
+    cr_assert_eq(gone_write(gone, &rig.store->segments, true), 0);
+    for (uint32_t i = 0; !is_done(&task); i++) {
+        cr_assert_lt(i, 20000u);
+        rig_maintain(&rig, 1);
+    }
+    cr_assert_eq(task.result, 0, "%s", task.why);
+    rig_crash(&rig);
+    cr_assert_eq(restore_to(&rig, "/srv/b", "/srv/r", &restore), 0, "%s", restore.why);
+    uint64_t size = 0;
+    const struct gone_header *copy = (const void *)sim_disk_bytes(rig.sim, "/srv/r/GONE", &size);
+    cr_assert_eq(gone_check(copy, size, copy->uuid), 1, "that of before the cut");
+    expect(&rig, "/srv/r", 0, 10);
+    rig_end(&rig);
+}
+
+Test(backup, a_directory_of_ours_that_was_cut_off_is_gone_on_with) {
+    struct rig rig;
+    struct store_task task;
+    start(&rig, 17);
+    put_many(&rig, 0, 3);
+    const struct disk *disk = &rig.disk;
+    must(disk->calls->make_dir(disk->backend, "/srv/half", 0700) == 0);
+    must(disk->calls->make_dir(disk->backend, "/srv/half/files", 0700) == 0);
+    cr_assert_eq(back_up(&rig, &task, "/srv/half"), 0, "%s", task.why);
+    must(disk->calls->make_dir(disk->backend, "/srv/theirs", 0700) == 0);
+    must(disk->calls->make_dir(disk->backend, "/srv/theirs/files", 0700) == 0);
+    write_file(&rig, "/srv/theirs/files/letters", "dear");
+    cr_assert_eq(back_up(&rig, &task, "/srv/theirs"), STORE_FORMAT);
     rig_end(&rig);
 }
 
@@ -344,14 +466,6 @@ Test(backup, a_manifest_that_claims_what_no_segment_can_be_is_damaged) {
     cr_assert_eq(archive_check(&archive), FORMAT_BAD);
     archive_free(&archive);
     rig_end(&rig);
-}
-
-static uint32_t pins_held(const struct rig *rig) {
-    uint32_t held = 0;
-    for (uint32_t id = 1; id < rig->store->segments.top; id++) {
-        held += atomic_load(&rig->store->segments.all[id].pins);
-    }
-    return held;
 }
 
 Test(backup, one_at_a_time_and_it_can_be_called_off) {

@@ -22,15 +22,25 @@ static void note_backup(const json_t *answer, char text[TASK_NOTE_MAX]) {
                    human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
 }
 
+/* By name: nobody is told of an identity that is not in it. */
+static void print_files(const json_t *files) {
+    size_t count = json_array_size(files);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = json_string_value(json_array_get(files, i));
+        printf("%s%s", i == 0 ? "" : i + 1 == count ? " and " : ", ", name ? name : "?");
+    }
+    printf("%s\n", count == 0 ? "no file beside them" : "");
+}
+
 static void print_result(const json_t *answer) {
     char bytes[HUMAN_MAX];
     double segments = admin_number(answer, "segments"), copied = admin_number(answer, "copied");
     const json_t *config = admin_at(answer, "configuration");
     double files = admin_number(answer, "configuration_copied");
-    printf("backed up %.0f segment%s: %.0f copied, %.0f there already; %s written, with %s\n",
-           segments, segments == 1 ? "" : "s", copied, segments - copied,
-           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes),
-           files > 0 ? "the node's identity and configuration" : "the node's identity");
+    printf("backed up %.0f segment%s: %.0f copied, %.0f there already; %s written, with ", segments,
+           segments == 1 ? "" : "s", copied, segments - copied,
+           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
+    print_files(admin_at(answer, "files"));
     if (files < (double)json_array_size(config)) {
         fprintf(stderr,
                 "millrace backup: of the %zu files of the configuration (%s) %.0f could "
