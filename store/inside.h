@@ -128,6 +128,7 @@ struct log {
     bool failed;          /* a write of the open segment failed: drain, then begin another */
     bool read_only;
     bool stalled;         /* waits for a spare: counted once */
+    bool kept_open;       /* the open segment is the one that is kept back for tombstones */
     struct op_list queue; /* operations that found no batch */
     struct roll rolls[LOG_ROLLS];
     struct roll *roll; /* of the open segment; NULL: none was free, or memory is short */

@@ -251,11 +251,15 @@ static bool segment_has_room(const struct log *log, const struct log_batch *batc
     return log->write_at + round_up(batch->used, PAGE_BYTES) + footer + PAGE_BYTES <= segment_bytes;
 }
 
-/* The last spare is for tombstones, also while space seems to be had (whether there is any,
- * housekeeping finds out only when it makes the next), and for what has its LSNs already. */
+/* What is kept back is not for puts, unless they have their LSNs already. */
+static bool batch_kept_out(const struct log_batch *batch) {
+    return batch->puts > 0 && batch->first_lsn == 0;
+}
+
+/* The last spare is for tombstones, also while space seems to be had: whether there is any,
+ * housekeeping finds out only when it makes the next. */
 static struct segment *spare_take(struct keeper *keeper, const struct log_batch *batch) {
-    bool any = batch->puts == 0 || batch->first_lsn != 0;
-    uint32_t count = any ? LOG_SPARES : LOG_SPARES - 1;
+    uint32_t count = batch_kept_out(batch) ? LOG_SPARES - 1 : LOG_SPARES;
     struct segment *segment = NULL;
     for (uint32_t i = 0; i < count && !segment; i++) {
         segment = atomic_exchange_explicit(&keeper->spares[i], NULL, memory_order_acq_rel);
@@ -263,8 +267,17 @@ static struct segment *spare_take(struct keeper *keeper, const struct log_batch 
             segment_set_state(segment, SEGMENT_CLOSED); /* empty; sealed when its tier is back */
             segment = NULL;
         }
+        keeper->log.kept_open = segment ? i == LOG_SPARES - 1 : keeper->log.kept_open;
     }
     return segment;
+}
+
+/* The open segment is the one kept back, and none has been made in its stead: puts that filled it
+ * would leave the next delete without room, and nothing that makes any. */
+static bool open_is_kept(const struct keeper *keeper, const struct log_batch *batch) {
+    return keeper->log.kept_open && batch_kept_out(batch) &&
+           /* relaxed: whether there is one, not what is in it */
+           atomic_load_explicit(&keeper->spares[LOG_SPARES - 1], memory_order_relaxed) == NULL;
 }
 
 /* The batch cannot be written for want of space. Its puts are refused and its tombstones may still
@@ -330,7 +343,9 @@ static bool segment_ready(struct keeper *keeper, struct log_batch *batch) {
     struct log *log = &keeper->log;
     struct store *store = keeper->store;
     bool writable = log->open && tier_state(tier_of(store, log->open)) < TIER_READONLY;
-    if (writable && segment_has_room(log, batch, store->segments.segment_bytes)) {
+    bool kept = writable && open_is_kept(keeper, batch);
+    if (writable && !kept && segment_has_room(log, batch, store->segments.segment_bytes)) {
+        log->stalled = false;
         return true;
     }
     if (log->writing > 0) {

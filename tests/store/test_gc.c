@@ -231,7 +231,14 @@ Test(gc, a_full_store_still_collects_and_pins) {
     }
     cr_assert_eq(r, STORE_FULL);
     cr_assert_eq(garden_pin(&rig, 7, STORE_PIN_RECURSIVE, NULL), 0);
+    for (r = 0; r == 0 && i < 9000;) { /* to the last of the room */
+        r = rig_put(&rig, i++, 1000);
+    }
+    cr_assert_eq(r, STORE_FULL);
     cr_assert_eq(garden_unpin(&rig, 6), 0);
+    for (uint32_t n = 0; n < 100; n++) { /* that opened what is kept back, and not for these */
+        cr_assert_eq(rig_put(&rig, i++, 60000), STORE_FULL, "put %u", n);
+    }
     cr_assert_eq(garden_gc(&rig, 0, false, &task), 0, "%s", task.why);
     expect_left("37");
     rig_end(&rig);

@@ -374,6 +374,62 @@ Test(store, a_full_store_refuses_puts_and_still_deletes) {
     cr_assert_eq(rig_get(&rig, 0, 60000), STORE_ABSENT);
 }
 
+/* A delete opens the segment that is kept for deletes: from then on it has room for puts, too. */
+Test(store, what_a_full_store_keeps_for_deletes_is_not_taken_by_puts) {
+    enum { BYTES = 60000 };
+    rig.store->tiers.all[0].size_bytes = 18 * MiB;
+    uint32_t stored = 0;
+    while (stored < 1000 && rig_put(&rig, stored, BYTES) == 0) {
+        stored++;
+    }
+    cr_assert_gt(stored, 60);
+    uint32_t small = stored + 1000;
+    while (small < stored + 6000 && rig_put(&rig, small, 16) == 0) { /* to the last of the room */
+        small++;
+    }
+    cr_assert_lt(small, stored + 6000);
+    struct segment *open = store_keeper(rig.store, 0)->log.open;
+    cr_assert_eq(rig_delete(&rig, 0, BYTES), 0);
+    cr_assert_neq(store_keeper(rig.store, 0)->log.open, open, "of the one kept back");
+    for (uint32_t i = 0; i < 100; i++) {
+        cr_assert_eq(rig_put(&rig, 20000 + i, BYTES), STORE_FULL, "put %u", i);
+    }
+    for (uint32_t i = 1; i < stored; i++) {
+        cr_assert_eq(rig_delete(&rig, i, BYTES), 0, "delete %u of %u", i, stored);
+    }
+    rig_maintain(&rig, 400);
+    for (uint32_t i = 0; i < 20; i++) { /* there is space again, and it is had */
+        (void)store_housekeep(rig.store);
+    }
+    cr_assert_eq(rig_put(&rig, 30000, BYTES), 0);
+}
+
+/* A put and a delete that come together: the one is refused, the other is done. */
+Test(store, a_full_store_takes_deletes_out_of_the_company_of_puts) {
+    rig.store->tiers.all[0].size_bytes = 18 * MiB;
+    uint32_t stored = 0;
+    while (stored < 1000 && rig_put(&rig, stored, 60000) == 0) {
+        stored++;
+    }
+    for (uint32_t round = 0; round < 4; round++) {
+        struct store_op put = {.kind = STORE_PUT, .bytes = 60000, .codec = 0x55};
+        struct store_op delete = {.kind = STORE_DELETE};
+        (void)rig_block(round, 60000, &delete.key);
+        put.data = rig_block(7000 + round, 60000, &put.key);
+        struct keeper *keeper = store_keeper(rig.store, 0);
+        keeper_begin(keeper, &put);
+        keeper_begin(keeper, &delete);
+        for (uint32_t done = 0, i = 0; done < 2; i++) {
+            cr_assert_lt(i, 10000);
+            rig_turn(&rig);
+            (void)store_housekeep(rig.store);
+            done += keeper_done(keeper) != NULL;
+        }
+        cr_assert_eq(put.result, STORE_FULL);
+        cr_assert_eq(delete.result, 0);
+    }
+}
+
 Test(store, an_idle_log_says_what_is_durable_once) {
     cr_assert_eq(rig_put(&rig, 1, 700), 0);
     uint64_t batches = counter_get(&counters()->batches);
