@@ -4,15 +4,15 @@
 /* gc — collects blocks that no pin reaches, beside everything else that goes on.
  *
  *   QUIET   until no PIN record is on its way
- *   AGE     the vector M, one LSN a keeper: what was born later is not looked at
- *   MARK    list every pin, walk every recursive one, mark what it reaches
+ *   AGE     (store/ages.h) the vector M, one LSN a keeper: what was born later is not looked at
+ *   MARK    (store/reach.h) list every pin, walk every recursive one, mark what it reaches
  *   SETTLE  until the walks of pins that began by now have ended
- *   SWEEP   list every block; its keeper deletes it, by a tombstone, if it still lies at that
- *           place, was born by M, is not marked, not pinned, and was not put again meanwhile
+ *   SWEEP   (store/sweep.h) list every block; its keeper deletes it, by a tombstone, if it still
+ * lies at that place, was born by M, is not marked, not pinned, and was not put again meanwhile
  *
- * Age: LSNs are noted with the time, a minute apart (gc_sample); M is what was acknowledged a grace
- * ago. Nothing is known of the time before this start, so blocks of earlier starts are taken for as
- * old as this one; a clock that jumps changes nothing. A grace of 0 takes M from now.
+ * Age: LSNs are noted with the time, a minute apart (store/ages.h); M is what was acknowledged a
+ * grace ago. Nothing is known of the time before this start, so blocks of earlier starts are taken
+ * for as old as this one; a clock that jumps changes nothing. A grace of 0 takes M from now.
  *
  * A duplicate put sets its entry's touched bit; the sweep finds it, clears it and leaves the block
  * to the next collection. A pin that is added meanwhile marks by its own walk (store/pinning.h).
@@ -22,15 +22,13 @@
  * leaves what was not deleted yet. Space comes back with compaction.
  *
  * Bounds: one collection at a time; the mark set takes config.gc_memory_bytes, then STORE_FULL.
- * Thread: the porter's; the two functions at the end: the keeper's. */
+ * Thread: the porter's. */
 
 #include "store/mark.h"
 #include "store/porter.h"
 
 #define GC_SAMPLE_NS  (60 * NS_PER_S)
-#define GC_SAMPLES    512u
 #define GC_AGAIN_NS   (600 * NS_PER_S) /* between collections that the watermark begins */
-#define GC_BATCH      256u             /* deletes a keeper has under way for a sweep */
 #define GC_GRACE_NONE UINT64_MAX       /* ask: the store's own */
 
 struct gc;
@@ -51,15 +49,3 @@ bool gc_waits(const struct porter *porter);
 bool gc_settles(const struct porter *porter);
 /* Deletes of a sweep are out: no walk. Remembers that one waits. */
 bool gc_sweeps(struct porter *porter);
-
-/* STORE_SWEEP: a delete that only a block without friends suffers. */
-struct keeper;
-struct sweep_item {
-    struct store_op op;
-    uint64_t place;
-};
-/* Looks again, at the keeper; appends the tombstone, or ends the operation: STORE_RETRY: it was
- * put again; STORE_PINNED; STORE_ABSENT: it is not there any more. */
-void gc_resolve(struct keeper *keeper, struct store_op *op);
-/* Sets or clears the touched bit of the entry whose block lies there. Returns: it was set. */
-bool gc_touch(struct keeper *keeper, uint64_t hash, uint64_t place, bool touched);

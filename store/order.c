@@ -4,9 +4,9 @@
 #include "base/must.h"
 #include "store/aborts.h"
 #include "store/bundle.h"
-#include "store/gc.h"
 #include "store/inside.h"
 #include "store/load.h"
+#include "store/sweep.h"
 
 #include <string.h>
 
@@ -119,7 +119,7 @@ void order_begin(struct keeper *keeper, struct store_op *op) {
 
 /* The block lies at `place` on disk; a collection under way spares it, and the next. */
 static void order_duplicate(struct keeper *keeper, struct store_op *op, uint64_t place) {
-    (void)gc_touch(keeper, op_state(op)->hash, place, true);
+    (void)sweep_touch(keeper, op_state(op)->hash, place, true);
     counter_add(&keeper->counters.put_duplicates, 1);
     if (bundle_atomic(op)) {
         op->duplicate = true;
@@ -206,7 +206,7 @@ static void order_start(struct keeper *keeper, struct store_op *op) {
         return;
     }
     if (op->kind == STORE_SWEEP) {
-        gc_resolve(keeper, op);
+        sweep_resolve(keeper, op);
         return;
     }
     order_resolve(keeper, op);
@@ -363,7 +363,7 @@ void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
         if (committed) {
             r = publish_put(keeper, state, state->durable);
             /* Born before it was there: a collection that began between would take it for old. */
-            (void)gc_touch(keeper, state->hash, state->durable, true);
+            (void)sweep_touch(keeper, state->hash, state->durable, true);
             counter_add(&keeper->counters.puts, 1);
         } else {
             put_aborted(keeper, segment, op);

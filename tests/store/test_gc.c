@@ -4,7 +4,10 @@
 #include "store/gc.h"
 
 #include "base/cid.h"
+#include "store/ages.h"
 #include "store/dag.h"
+#include "store/reach.h"
+#include "store/sweep.h"
 #include "tests/store/garden.h"
 
 #include <criterion/criterion.h>
