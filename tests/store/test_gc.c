@@ -577,3 +577,41 @@ Test(gc, beside_puts_pins_and_unpins_nothing_pinned_is_lost_and_all_else_goes, .
         life(seed);
     }
 }
+
+static void sample(struct rig *one, struct ages *ages, uint64_t at_ns) {
+    struct porter *porter = one->store->porter;
+    porter->now_ns = at_ns;
+    ages_ask(ages, porter);
+    cr_assert_not(ages_take(ages, porter), "the keeper has not answered");
+    (void)keeper_poll(store_keeper(one->store, 0), one->now_ns);
+    cr_assert(ages_take(ages, porter));
+}
+
+Test(gc, the_limit_is_what_was_acknowledged_a_grace_ago) {
+    static struct ages ages;
+    struct rig one;
+    uint64_t limit[STORE_KEEPERS_MAX];
+    rig_start(&one, 77);
+    cr_assert_eq(rig_open(&one), 0);
+    sample(&one, &ages, 1000);
+    cr_assert_eq(rig_put(&one, 1, 500), 0);
+    uint64_t durable = store_keeper(one.store, 0)->log.durable_lsn;
+    sample(&one, &ages, 2000);
+    cr_assert_gt(durable, ages.samples[0].lsn[0]);
+    ages_limit(&ages, 2999, 1000, limit);
+    cr_assert_eq(limit[0], ages.samples[0].lsn[0], "the second is too young by one");
+    ages_limit(&ages, 3000, 1000, limit);
+    cr_assert_eq(limit[0], durable);
+    ages_limit(&ages, 1500, 1000, limit);
+    cr_assert_eq(limit[0], 0, "nothing is known of so long ago");
+    for (uint64_t i = 2; i < 3 * AGES_SAMPLES; i++) {
+        sample(&one, &ages, (i + 1) * 1000);
+    }
+    cr_assert_leq(ages.count, AGES_SAMPLES);
+    cr_assert_eq(ages.samples[0].at_ns, 1000, "the first is kept");
+    for (uint32_t i = 1; i < ages.count; i++) {
+        cr_assert_lt(ages.samples[i - 1].at_ns, ages.samples[i].at_ns);
+    }
+    cr_assert_eq(ages.sampled_ns, 3 * AGES_SAMPLES * 1000, "and so is the last");
+    rig_end(&one);
+}
