@@ -168,7 +168,7 @@ void recall_settle(const struct recall *recall) {
     if (recall_whole(recall)) {
         const struct recall_image *image = &recall->images[0];
         store->snapshot->covered_sum =
-            snapshot_sum(image_segments(&image->tail, image->manifest), image->tail.segments);
+            coverage_sum(image_segments(&image->tail, image->manifest), image->tail.segments);
     }
     char path[SNAPSHOT_PATH_MAX];
     snapshot_path_new(store, path);

@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/copy.h"
 #include "store/inside.h"
-#include "store/table.h"
 #include "store/text.h"
 
 #include <errno.h>
@@ -14,11 +14,11 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define TABLE_BYTES  (TABLE_CHUNKS * CHUNK_PAGES * PAGE_BYTES)
 #define BUFFER_BYTES (2 * MiB)
 #define CHUNKS_MAX   (1u << 20)
-#define RESOLVE_AT   16u /* residents whose frames are asked for together */
-#define LIST_SHARE   4u  /* a table with fewer than one entry in so many places is a list */
+/* of the chunks, and room for the coverage behind them */
+#define MANIFEST_BYTES \
+    (CHUNKS_MAX * sizeof(struct image_chunk) + SEGMENT_IDS * sizeof(struct image_segment))
 
 /* --- paths ------------------------------------------------------------------------------------ */
 
@@ -121,14 +121,14 @@ static int finish_file(struct snapshot *snapshot) {
                               .manifest_offset = snapshot->at,
                               .entries = snapshot->entries,
                               .chunks = snapshot->chunk_count,
-                              .segments = snapshot->segment_count};
+                              .segments = snapshot->coverage.count};
     memcpy(tail.uuid, store->segments.uuid, sizeof tail.uuid);
     uint64_t chunk_bytes = snapshot->chunk_count * sizeof(struct image_chunk);
-    uint64_t segment_bytes = snapshot->segment_count * sizeof(struct image_segment);
+    uint64_t segment_bytes = snapshot->coverage.count * sizeof(struct image_segment);
     tail.manifest_bytes = chunk_bytes + segment_bytes;
     /* the two lists make one run of bytes: the coverage moves up behind the chunks */
     uint8_t *manifest = (uint8_t *)snapshot->chunks;
-    memcpy(manifest + chunk_bytes, snapshot->segments, segment_bytes);
+    memcpy(manifest + chunk_bytes, snapshot->coverage.segments, segment_bytes);
     tail.manifest_xxh3 = XXH3_64bits(manifest, tail.manifest_bytes);
     r = r == 0 ? append(snapshot, manifest, tail.manifest_bytes) : r;
     r = r == 0 ? pad(snapshot) : r;
@@ -172,132 +172,18 @@ static void drop_older(const struct store *store) {
     }
 }
 
-/* --- coverage --------------------------------------------------------------------------------- */
-
-uint64_t snapshot_sum(const struct image_segment *segments, uint32_t count) {
-    return XXH3_64bits(segments, count * sizeof *segments);
-}
-
-/* Records below this are in the catalog, or were deleted from it. */
-static uint64_t covered_bytes(const struct segments *segments, const struct segment *segment) {
-    bool moves = segment->log >= STORE_KEEPERS_MAX && segment->epoch == segments->epoch;
-    if (moves) { /* what was moved since the start is in the catalog once its notes have run */
-        return atomic_load_explicit(&segment->published_bytes, memory_order_acquire);
-    }
-    uint64_t data = atomic_load_explicit(&segment->data_bytes, memory_order_acquire);
-    /* acquire: after data_bytes, which comes after what is undecided in it */
-    bool open_ends = atomic_load_explicit(&segment->undecided, memory_order_acquire) > 0 ||
-                     atomic_load_explicit(&segment->aborted, memory_order_relaxed) > 0 ||
-                     atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
-    return open_ends ? PAGE_BYTES : data;
-}
-
-/* Also what is covered up to nowhere is named: it is older than what comes next. */
-static void cover(struct snapshot *snapshot) {
-    struct store *store = snapshot->store;
-    snapshot->segment_count = 0;
-    (void)pthread_mutex_lock(&store->files);
-    for (uint32_t id = 1; id < store->segments.top; id++) {
-        const struct segment *segment = &store->segments.all[id];
-        enum segment_state state = segment_state(segment); /* first: after CLOSED comes nothing */
-        bool of_a_log = segment->generation != 0;          /* else its header could not be read */
-        if ((state != SEGMENT_OPEN && state != SEGMENT_CLOSED && state != SEGMENT_SEALED) ||
-            !of_a_log) {
-            continue;
-        }
-        snapshot->segments[snapshot->segment_count++] = (struct image_segment){
-            .generation = segment->generation,
-            .covered_bytes = max_u64(covered_bytes(&store->segments, segment), PAGE_BYTES),
-            .id = id,
-            .flags = state == SEGMENT_OPEN ? 0 : IMAGE_CLOSED};
-    }
-    (void)pthread_mutex_unlock(&store->files);
-    snapshot->covering_sum = snapshot_sum(snapshot->segments, snapshot->segment_count);
-}
-
 /* --- copying ---------------------------------------------------------------------------------- */
 
-struct resolver {
-    const struct store *store;
-    uint64_t *waiting[RESOLVE_AT];
-    uint32_t count;
-};
-
-/* Frame names become places on disk. Their frames are ours: they stay while we look. */
-static void resolve(struct resolver *resolver) {
-    for (uint32_t i = 0; i < resolver->count; i++) {
-        uint64_t word = *resolver->waiting[i];
-        const struct frame *frame = store_frame(resolver->store, word);
-        uint64_t place = atomic_load_explicit(&frame->place, memory_order_relaxed);
-        *resolver->waiting[i] = (place & (PLACE_MASK | PLACE_STATE_MASK)) | (word & PLACE_PINNED) |
-                                PLACE_GHOST | (uint64_t)frame_freq(frame) << PLACE_FREQ_SHIFT;
-    }
-    resolver->count = 0;
-}
-
-static uint32_t copy_buckets(const struct store *store, const struct table *table, uint64_t *to) {
-    struct resolver resolver = {.store = store, .count = 0};
-    uint32_t entries = 0;
-    for (uint32_t b = 0; b < table->buckets; b++, to += 2 * BUCKET_ENTRIES) {
-        const struct bucket *bucket = table_bucket(&store->catalog, table, b);
-        for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
-            /* relaxed: the owner reads its own words */
-            uint64_t hash = atomic_load_explicit(&bucket->hash[i], memory_order_relaxed);
-            uint64_t place = atomic_load_explicit(&bucket->place[i], memory_order_relaxed);
-            to[i] = hash;
-            to[BUCKET_ENTRIES + i] = hash ? place : 0;
-            entries += hash != 0;
-            if (hash != 0 && place_resident(place)) {
-                __builtin_prefetch(&store_frame(store, place)->place);
-                resolver.waiting[resolver.count++] = &to[BUCKET_ENTRIES + i];
-            }
-            if (resolver.count == RESOLVE_AT) {
-                resolve(&resolver);
-            }
-        }
-    }
-    resolve(&resolver);
-    return entries;
-}
-
-/* Entries only, one after another, where the buckets were. */
-static uint32_t squeeze(uint64_t *words, uint32_t buckets) {
-    struct image_entry *list = (void *)words;
-    uint32_t count = 0;
-    for (uint32_t b = 0; b < buckets; b++) {
-        uint64_t bucket[2 * BUCKET_ENTRIES];
-        memcpy(bucket, words + (size_t)b * array_count(bucket), sizeof bucket);
-        for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
-            if (bucket[i] != 0) {
-                list[count++] = (struct image_entry){bucket[i], bucket[BUCKET_ENTRIES + i]};
-            }
-        }
-    }
-    return count;
-}
-
-/* Copies the table that holds snapshot->hash to the end of the buffer. Thread: its owner. */
-static void copy_table(struct snapshot *snapshot) {
-    const struct store *store = snapshot->store;
-    const struct table *table = shard_table(&store->catalog, snapshot->hash);
-    uint64_t *to = (void *)(snapshot->buffer + snapshot->used);
-    struct image_chunk *copied = &snapshot->copied;
-    *copied = (struct image_chunk){.first = snapshot->hash,
-                                   .buckets = table->buckets,
-                                   .depth = (uint8_t)table->depth,
-                                   .kind = IMAGE_RAW};
-    copied->entries = copy_buckets(store, table, to);
-    copied->bytes = table->buckets * (uint32_t)sizeof(struct bucket);
-    if (copied->entries < table->buckets * BUCKET_ENTRIES / LIST_SHARE) {
-        copied->kind = IMAGE_LIST;
-        copied->bytes = squeeze(to, table->buckets) * (uint32_t)sizeof(struct image_entry);
-    }
+/* To the end of the buffer. Thread: the table's owner. */
+static void copy_next(struct snapshot *snapshot) {
+    copy_table(snapshot->store, snapshot->hash, snapshot->buffer + snapshot->used,
+               &snapshot->copied);
 }
 
 static void copy_note(struct keeper *keeper, struct note *note) {
     struct snapshot *snapshot = container_of(note, struct snapshot, note);
     must(hash_keeper(keeper->store, snapshot->hash) == keeper->index);
-    copy_table(snapshot);
+    copy_next(snapshot);
 }
 
 /* Takes the copy in. *ret_more: there is another table, and room for it in the buffer. */
@@ -313,7 +199,7 @@ static int take_copy(struct snapshot *snapshot, bool *ret_more) {
         return err_raise(-ENOSPC);
     }
     *ret_more = snapshot->hash != 0;
-    return snapshot->used + TABLE_BYTES > BUFFER_BYTES ? flush(snapshot) : 0;
+    return snapshot->used + COPY_BYTES_MAX > BUFFER_BYTES ? flush(snapshot) : 0;
 }
 
 /* --- one snapshot ----------------------------------------------------------------------------- */
@@ -371,7 +257,7 @@ static int end(struct snapshot *snapshot) {
     }
     (void)disk->calls->close_file(disk->backend, snapshot->fd);
     snapshot->writing = false;
-    snapshot->covered_sum = snapshot->covering_sum;
+    snapshot->covered_sum = snapshot->coverage.sum;
     drop_older(store);
     return 0;
 }
@@ -407,8 +293,8 @@ static bool is_due(struct snapshot *snapshot) {
         pins_unclear(snapshot->store)) {
         return false;
     }
-    cover(snapshot);
-    return snapshot->covering_sum != snapshot->covered_sum;
+    coverage_take(&snapshot->coverage, snapshot->store);
+    return snapshot->coverage.sum != snapshot->covered_sum;
 }
 
 static void post(struct snapshot *snapshot) {
@@ -466,7 +352,7 @@ int snapshot_last(struct store *store) {
     int r = begin(snapshot);
     bool more = r == 0;
     while (more && r == 0) {
-        copy_table(snapshot);
+        copy_next(snapshot);
         r = take_copy(snapshot, &more);
     }
     r = r == 0 ? end(snapshot) : r;
@@ -483,10 +369,9 @@ int snapshot_open(struct store *store) {
     snapshot->store = store;
     snapshot->note.run = copy_note;
     snapshot->buffer = vm_map(BUFFER_BYTES);
-    snapshot->chunks =
-        vm_map(CHUNKS_MAX * sizeof *snapshot->chunks + SEGMENT_IDS * sizeof *snapshot->segments);
-    snapshot->segments = vm_map(SEGMENT_IDS * sizeof *snapshot->segments);
-    return snapshot->buffer && snapshot->chunks && snapshot->segments ? 0 : err_raise(-ENOMEM);
+    snapshot->chunks = vm_map(MANIFEST_BYTES);
+    int r = coverage_open(&snapshot->coverage);
+    return snapshot->buffer && snapshot->chunks ? r : err_raise(-ENOMEM);
 }
 
 void snapshot_close(struct store *store) {
@@ -495,9 +380,8 @@ void snapshot_close(struct store *store) {
         return;
     }
     vm_unmap(snapshot->buffer, BUFFER_BYTES);
-    vm_unmap(snapshot->chunks,
-             CHUNKS_MAX * sizeof *snapshot->chunks + SEGMENT_IDS * sizeof *snapshot->segments);
-    vm_unmap(snapshot->segments, SEGMENT_IDS * sizeof *snapshot->segments);
+    vm_unmap(snapshot->chunks, MANIFEST_BYTES);
+    coverage_close(&snapshot->coverage);
     vm_unmap(snapshot, sizeof *snapshot);
     store->snapshot = NULL;
 }

@@ -5,24 +5,13 @@
  * that a start reads 18 bytes a block and not a footer of 64. Nothing depends on one: a start takes
  * what it finds there for a hint (store/recall.h).
  *
- *   coverage: what each segment holds by now, all of it in the catalog
- *   ─► table after table, copied by a note at its owner, resident blocks by their place on disk
+ *   coverage (store/coverage.h): what each segment holds by now, all of it in the catalog
+ *   ─► table after table, copied (store/copy.h) by a note at its owner
  *   ─► manifest, tail ─► sync ─► rename ─► sync the directory ─► all but the newest two go
- *
- * The coverage is taken first and every table is copied later by the thread that writes it: what is
- * covered was published by an earlier turn of that thread, so it is in the copy, or was deleted by
- * a record beyond the coverage, which the start reads. What came after the coverage may be in the
- * copy or not; the start reads it again.
- *
- * Of an entry's small bits the use count, the touched bit and the ghost bit are kept; a resident
- * block gets the ghost bit, as it would by being evicted: when it is read again it is known to be
- * wanted.
- *
- * A copy is one table, at most 768 KiB and mostly some 400, in one turn of its keeper: an insert
- * may carry any entry of a table to its other bucket, so half a table is none.
  *
  * Thread: the porter; snapshot_last: whoever closes the store. */
 
+#include "store/coverage.h"
 #include "store/image.h"
 #include "store/note.h"
 
@@ -39,9 +28,8 @@ struct snapshot {
     uint64_t due_ns; /* 0: not set yet */
     uint64_t count;  /* generations begun since the start */
     uint64_t generation;
-    uint64_t hash;         /* the table that is copied holds it */
-    uint64_t covered_sum;  /* over the coverage of the newest one on the disk; 0: none */
-    uint64_t covering_sum; /* of the one that is written */
+    uint64_t hash;        /* the table that is copied holds it */
+    uint64_t covered_sum; /* of the coverage of the newest one on the disk; 0: none */
     uint64_t entries;
     struct image_chunk copied;
     int fd;
@@ -49,8 +37,7 @@ struct snapshot {
     uint64_t used, at;
     struct image_chunk *chunks;
     uint32_t chunk_count;
-    struct image_segment *segments;
-    uint32_t segment_count;
+    struct coverage coverage; /* of the one that is written */
 };
 
 /* Memory for it. Returns: 0 or -ENOMEM. Thread: boot. */
@@ -70,5 +57,3 @@ void snapshot_path_new(const struct store *store, char path[SNAPSHOT_PATH_MAX]);
 /* Calls each for every snapshot there is, in no order. Returns: 0 or -errno. */
 must_check int snapshot_list(const struct store *store,
                              void (*each)(void *context, uint64_t generation), void *context);
-/* Over what a snapshot covers: two with the same sum hold the same. */
-uint64_t snapshot_sum(const struct image_segment *segments, uint32_t count);

@@ -3,6 +3,8 @@
 
 #include "base/bits.h"
 #include "base/must.h"
+#include "store/copy.h"
+#include "store/coverage.h"
 #include "store/recall.h"
 #include "tests/store/rig.h"
 
@@ -536,5 +538,61 @@ Test(snapshot, a_disk_that_has_no_room_for_it_serves_blocks) {
     cr_assert_eq(snapshot_count(&rig), 0);
     snapshot_now(&rig);
     cr_assert_eq(snapshot_count(&rig), 1);
+    rig_end(&rig);
+}
+
+static uint64_t covered(const struct coverage *coverage, uint32_t id) {
+    for (uint32_t i = 0; i < coverage->count; i++) {
+        if (coverage->segments[i].id == id) {
+            return coverage->segments[i].covered_bytes;
+        }
+    }
+    return 0;
+}
+
+Test(snapshot, what_is_not_decided_yet_is_not_covered) {
+    struct rig rig;
+    struct coverage coverage;
+    rig_start(&rig, 41);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(coverage_open(&coverage), 0);
+    cr_assert_eq(rig_put(&rig, 1, 9000), 0);
+    rig_mark(&rig);
+    uint32_t id = place_spot(rig_place(&rig, 1, 9000)).segment;
+    struct segment *segment = &rig.store->segments.all[id];
+    coverage_take(&coverage, rig.store);
+    uint64_t sum = coverage.sum;
+    cr_assert_gt(covered(&coverage, id), 9000);
+    coverage_take(&coverage, rig.store);
+    cr_assert_eq(coverage.sum, sum, "nothing came to it");
+    atomic_store(&segment->undecided, 1);
+    coverage_take(&coverage, rig.store);
+    cr_assert_eq(covered(&coverage, id), PAGE_BYTES, "named, and up to nowhere");
+    cr_assert_neq(coverage.sum, sum);
+    atomic_store(&segment->undecided, 0);
+    coverage_close(&coverage);
+    rig_end(&rig);
+}
+
+Test(snapshot, a_table_that_is_mostly_empty_is_copied_as_a_list_of_places_on_disk) {
+    struct rig rig;
+    struct image_chunk chunk;
+    rig_start(&rig, 42);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_put(&rig, 1, 9000), 0);
+    cr_assert_eq(rig_get(&rig, 1, 9000), 0);
+    struct key key;
+    (void)rig_block(1, 9000, &key);
+    uint64_t hash = store_hash(rig.store, &key);
+    uint64_t *words = aligned_alloc(PAGE_BYTES, COPY_BYTES_MAX);
+    copy_table(rig.store, hash, words, &chunk);
+    cr_assert_eq(chunk.kind, IMAGE_LIST);
+    cr_assert_eq(chunk.entries, 1);
+    const struct image_entry *entry = (const void *)words;
+    cr_assert_eq(chunk.bytes, sizeof *entry);
+    cr_assert_eq(words[0], hash);
+    cr_assert_not(place_resident(words[1]), "in memory now, and not at the next start");
+    cr_assert_eq(words[1] & PLACE_MASK, rig_place(&rig, 1, 9000) & PLACE_MASK);
+    free(words);
     rig_end(&rig);
 }
