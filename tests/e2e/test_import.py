@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Directories into a store, with a daemon and without: repositories made by hand as Kubo lays them
-out, folders of archives (tools/millrace/import_dir.c; tools/millrace/private.c), and
-back out into one (tools/millrace/parts.c).
+out, folders of archives (tools/millrace/import_dir.c; tools/millrace/private.c), the pins of their
+roots (tools/millrace/import_roots.c), and back out into one (tools/millrace/parts.c).
 """
 
 import base64
@@ -297,6 +297,80 @@ class Import(cases.Case):
         )
         self.assertExit(done, 0)
         self.assertEqual(self.archives(named), {leaf.mh: leaf.data for leaf in leaves})
+
+    def file_and_parts(self, seed, size=1_600_000):
+        """Returns: a root's CID, its file, and two archives that hold the DAG between them."""
+        source = self.daemon()
+        path, out = self.folder / f"{seed}", self.folder / f"out-{seed}"
+        path.write_bytes(random.Random(seed).randbytes(size))
+        done = source.run("add", "-Q", path)
+        self.assertExit(done, 0)
+        cid = done.stdout.strip()
+        self.assertExit(source.run("export", "--split", "1MiB", "--dag", cid, "-o", out), 0)
+        parts = sorted(out.glob("*.car"))
+        self.assertEqual(len(parts), 2)
+        return cid, path, parts
+
+    def pins(self, server):
+        done = server.run("pins", "--json")
+        self.assertExit(done, 0)
+        return {pin["cid"]: pin["mode"] for pin in json.loads(done.stdout)}
+
+    def test_roots_are_pinned_and_a_collection_keeps_them(self):
+        cid, path, parts = self.file_and_parts(20)
+        for where in (parts, [parts[0].parent]):
+            server = self.daemon()
+            done = server.run("import", *where)
+            self.assertExit(done, 0)
+            self.assertEqual(done.stderr, "")
+            self.assertIn("1 root pinned", done.stdout)
+            self.assertEqual(self.pins(server), {cid: "recursive"})
+            self.assertExit(server.run("put", "-", input="not kept"), 0)
+            done = server.run("gc", "--grace", "0", "--json")
+            self.assertExit(done, 0)
+            self.assertEqual(json.loads(done.stdout)["blocks"], 1)
+            self.assertEqual(server.run("cat", cid, text=False).stdout, path.read_bytes())
+        left = self.daemon()
+        self.assertExit(left.run("import", "--pin-roots=false", *parts), 0)
+        self.assertEqual(self.pins(left), {})
+        self.assertExit(left.run("gc", "--grace", "0"), 0)
+        self.assertExit(left.run("has", cid), 3)
+        self.assertExit(left.run("import", "--pin-roots", "maybe", *parts), 2)
+        store = self.folder / "private"
+        self.assertExit(daemon.run("import", "--store", store, *parts), 0)
+        self.assertEqual(self.pins(self.daemon(store)), {cid: "recursive"})
+
+    def test_a_root_that_is_not_whole_is_named_and_is_no_failure(self):
+        cid, path, parts = self.file_and_parts(21)
+        server = self.daemon()
+        done = server.run("import", parts[0])
+        self.assertExit(done, 0)
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 1, done.stderr)
+        data = path.read_bytes()
+        leaves = [raw_block(data[at : at + 262144]) for at in range(0, len(data), 262144)]
+        here = {content.cid_mh(c) for c, _ in content.car_blocks(parts[0].read_bytes())}
+        first = next(leaf for leaf in leaves if leaf.mh not in here)
+        self.assertIn(f"root {cid} is not pinned: {first.text} is not here", lines[0])
+        self.assertIn("millrace pin", lines[0])
+        self.assertEqual(self.pins(server), {})
+        # A root of which there is nothing, one that is a whole block, and one that is inline.
+        absent, whole = raw_block(b"nowhere"), raw_block(b"all of it")
+        inline = bytes.fromhex("01550020") + bytes(32)
+        (self.folder / "odd.car").write_bytes(
+            content.car_header([absent.cid, whole.cid, inline])
+            + content.car_section(whole.cid, whole.data)
+        )
+        found, words = self.summary(server, self.folder / "odd.car")
+        self.assertIn(f"root {absent.text} is not pinned: {absent.text} is not here", words)
+        self.assertEqual(len(words.splitlines()), 1, words)
+        self.assertEqual(found["roots"][whole.text], {"pinned": True})
+        self.assertIn(absent.text, found["roots"][absent.text]["why"])
+        self.assertEqual(len(found["roots"]), 3)
+        self.assertEqual(self.pins(server), {whole.text: "recursive"})
+        # The rest comes: then it is whole.
+        self.assertExit(server.run("import", parts[1]), 0)
+        self.assertEqual(set(self.pins(server)), {whole.text, cid})
 
     def held(self, store):
         pid = int((store / "LOCK").read_text().strip() or 0)

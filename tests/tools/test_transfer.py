@@ -54,7 +54,7 @@ class Import(Case):
         self.assertIn(f"{empty}: 1 leaf", out)
         self.assertIn("stdin: 1 leaf", out)
         self.assertIn(raw_block(b"from a pipe").text + "\n", out)
-        self.assertRegex(out, r"imported 25 blocks.*, 0 bad sections\n$")
+        self.assertRegex(out, r"imported 25 blocks.*, 0 bad sections, 2 roots pinned\n$")
         self.assertEqual(len(self.server.blocks), 20 + 2 + 1 + 1)  # two leaves are alike
 
     def test_a_block_the_server_refuses_is_named_by_offset_and_cid(self):

@@ -9,6 +9,7 @@
 #include "tools/millrace/human.h"
 #include "tools/millrace/import.h"
 #include "tools/millrace/import_dir.h"
+#include "tools/millrace/import_roots.h"
 #include "tools/millrace/private.h"
 #include "tools/millrace/remote.h"
 
@@ -71,6 +72,9 @@ static void summary_json(const struct import *import, double seconds) {
                   "known", (json_int_t)totals->known, "bad", (json_int_t)totals->bad, "seconds",
                   seconds, "bytes_per_second", seconds > 0 ? (double)totals->bytes / seconds : 0.0,
                   "files", import->files);
+    if (import->pins != NULL) {
+        json_object_set(document, "roots", import->pins);
+    }
     admin_print(document);
     json_decref(document);
 }
@@ -88,7 +92,12 @@ static void summary_text(const struct import *import, double seconds) {
     if (totals->known > 0) {
         printf(", %s already here", human_count(totals->known, blocks));
     }
-    printf(", %llu bad section%s\n", (unsigned long long)totals->bad, totals->bad == 1 ? "" : "s");
+    printf(", %llu bad section%s", (unsigned long long)totals->bad, totals->bad == 1 ? "" : "s");
+    uint64_t pinned = import_roots_pinned(import);
+    if (pinned > 0) {
+        printf(", %s root%s pinned", human_count(pinned, blocks), pinned == 1 ? "" : "s");
+    }
+    printf("\n");
 }
 
 static int import_all(const struct cli *cli, struct import *import, struct mr_client *client) {
@@ -113,6 +122,8 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
         }
     }
     double seconds = progress_seconds(&import->progress);
+    int pinned = flight_connected(&import->flight) ? import_roots_pin(cli, import) : CLI_DONE;
+    status = status == CLI_DONE ? pinned : status;
     if (import->files != NULL) {
         summary_json(import, seconds);
     } else {
@@ -120,6 +131,10 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
     }
     import_end(import);
     return import->totals.bad > 0 ? CLI_DAMAGED : status;
+}
+
+static bool pin_roots(const struct cli *cli) {
+    return strcmp(cli_value(cli, "pin-roots", "true"), "false") != 0;
 }
 
 /* With both connections. Directories need the second. */
@@ -133,8 +148,10 @@ static int import_over(const struct cli *cli, struct import *import, const char 
         import->block_max = server.block_max;
         import->to = to;
         import->files = import->quiet ? json_array() : NULL;
+        import->pins = pin_roots(cli) ? json_object() : NULL;
         status = import_all(cli, import, client);
         json_decref(import->files);
+        json_decref(import->pins);
     }
     mr_free(import->asker);
     mr_free(client);
@@ -148,6 +165,10 @@ static int cmd_import(struct cli *cli) {
     const char *store = cli_value(cli, "store", NULL);
     if (strcmp(on_error, "stop") != 0 && strcmp(on_error, "continue") != 0) {
         return cli_misuse(cli, "--on-error %s: it takes stop or continue", on_error);
+    }
+    const char *pinned = cli_value(cli, "pin-roots", "true");
+    if (strcmp(pinned, "true") != 0 && strcmp(pinned, "false") != 0) {
+        return cli_misuse(cli, "--pin-roots %s: it takes true or false", pinned);
     }
     if (store != NULL && cli_has(cli, "to")) {
         return cli_misuse(cli, "--store is for a store that no daemon runs on, --to for one that "
@@ -170,6 +191,7 @@ static const struct cli_flag flags[] = {
     {"store", 0, "DIR", "into a store that no daemon runs on; made where there is none"},
     {"on-error", 0, "stop|continue",
      "at a bad block or file: stop, or go on (default of a directory)"},
+    {"pin-roots", 0, "true|false", "pin the archives' roots, so that gc keeps them (default true)"},
     {"padded", 0, NULL, "zeros behind the last section end an archive"},
     {"verbose", 'v', NULL, "print the CID of every block that was stored"},
     {"json", 0, NULL, "print the summary as JSON"},
@@ -193,8 +215,11 @@ const struct cli_command command_import = {
         "behind it may be stored: those that were under way.\n"
         "A directory is a Kubo repository that keeps its blocks in flatfs, or a folder of .car\n"
         "files. Of it, what the daemon has already is skipped, so that the same command goes on\n"
-        "where it was cut off; damaged files are named and left out. Pins are not taken over:\n"
-        "'ipfs pin ls' lists them.",
+        "where it was cut off; damaged files are named and left out. Its pins are not taken over:\n"
+        "'ipfs pin ls' lists them.\n"
+        "The roots of archives are pinned when everything is stored, each with all under it\n"
+        "('millrace unpin CID' takes that back). Where a block under one is missing, as in a part\n"
+        "of an archive, a line says which; that is no failure.",
     .examples = "  millrace import blocks.car\n  millrace import --on-error continue *.car --json\n"
                 "  curl -s URL | millrace import -\n  millrace import ~/.ipfs\n"
                 "  millrace import --store ./run ~/.ipfs\n",

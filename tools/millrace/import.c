@@ -7,6 +7,7 @@
 #include "proto/ipld/car.h"
 #include "proto/tlv/tlv.h"
 #include "tools/millrace/human.h"
+#include "tools/millrace/import_roots.h"
 #include "tools/millrace/remote.h"
 
 #include <errno.h>
@@ -519,6 +520,7 @@ enum import_end import_input_end(struct import *import, int r) {
         end = IMPORT_UNREAD;
     }
     tell_file(import);
+    import_roots_note(import);
     json_decref(import->roots);
     json_decref(import->bad);
     import->roots = import->bad = NULL;

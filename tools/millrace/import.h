@@ -50,6 +50,7 @@ struct import {
     const char *to;          /* the daemon */
     uint32_t block_max;      /* what the daemon takes */
     json_t *files;           /* NULL, or an array that gets an object per file */
+    json_t *pins;            /* NULL, or an object that gets the roots to pin (import_roots.h) */
     struct mr_client *asker; /* a connection of its own: what of a directory is stored already */
 
     struct import_totals totals;
