@@ -172,12 +172,37 @@ void recover_uncommitted(const struct load *load, struct found *found, bool part
     }
 }
 
+static uint64_t count_type(const struct scan *scan, enum record_type type) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < scan->entry_count; i++) {
+        count += (scan->entries[i].entry.type_flags & 15) == type;
+    }
+    return count;
+}
+
+/* Does the scan of a sealed segment show less than its footer named? Where that was made from what
+ * a start or a failed write left behind, gaps between its batches tell nothing. */
+static bool falls_short(const struct found *found) {
+    const struct scan *scan = found->scan;
+    const struct segment_trailer *trailer = &found->trailer;
+    const struct segment *segment = found->segment;
+    bool orderly = !segment->recovered && !segment->suspect && trailer->damaged_ranges == 0;
+    uint64_t kills = count_type(scan, RECORD_TOMBSTONE) + count_type(scan, RECORD_UNPIN);
+    return scan->entry_count < trailer->footer_count || kills < trailer->tombstones ||
+           count_type(scan, RECORD_PIN) < trailer->pins ||
+           count_type(scan, RECORD_COMMIT) < trailer->commits || (orderly && !scan_whole(scan));
+}
+
 /* A sealed segment whose footer is damaged: its batches are acknowledged by the trailer. */
 static int scan_sealed(struct recovery *recovery, uint64_t index) {
     struct found *found = &recovery->found[index];
     int r = found_scan(recovery, index, found->trailer.data_bytes);
     for (uint64_t i = 0; r == 0 && i < found->scan->entry_count; i++) {
         found->scan->entries[i].accepted = true;
+    }
+    if (r == 0 && !found->unread && falls_short(found)) {
+        found->segment->damaged_ranges++;
+        recovery->report->corrupt_ranges++;
     }
     return r;
 }
@@ -292,14 +317,6 @@ static uint32_t features_of(const struct found *found) {
         features |= zstd ? FEATURE_ZSTD : 0;
     }
     return features;
-}
-
-static uint64_t count_type(const struct scan *scan, enum record_type type) {
-    uint64_t count = 0;
-    for (uint64_t i = 0; i < scan->entry_count; i++) {
-        count += (scan->entries[i].entry.type_flags & 15) == type;
-    }
-    return count;
 }
 
 /* Every block that was deleted after the snapshot costs a read of its header: past some number the

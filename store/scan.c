@@ -251,6 +251,17 @@ bool scan_some(struct scan *scan, uint64_t bytes_max) {
     return at + BATCH_RECORD <= scan->end;
 }
 
+bool scan_whole(const struct scan *scan) {
+    bool whole = scan->unreadable == 0;
+    uint64_t at = PAGE_BYTES;
+    for (uint64_t i = 0; i < scan->batch_count; i++) {
+        const struct scan_batch *batch = &scan->batches[i];
+        whole = whole && batch->whole && batch->offset == at;
+        at = batch->offset + batch->head.batch_bytes;
+    }
+    return whole && at >= scan->end;
+}
+
 uint64_t scan_generation(struct scan *scan, const uint8_t uuid[16], struct batch_header *ret_head) {
     for (uint64_t at = PAGE_BYTES; at + BATCH_RECORD <= scan->end; at += PAGE_BYTES) {
         uint64_t here = 0;

@@ -78,6 +78,11 @@ void scan_run(struct scan *scan);
 /* scan_some goes on for about so many bytes. Returns: there is more. */
 bool scan_some(struct scan *scan, uint64_t bytes);
 
+/* Did it find nothing but sound batches, one behind the other to the end? Then no record is
+ * missing.
+ */
+must_check bool scan_whole(const struct scan *scan);
+
 /* What a footer says of a sound record that lies there. Returns: false: footers do not name it. */
 must_check bool scan_name(const struct record_header *header, uint64_t offset, uint64_t hash_seed,
                           struct footer_entry *ret_entry);

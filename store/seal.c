@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #define SEAL_TRIES 3u
+#define READ_TRIES 3u
 
 static int write_all(const struct disk *disk, int fd, const void *from, uint64_t bytes,
                      uint64_t offset) {
@@ -253,8 +254,14 @@ int footer_read(const struct segments *segments, const struct segment *segment,
     if (bytes == 0) {
         return 0;
     }
-    int64_t n = disk->calls->pread(disk->backend, segment->fd, footer->entries, bytes,
-                                   trailer->footer_offset);
+    int64_t n = -EIO;
+    for (uint32_t tries = 0; tries < READ_TRIES && n < 0; tries++) {
+        n = disk->calls->pread(disk->backend, segment->fd, footer->entries, bytes,
+                               trailer->footer_offset);
+    }
+    if (n < 0) {
+        return (int)n;
+    }
     uint64_t sum = XXH3_64bits(footer->entries, footer->count * sizeof(struct footer_entry));
     return n == (int64_t)bytes && sum == trailer->footer_xxh3 ? 0 : FORMAT_BAD;
 }

@@ -47,7 +47,8 @@ static int records_list(struct source *source) {
     source->scan.hash_seed = store->hash_seed;
     scan_run(&source->scan);
     source->count = (uint32_t)source->scan.entry_count;
-    source->short_of = source->count < source->trailer.footer_count;
+    /* A count says little where the batches also show what came to nothing. */
+    source->short_of = !scan_whole(&source->scan) || source->count < source->trailer.footer_count;
     return 0;
 }
 

@@ -214,6 +214,33 @@ Test(recover, a_flipped_byte_anywhere_in_a_tombstone_is_healed_or_said, .timeout
     rig_end(&base);
 }
 
+/* Its footer named a tombstone that the batches do not show any more. */
+Test(recover, what_a_damaged_list_named_and_nothing_shows_is_said) {
+    struct rig rig;
+    rig_start(&rig, 8);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig_put(&rig, 0, 300), 0);
+    cr_assert_eq(rig_delete(&rig, 0, 300), 0);
+    cr_assert_eq(rig_put(&rig, 1, 300), 0);
+    rig_close(&rig);
+    (void)rig_forget(&rig);
+    char name[64];
+    snprintf(name, sizeof name, "%s", data_file(&rig));
+    uint64_t size = 0;
+    (void)sim_disk_bytes(rig.sim, name, &size);
+    sim_disk_spoil(rig.sim, name, size - 2 * PAGE_BYTES, "rotten", 6);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(rig.report.corrupt_ranges, 0, "the batches say all of it");
+    cr_assert_eq(rig_get(&rig, 0, 300), STORE_ABSENT);
+    rig_crash(&rig);
+    (void)rig_forget(&rig);
+    sim_disk_spoil(rig.sim, name, 2 * PAGE_BYTES + BATCH_RECORD + 16, "rotten", 6);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(rig.report.corrupt_ranges, 1);
+    cr_assert_eq(rig_get(&rig, 1, 300), 0);
+    rig_end(&rig);
+}
+
 Test(recover, footers_and_a_full_scan_give_the_same_catalog) {
     enum { COUNT = 400, BYTES = 9000 };
     struct rig rig;
