@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: MIT
 """What `meson install` puts on a host works from there: programs, client library, manuals, unit."""
 
+import json
 import os
 import random
 import re
 import shutil
 import subprocess
 import unittest
+from pathlib import Path
 
 import cases
 import daemon
@@ -123,6 +125,57 @@ class Installed(cases.Case):
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(done.stdout, f"{raw_block(b'hello').text} hello\n")
+
+
+class Up(cases.Case):
+    """tools/up beside a build that is there already, in a tree that has nothing else to build."""
+
+    def setUp(self):
+        source = Path(__file__).resolve().parents[2]
+        self.top = self.scratch()
+        for folder in ("tools", "build/tools", "tests", "bin"):
+            (self.top / folder).mkdir(parents=True)
+        shutil.copy(source / "tools/up", self.top / "tools/up")
+        (self.top / "tests/e2e").symlink_to(source / "tests/e2e")
+        (self.top / "build/build.ninja").touch()
+        for name in ("millrace", "millrace-load"):
+            (self.top / "build/tools" / name).symlink_to(daemon.BUILD / "tools" / name)
+        for name in ("tools/setup", "bin/ninja"):
+            (self.top / name).write_text("#!/bin/sh\n")
+            (self.top / name).chmod(0o755)
+
+    def up(self, *args):
+        path = f"{self.top}/bin:{os.environ['PATH']}"
+        done = subprocess.run(
+            [self.top / "tools/up", "--dir", self.top / "run", *args],
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def blocks(self):
+        admin = self.top / "run/admin.sock"
+        done = subprocess.run(
+            [daemon.MILLRACE, "stat", "--json", "--admin", admin], capture_output=True, check=True
+        )
+        return json.loads(done.stdout)["store"]["blocks"]
+
+    def test_the_load_it_measures_leaves_no_block_and_a_store_that_was_there_gets_none(self):
+        self.addCleanup(self.up, "--stop")
+        where = ("--tlv", f"127.0.0.1:{daemon.free_port()}")
+        where += ("--bitswap", f"127.0.0.1:{daemon.free_port()}")
+        self.assertIn("the same as went in", self.up(*where))
+        samples = self.blocks()
+        self.assertGreater(samples, 0)
+        self.assertLess(samples, 100)
+        self.assertEqual(list((self.top / "run").glob("measured.*")), [])
+        self.up("--stop")
+        shutil.rmtree(self.top / "run/samples")
+        self.assertIn("no samples are added", self.up(*where))
+        self.assertEqual(self.blocks(), samples)
 
 
 if __name__ == "__main__":
