@@ -205,12 +205,14 @@ class Add(Case):
         file = self.file(b"x", "a\nadded \x1b[2J")
         self.assertEqual(self.add(file)[0].split(" ", 2)[2], "a\\x0aadded \\x1b[2J")
 
-    def test_pipes_are_read_where_they_are_named_and_refused_in_directories(self):
+    def test_pipes_that_are_handed_over_are_read_and_named_ones_refused(self):
         top = self.folder / "d"
         top.mkdir()
         os.mkfifo(top / "pipe")
-        _, err = self.add(top, status=1)
-        self.assertIn("d/pipe: neither a file, a directory nor a symbolic link", err)
+        # As an argument too: nobody may be at its other end.
+        for name in (top, top / "pipe"):
+            _, err = self.add(name, status=1)
+            self.assertIn("d/pipe: neither a file, a directory nor a symbolic link", err)
         to = "127.0.0.1:%d" % self.server.server_address[1]
         read, write = os.pipe()
         os.write(write, b"through a pipe")

@@ -20,7 +20,8 @@ static int fail(const struct tree *tree, const char *name, int error) {
 static int refuse(const struct tree *tree, const char *name) {
     progress_clear(&tree->adder->progress);
     return cli_fail(tree->adder->cli, CLI_FAILED,
-                    "%s: neither a file, a directory nor a symbolic link", name);
+                    "%s: neither a file, a directory nor a symbolic link; '-' reads standard input",
+                    name);
 }
 
 /* ---- one folder ------------------------------------------------------------------------------ */
@@ -229,13 +230,14 @@ static int add_folder(struct tree *tree, const char *path, const char *name,
     return status;
 }
 
-/* A link to a pipe or a device is how a shell hands over a stream: what it carries is meant. */
+/* A link to a pipe or a device is how a shell hands over a stream: what it carries is meant. A
+ * named pipe itself may have nobody at its other end, and then opening it waits for ever. */
 static bool is_stream(const char *path, mode_t mode) {
     struct stat about;
     if (S_ISLNK(mode)) {
         return stat(path, &about) == 0 && (S_ISFIFO(about.st_mode) || S_ISCHR(about.st_mode));
     }
-    return S_ISFIFO(mode) || S_ISCHR(mode) || S_ISBLK(mode);
+    return S_ISCHR(mode) || S_ISBLK(mode);
 }
 
 int tree_add(struct tree *tree, const char *path, const char *name, struct unixfs_link *ret_link) {
