@@ -84,7 +84,7 @@ static void fill_list(struct helper *helper, struct job *job, struct helper_page
 }
 
 static void send_home(struct helper *helper, struct job *job) {
-    job->finished_ns = job_since(job, clock_ns());
+    job_finish(job, clock_ns());
     job_chain_push(&helper->home[job->net], job);
 }
 
@@ -165,7 +165,7 @@ static uint32_t take_pinned(struct helper *helper) {
 /* ---- one job -------------------------------------------------------------------------------- */
 
 static void serve(struct helper *helper, struct job *job) {
-    job->started_ns = job_since(job, clock_ns());
+    job_start(job, clock_ns());
     bool late = job->deadline_ms != 0 && job->started_ns > (uint64_t)job->deadline_ms * NS_PER_MS;
     bool pins = job->kind == JOB_PIN || job->kind == JOB_UNPIN;
     if (pins && !late) {

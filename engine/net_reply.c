@@ -49,7 +49,7 @@ void net_reply_fault(struct net *net, struct conn *conn, uint32_t id, enum tlv_c
 void net_finish(struct net *net, struct job *job, uint64_t replied_ns) {
     enum job_class class = (enum job_class)job->class;
     const uint64_t *target_ns = sched_config_default.target_ns;
-    uint64_t took = replied_ns - job->arrived_ns;
+    uint64_t took = replied_ns > job->arrived_ns ? replied_ns - job->arrived_ns : 0;
     if (likely(job->status == JOB_OK || job->status == JOB_ABSENT)) {
         hist_record(&net->latency[class], took, 1);
         counter_add(&net->done[class], 1);
@@ -494,8 +494,7 @@ static void answer_gets(struct net *net, struct job *gets[], uint32_t count) {
         answer_get(net, gets[i], &finds[i], now);
     }
     if (light) {
-        sample.started_ns = job_since(&sample, net->core->now_ns);
-        sample.finished_ns = job_since(&sample, now);
+        job_answer_light(&sample, net->core->now_ns, now);
         keep_trace(&net->last_light, &sample, UINT32_MAX, now);
     }
 }

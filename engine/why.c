@@ -39,6 +39,9 @@ static bool newest(const struct engine *engine, bool heavy, struct trace *ret_tr
             .net = i,
         };
     }
+    /* A tile's clock stands for a turn, a helper's does not. */
+    ret_trace->replied_ns =
+        max_u64(ret_trace->replied_ns, ret_trace->arrived_ns + ret_trace->finished_ns);
     return found;
 }
 

@@ -37,7 +37,7 @@ void work_open(struct work *work, struct core *core, uint32_t keeper_index) {
 /* ---- home ----------------------------------------------------------------------------------- */
 
 static void send_home(struct work *work, struct job *job, uint64_t now_ns) {
-    job->finished_ns = job_since(job, now_ns);
+    job_finish(job, now_ns);
     job_chain_push(&work->home[job->net], job);
 }
 
@@ -220,7 +220,7 @@ static bool prove_next(struct work *work) {
 /* proven: its block is known to be what its key says. Returns: the estimated cost of what was
  * begun, ns. */
 static uint64_t begin(struct work *work, struct job *job, bool proven, uint64_t now_ns) {
-    job->started_ns = job_since(job, now_ns);
+    job_start(job, now_ns);
     if (job->deadline_ms != 0 && job->started_ns > (uint64_t)job->deadline_ms * NS_PER_MS) {
         counter_add(&work->counters.expired, 1);
         job->status = JOB_EXPIRED;

@@ -112,8 +112,29 @@ static inline struct job *job_chain_pop(struct job_chain *chain) {
     return job;
 }
 
-/* A stamp: nanoseconds since arrival, saturating. */
+/* A stamp: nanoseconds since arrival, saturating. A core's clock is that of its turn's beginning:
+ * what came from another core meanwhile may bear a later time, and then it is 0. */
 static inline uint32_t job_since(const struct job *job, uint64_t now_ns) {
-    uint64_t d = now_ns - job->arrived_ns;
+    uint64_t d = now_ns > job->arrived_ns ? now_ns - job->arrived_ns : 0;
     return d > UINT32_MAX ? UINT32_MAX : (uint32_t)d;
+}
+
+/* Work on it begins: not before it was queued, whatever the clock of this core's turn says. */
+static inline void job_start(struct job *job, uint64_t now_ns) {
+    uint32_t since = job_since(job, now_ns);
+    job->started_ns = since > job->queued_ns ? since : job->queued_ns;
+}
+
+/* ... and it ends, not before it began. */
+static inline void job_finish(struct job *job, uint64_t now_ns) {
+    uint32_t since = job_since(job, now_ns);
+    job->finished_ns = since > job->started_ns ? since : job->started_ns;
+}
+
+/* It is answered where it arrived. Whatever way it took before, a queue's stamp is none of this
+ * answer's. */
+static inline void job_answer_light(struct job *job, uint64_t begun_ns, uint64_t done_ns) {
+    job->queued_ns = 0;
+    job_start(job, begun_ns);
+    job_finish(job, done_ns);
 }

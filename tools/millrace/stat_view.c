@@ -329,7 +329,7 @@ static void trace_view(FILE *out, const char *name, const json_t *trace) {
         const char *step = json_string_value(json_array_get(path, i));
         fprintf(out, "%s%s", i > 0 ? " -> " : "", step != NULL ? step : "?");
     }
-    fprintf(out, "\n ");
+    fprintf(out, "\n  after it arrived:");
     for (size_t i = 0; i < array_count(stamps); i++) {
         if (admin_number(trace, stamps[i]) > 0) {
             fprintf(out, " %.*s +%.1f us", (int)(strlen(stamps[i]) - 3), stamps[i],
