@@ -51,36 +51,49 @@ static uint32_t segments_look(struct candidates *candidates, uint64_t now_ns) {
     return count;
 }
 
-static uint64_t used_on(const struct store *store, uint32_t tier) {
-    uint64_t bytes = 0;
+/* What files on a tier take. */
+struct use {
+    uint64_t bytes;
+    uint64_t working; /* of them those that are written or kept ready: nothing in there can move */
+};
+
+static struct use used_on(const struct store *store, uint32_t tier) {
+    struct use use = {0, 0};
     for (uint32_t id = 1; id < store->segments.top; id++) {
         const struct segment *segment = &store->segments.all[id];
-        if (segment_state(segment) != SEGMENT_NONE && segment->tier == tier) {
-            bytes += atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+        enum segment_state state = segment_state(segment);
+        if (state != SEGMENT_NONE && segment->tier == tier) {
+            uint64_t bytes = atomic_load_explicit(&segment->file_bytes, memory_order_relaxed);
+            use.bytes += bytes;
+            use.working += state == SEGMENT_SPARE || state == SEGMENT_OPEN ? bytes : 0;
         }
     }
-    return bytes;
+    return use;
+}
+
+static uint32_t fill_of(const struct use *use, uint64_t space) {
+    uint64_t data = use->bytes - use->working;
+    uint64_t room = space > use->working ? space - use->working : 0;
+    return data < room ? (uint32_t)(data * 1000 / room) : data > 0 ? 1000 : 0;
 }
 
 static void tiers_look(struct candidates *candidates) {
-    const struct store *store = candidates->store;
+    struct store *store = candidates->store;
     const struct disk *disk = &store->config.disk;
     for (uint32_t i = 0; i < store->tiers.count; i++) {
-        const struct tier *tier = &store->tiers.all[i];
-        uint64_t used = used_on(store, i);
+        struct tier *tier = &store->tiers.all[i];
+        tier_freed(store, tier); /* or more would leave it than has to */
+        struct use use = used_on(store, i);
         bool present = !tier->leaving && tier_state(tier) < TIER_READONLY;
-        bool full = tier_state(tier) == TIER_FULL; /* logs find no room: whatever the sums say */
         uint64_t space = tier->size_bytes;
         if (space == 0 && present) {
             int64_t free_bytes = disk->calls->free_bytes(disk->backend, tier->dir);
-            space = used + (free_bytes > 0 ? (uint64_t)free_bytes : 0);
+            space = use.bytes + (free_bytes > 0 ? (uint64_t)free_bytes : 0);
         }
-        candidates->tiers[i] = (struct choose_tier){
-            .present = present,
-            .slow = tier->kind == TIER_HDD,
-            .fill = full         ? 1000
-                    : space == 0 ? 0
-                                 : (uint32_t)min_u64(used * 1000 / space, 1000)};
+        candidates->tiers[i] = (struct choose_tier){.present = present,
+                                                    .slow = tier->kind == TIER_HDD,
+                                                    .full = tier_state(tier) == TIER_FULL,
+                                                    .fill = fill_of(&use, space)};
     }
 }
 
@@ -89,7 +102,7 @@ static uint32_t slow_tier(const struct candidates *candidates, uint32_t otherwis
     uint32_t best = otherwise, least = UINT32_MAX;
     for (uint32_t i = 0; i < candidates->store->tiers.count; i++) {
         const struct choose_tier *tier = &candidates->tiers[i];
-        if (tier->present && tier->slow && tier->fill < least) {
+        if (tier->present && tier->slow && !tier->full && tier->fill < least) {
             least = tier->fill;
             best = i;
         }

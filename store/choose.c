@@ -75,13 +75,17 @@ static struct choice best_garbage(const struct choose_rules *rules,
     return best;
 }
 
+static bool at_least(const struct choose_tier *tier, uint32_t fill) {
+    return tier->full || tier->fill >= fill;
+}
+
 static struct choice most_garbage(const struct choose_rules *rules,
                                   const struct choose_segment segments[], uint32_t count,
                                   const struct choose_tier tiers[]) {
     struct choice best = {CHOOSE_NOTHING, 0};
     uint32_t most = rules->least;
     for (uint32_t i = 0; i < count; i++) {
-        bool tight = tiers[segments[i].tier].fill >= rules->forced;
+        bool tight = at_least(&tiers[segments[i].tier], rules->forced);
         if (tight && !is_stuck(&segments[i]) && garbage(&segments[i]) > most) {
             most = garbage(&segments[i]);
             best = (struct choice){CHOOSE_FORCED, segments[i].id};
@@ -93,7 +97,7 @@ static struct choice most_garbage(const struct choose_rules *rules,
 static bool slow_has_room(const struct choose_rules *rules, const struct choose_tier tiers[],
                           uint32_t tier_count) {
     for (uint32_t t = 0; t < tier_count; t++) {
-        if (tiers[t].present && tiers[t].slow && tiers[t].fill < rules->forced) {
+        if (tiers[t].present && tiers[t].slow && !at_least(&tiers[t], rules->forced)) {
             return true;
         }
     }
@@ -106,7 +110,7 @@ static struct choice oldest_fast(const struct choose_rules *rules,
     const struct choose_segment *oldest = NULL;
     for (uint32_t i = 0; i < count; i++) {
         const struct choose_tier *tier = &tiers[segments[i].tier];
-        if (!tier->slow && tier->fill >= rules->high && !is_stuck(&segments[i]) &&
+        if (!tier->slow && at_least(tier, rules->high) && !is_stuck(&segments[i]) &&
             (!oldest || segments[i].generation < oldest->generation)) {
             oldest = &segments[i];
         }

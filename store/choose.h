@@ -7,10 +7,12 @@
  *   GARBAGE   so much of it is dead that rewriting the rest pays: of those the one with the best
  *             garbage x age, against what it costs to read and write what lives
  *   FORCED    its tier is nearly full: what has the most garbage, be it little
- *   DEMOTE    the fast tiers are above the high water and there is a slow one: the oldest goes
+ *   DEMOTE    a fast tier is above the high water or full, and there is a slow one: the oldest goes
  *   CRUMBS    many segments that were sealed nearly empty, as each start leaves some: together
  *
- * A tier's `fill` is in thousandths. Source: Rosenblum & Ousterhout (cost-benefit cleaning). */
+ * A tier's `fill` is in thousandths. Segments that logs write or are kept ready are no part of it:
+ * demoting does not make them fewer, and a small tier would be drained for them. Source: Rosenblum
+ * & Ousterhout (cost-benefit cleaning). */
 
 #include "base/base.h"
 
@@ -41,7 +43,8 @@ struct choose_segment {
 struct choose_tier {
     bool present; /* can be read and added to */
     bool slow;
-    uint32_t fill; /* of 1000 */
+    bool full;     /* logs find no room there now: whatever the sums say */
+    uint32_t fill; /* of 1000: what is written out, of what logs and moves leave to it */
 };
 
 struct choose_rules {

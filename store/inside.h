@@ -420,6 +420,9 @@ enum room_use { ROOM_LOG, ROOM_MOVE };
 bool tier_room(const struct store *store, const struct tier *tier, enum room_use use);
 /* Making a segment on it gave this: keeps its state. */
 void tier_made(struct tier *tier, int result);
+/* One that was full and has room for a log's segment again is online: nobody asks for one while the
+ * others hold the spares. Takes store->files where it is full. Thread: porter. */
+void tier_freed(struct store *store, struct tier *tier);
 /* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. */
 /* How far ahead of its pen a log whose commits are of this size (0: not known) finds zeroes of use.
  */

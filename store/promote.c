@@ -133,7 +133,7 @@ static bool fast_tier(struct promoter *promoter) {
     const struct choose_tier *tiers = compact_tiers(promoter->porter);
     uint32_t least = choose_default.high;
     for (uint32_t i = 0; i < promoter->store->tiers.count; i++) {
-        if (tiers[i].present && !tiers[i].slow && tiers[i].fill < least) {
+        if (tiers[i].present && !tiers[i].slow && !tiers[i].full && tiers[i].fill < least) {
             least = tiers[i].fill;
             promoter->tier = i;
         }

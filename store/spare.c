@@ -59,6 +59,20 @@ void tier_made(struct tier *tier, int result) {
     tier_error(tier, result);
 }
 
+void tier_freed(struct store *store, struct tier *tier) {
+    if (tier_state(tier) != TIER_FULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&store->files);
+    bool less = tier->refused_at == 0 || bytes_on_tier(store, tier) < tier->refused_at;
+    uint32_t full = TIER_FULL;
+    if (less && tier_room(store, tier, ROOM_LOG)) {
+        (void)atomic_compare_exchange_strong_explicit(&tier->state, &full, TIER_ONLINE,
+                                                      memory_order_release, memory_order_relaxed);
+    }
+    (void)pthread_mutex_unlock(&store->files);
+}
+
 /* May a segment be asked of it? One that could not be written is tried again now and then. */
 static bool takes_more(struct tier *tier) {
     enum tier_state state = tier_state(tier);
@@ -71,12 +85,13 @@ static int make_on(struct store *store, struct tier *tier, struct keeper *keeper
     if (!tier_room(store, tier, ROOM_LOG)) {
         return -ENOSPC;
     }
-    return segment_make(&store->segments,
-                        &(struct segment_order){.tier = tier->index,
-                                                .log = keeper->index,
-                                                .create_lsn = lsn_make(store->segments.epoch, 0),
-                                                .page = store->page},
-                        ret_segment);
+    struct segment_order order = {.tier = tier->index,
+                                  .log = keeper->index,
+                                  .create_lsn = lsn_make(store->segments.epoch, 0),
+                                  .page = store->page};
+    int r = segment_make(&store->segments, &order, ret_segment);
+    tier->refused_at = is_full(r) ? max_u64(bytes_on_tier(store, tier), 1) : 0;
+    return r;
 }
 
 static bool takes_now(const struct tier *tier) {

@@ -11,7 +11,8 @@
  * opened is not: until it is taken up (store/arrival.h) a miss means nothing, and is answered with
  * STORE_RETRY. One that goes away later stays known: only reads of what lies on it are answered so.
  *
- *   ONLINE ◄──► FULL       no room for another segment: spare.c says so and takes it back
+ *   ONLINE ◄──► FULL       no room for another segment: spare.c says so and takes it back, with
+ *                          the next spare made there or when the porter finds that there is room
  *   ONLINE ──► READONLY    it cannot be written, or is no longer configured: read, never added to
  *     any  ◄──► MISSING     its TIER file cannot be read: the porter's probe (store/rejoin.c)
  *   MISSING ◄──► LOADING ──► ONLINE, READONLY   missing at the start: its records are taken in
@@ -36,11 +37,13 @@ struct tier {
     bool leaving; /* SUPER knows it, the configuration does not: nothing new goes there */
     uint8_t index;
     uint8_t uuid[16];
-    uint64_t size_bytes;         /* 0: the file system's free space less a reserve */
-    char dir[TIER_PATH_MAX];     /* as opened */
-    char given[TIER_PATH_MAX];   /* as configured: what SUPER and people are told */
-    uint32_t pause;              /* housekeeping: rounds before READONLY is tried again */
-    uint32_t errors_seen;        /* the probe's */
+    uint64_t size_bytes;       /* 0: the file system's free space less a reserve */
+    char dir[TIER_PATH_MAX];   /* as opened */
+    char given[TIER_PATH_MAX]; /* as configured: what SUPER and people are told */
+    uint64_t refused_at;  /* store->files: it held so much when a segment found no room that the
+                             sums said was there; 0: none did */
+    uint32_t pause;       /* housekeeping: rounds before READONLY is tried again */
+    uint32_t errors_seen; /* the probe's */
     _Atomic(const char *) waits; /* it was missing at the start, is back, and waits for the next */
     alignas(CACHE_PAIR) _Atomic uint64_t hits; /* reads served from here */
     _Atomic uint64_t moved_in, moved_out;      /* blocks */

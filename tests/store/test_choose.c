@@ -95,6 +95,19 @@ Test(choose, the_oldest_leaves_full_fast_tiers_if_a_slow_one_has_room) {
     cr_assert_eq(choose(&given, segments, 3, tiers, 2).reason, CHOOSE_NOTHING);
 }
 
+Test(choose, a_tier_without_room_for_logs_is_relieved_whatever_its_fill) {
+    struct choose_rules given = rules();
+    struct choose_segment segments[] = {segment(1, 1000), segment(2, 900)};
+    struct choose_tier tiers[] = {{.present = true, .full = true, .fill = 500},
+                                  {.present = true, .slow = true}};
+    cr_assert_eq(choose(&given, segments, 2, tiers, 2).reason, CHOOSE_FORCED);
+    cr_assert_eq(choose(&given, segments, 1, tiers, 2).reason, CHOOSE_DEMOTE);
+    tiers[1].full = true;
+    cr_assert_eq(choose(&given, segments, 1, tiers, 2).reason, CHOOSE_NOTHING);
+    tiers[0].full = tiers[1].full = false;
+    cr_assert_eq(choose(&given, segments, 2, tiers, 2).reason, CHOOSE_NOTHING);
+}
+
 Test(choose, many_crumbs_are_swept_together) {
     struct choose_segment segments[20];
     for (uint32_t i = 0; i < 20; i++) {

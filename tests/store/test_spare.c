@@ -2,8 +2,9 @@
 #include "tests/store/rig.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 
-/* store/spare.c: how far ahead of a log space is written with zeroes. */
+/* store/spare.c: how far ahead of a log space is written with zeroes, and when a tier is full. */
 
 Test(spare, zeroes_go_ahead_of_logs_with_small_commits_alone) {
     static const struct {
@@ -53,4 +54,51 @@ Test(spare, a_log_of_small_commits_finds_its_space_written) {
 
 Test(spare, a_log_of_large_commits_writes_every_byte_once) {
     cr_assert_eq(ready_after(MiB, 20), 0);
+}
+
+enum { SMALL_BLOCKS = 900, SMALL_BYTES = 60000 };
+
+/* 54 MB put onto a fast tier of 48 MiB, and the background work done until it rests: it was full on
+ * the way, and all spares lie on the slow one since. */
+static void overfill(struct rig *rig) {
+    static const struct store_tier tiers[] = {{"ssd", 48 * MiB, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+    rig_start(rig, 12);
+    rig->config.tiers = tiers;
+    rig->config.tier_count = 2;
+    cr_assert_eq(rig_open(rig), 0, "%s", rig->report.why);
+    for (uint32_t i = 0; i < SMALL_BLOCKS; i++) {
+        cr_assert_eq(rig_put(rig, i, SMALL_BYTES), 0, "put %u", i);
+        (void)store_housekeep(rig->store);
+    }
+    cr_assert_eq(tier_state(&rig->store->tiers.all[0]), TIER_FULL);
+    for (uint32_t i = 0; i < 40; i++) {
+        rig_maintain(rig, 100);
+        rig->now_ns += 200 * NS_PER_MS;
+        (void)store_housekeep(rig->store);
+    }
+}
+
+Test(spare, a_small_fast_tier_that_was_full_keeps_what_fits_and_is_online_again) {
+    struct rig rig;
+    struct store_tier_usage usages[2];
+    overfill(&rig);
+    cr_assert_eq(store_tiers(rig.store, usages, 2), 2);
+    cr_assert_eq(usages[0].state, TIER_ONLINE, "there is room, and nobody asked");
+    cr_assert_geq(usages[0].live_bytes, 28 * MiB, "%lu", usages[0].live_bytes);
+    cr_assert_lt(usages[0].bytes_on_disk, 44 * MiB, "%lu", usages[0].bytes_on_disk);
+    rig_end(&rig);
+}
+
+Test(spare, a_tier_that_refused_a_segment_is_full_until_it_holds_less) {
+    struct rig rig;
+    overfill(&rig);
+    struct tier *tier = &rig.store->tiers.all[0];
+    tier->refused_at = 1;
+    tier_made(tier, -EDQUOT);
+    tier_freed(rig.store, tier);
+    cr_assert_eq(tier_state(tier), TIER_FULL);
+    tier->refused_at = UINT64_MAX;
+    tier_freed(rig.store, tier);
+    cr_assert_eq(tier_state(tier), TIER_ONLINE);
+    rig_end(&rig);
 }
