@@ -199,9 +199,17 @@ static bool footer_open(struct arrival *arrival, const struct segment *segment) 
     return r == 0;
 }
 
-/* Its footer is damaged: its batches are acknowledged by the trailer. */
+static void phase_begin(struct arrival *arrival, enum phase phase) {
+    arrival->phase = phase;
+    arrival->at = 0;
+    arrival->records_here = false;
+}
+
+/* Its footer is damaged: its batches are acknowledged by the trailer, and which of their records
+ * count by the commits. Where nobody needed those so far, all are asked again. */
 static void scan_instead(struct arrival *arrival) {
-    struct recovery *recovery = &arrival->muster.recovery;
+    struct muster *muster = &arrival->muster;
+    struct recovery *recovery = &muster->recovery;
     struct found *found = found_at(arrival);
     if (found_scan(recovery, arrival->at, found->trailer.data_bytes) != 0) {
         arrival->stop = "no memory for its blocks: restart the daemon to take it up";
@@ -211,6 +219,14 @@ static void scan_instead(struct arrival *arrival) {
         found->scan->entries[i].accepted = true;
     }
     recovery->partial = found_late(recovery) || recovery->partial;
+    if (!muster->scans) {
+        muster->scans = true;
+        muster->at = 1;
+        muster->phase = MUSTER_TRAILERS;
+        phase_begin(arrival, ARRIVAL_MUSTER);
+    } else if (arrival->phase > ARRIVAL_GATHER) { /* before, gather_end does */
+        recover_uncommitted(&arrival->load, found, recovery->partial);
+    }
 }
 
 /* The records of found_at, from its footer or from its scan. Returns: they are there. */
@@ -249,12 +265,6 @@ static const struct footer_entry *record_at(struct arrival *arrival, uint64_t i)
 static void records_end(struct arrival *arrival) {
     arrival->records_here = false;
     arrival->at++;
-}
-
-static void phase_begin(struct arrival *arrival, enum phase phase) {
-    arrival->phase = phase;
-    arrival->at = 0;
-    arrival->records_here = false;
 }
 
 /* --- gather ----------------------------------------------------------------------------------- */

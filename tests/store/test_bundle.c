@@ -377,15 +377,18 @@ static void fill_up(uint32_t from) {
     }
 }
 
-static void spoil_footers(void) {
+static void spoil_footers_in(const char *dir) {
     for (uint32_t n = 0; sim_disk_name(rig.sim, n); n++) {
         uint64_t size = 0;
         const char *name = sim_disk_name(rig.sim, n);
         (void)sim_disk_bytes(rig.sim, name, &size);
-        if (strstr(name, ".seg") && size > 2 * PAGE_BYTES) {
+        if (strstr(name, ".seg") && strstr(name, dir) && size > 2 * PAGE_BYTES) {
             sim_disk_spoil(rig.sim, name, size - 2 * PAGE_BYTES, "spoilt", 6);
         }
     }
+}
+static void spoil_footers(void) {
+    spoil_footers_in("");
 }
 
 Test(bundle, what_came_to_nothing_is_left_out_of_the_footer_in_the_same_start) {
@@ -496,6 +499,73 @@ Test(bundle, a_missing_tier_does_not_make_a_bundle_come_to_nothing) {
         cr_assert_eq(present(0, MANY), MANY, "without %s, begun at %u", missing, round % 3);
     }
     cr_assert_gt(without, 0);
+}
+
+static void steps(uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        rig.now_ns += NS_PER_S / 4;
+        (void)store_maintain(rig.store, rig.now_ns);
+        rig_turn(&rig);
+    }
+}
+
+/* The disk as `image` has it, opened without `missing`, which is taken up for so many steps; then
+ * its lists of records rot. Returns: it was taken up before they did. */
+static bool taken_up_while_lists_rot(const struct rig *image, const char *missing, uint32_t count) {
+    static const struct store_tier pair[] = {{"a", 0, TIER_SSD}, {"b", 0, TIER_SSD}};
+    rig_end(&rig);
+    rig_start(&rig, count);
+    rig.config.keepers = 3;
+    rig.config.tiers = pair;
+    rig.config.tier_count = 2;
+    sim_disk_copy(rig.sim, image->sim);
+    sim_disk_device(rig.sim, missing, &(struct sim_device){.state = SIM_DEVICE_GONE});
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert(tiers_unknown(&rig.store->tiers));
+    sim_disk_device(rig.sim, missing, &(struct sim_device){.state = SIM_DEVICE_FINE});
+    const struct tier *tier = &rig.store->tiers.all[strcmp(missing, "/s/a") != 0];
+    for (uint32_t i = 0; tier_state(tier) != TIER_LOADING; i++) {
+        cr_assert_lt(i, 100);
+        steps(1);
+    }
+    steps(count);
+    bool over = !tiers_unknown(&rig.store->tiers);
+    spoil_footers_in(missing);
+    for (uint32_t i = 0; tiers_unknown(&rig.store->tiers); i++) {
+        cr_assert_lt(i, 1000, "after %u steps: %s", count, tier->waits ? tier->waits : "");
+        steps(1);
+    }
+    return over;
+}
+
+Test(bundle, a_list_that_rots_while_its_tier_is_taken_up_brings_back_nothing_and_loses_nothing) {
+    static const struct store_tier pair[] = {{"a", 0, TIER_SSD}, {"b", 0, TIER_SSD}};
+    struct rig image;
+    rig_end(&rig);
+    rig_start(&rig, 3);
+    rig.config.keepers = 3;
+    rig.config.tiers = pair;
+    rig.config.tier_count = 2;
+    open_marked();
+    puts_of(0, MANY, true);
+    run();
+    come_to_nothing(20);
+    fill_up(1000);
+    rig_close(&rig);
+    (void)rig_forget(&rig);
+    rig_start(&image, 4);
+    sim_disk_copy(image.sim, rig.sim);
+    for (uint32_t side = 0; side < 2; side++) {
+        const char *missing = side ? "/s/b" : "/s/a";
+        uint32_t count = 0;
+        for (bool over = false; !over; count++) {
+            over = taken_up_while_lists_rot(&image, missing, count);
+            cr_assert_eq(present(0, MANY), MANY, "%s rots after %u steps", missing, count);
+            cr_assert_eq(present(20, MANY), 0, "%s rots after %u steps", missing, count);
+        }
+        cr_assert_gt(count, 5);
+    }
+    rig_end(&image);
 }
 
 Test(bundle, a_full_store_refuses_all_of_it) {
