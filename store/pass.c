@@ -43,6 +43,7 @@ void pass_begin(struct pass *pass) {
     pass->id = pass->next = 0;
     pass->seen = pass->bytes = 0;
     pass->damaged = pass->repaired = pass->waiting = pass->unlisted = 0;
+    pass->unread = pass->left_out = 0;
 }
 
 void pass_rest(struct pass *pass) {
@@ -55,6 +56,17 @@ void pass_rest(struct pass *pass) {
 static bool is_mine(const struct pass *pass, const struct segment *segment) {
     const struct tier *tier = &pass->porter->store->tiers.all[segment->tier];
     return segment_state(segment) == SEGMENT_SEALED && (pass->kinds >> tier->kind & 1) != 0;
+}
+
+/* Holds it blocks, and no list of them before a start or its tier has made it one? What a log has
+ * just left is none of that. */
+static bool is_left_out(const struct pass *pass, const struct segment *segment) {
+    const struct tier *tier = &pass->porter->store->tiers.all[segment->tier];
+    bool waits = atomic_load_explicit(&segment->unsettled, memory_order_relaxed) ||
+                 tier_state(tier) == TIER_READONLY;
+    return segment_state(segment) == SEGMENT_CLOSED && waits &&
+           (pass->kinds >> tier->kind & 1) != 0 &&
+           atomic_load_explicit(&segment->live_blocks, memory_order_relaxed) > 0;
 }
 
 /* Returns: 0, FORMAT_BAD, -errno. */
@@ -75,6 +87,7 @@ static bool segment_next(struct pass *pass) {
     struct segments *segments = &store->segments;
     for (pass->id++; pass->id < segments->top; pass->id++) {
         struct segment *segment = &segments->all[pass->id];
+        pass->left_out += is_left_out(pass, segment);
         if (!is_mine(pass, segment) || !segment_pin(segment)) {
             continue;
         }
@@ -85,7 +98,9 @@ static bool segment_next(struct pass *pass) {
             pass->next = 0;
             return true;
         }
-        pass->unlisted += tier_here(tier_of(store, segment));
+        bool here = tier_here(tier_of(store, segment));
+        pass->unlisted += here && r > 0;
+        pass->unread += here && r < 0;
         segment_unpin(segment);
     }
     return false;

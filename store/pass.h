@@ -32,7 +32,9 @@ struct pass {
     uint64_t seen, bytes;       /* blocks and their bytes, of this pass */
     uint64_t damaged, repaired; /* without another copy; written anew from one */
     uint64_t waiting;           /* have another copy, and no room to write it */
-    uint64_t unlisted;          /* segments that were passed by */
+    uint64_t unlisted;          /* segments that were passed by: their lists are damaged */
+    uint64_t unread;            /* the disk did not give them */
+    uint64_t left_out;          /* they get one at a start, or when their tier is written again */
 };
 
 /* Returns: 0 or -ENOMEM. */

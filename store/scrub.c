@@ -274,17 +274,23 @@ static void say(const struct pass *pass, char why[], size_t room) {
               " blocks are damaged and without another copy");
     add_count(&text, pass->waiting, " damaged block has another copy and no room to be written to",
               " damaged blocks have another copy and no room to be written to");
-    add_count(&text, pass->unlisted, " segment has no list of its records that can be read",
-              " segments have no list of their records that can be read");
+    add_count(&text, pass->unlisted, " segment has a damaged list of its records",
+              " segments have damaged lists of their records");
+    add_count(&text, pass->unread, " segment could not be looked at: its list cannot be read",
+              " segments could not be looked at: their lists cannot be read");
+    add_count(&text, pass->left_out,
+              " segment was left out: it is not sealed before its tier can be written, or a start",
+              " segments were left out: they are not sealed before their tier can be written, or a "
+              "start");
     add_count(&text, pass->repaired, " was written anew from another copy",
               " were written anew from another copy");
 }
 
 static int32_t outcome(const struct pass *pass) {
-    return pass->damaged > 0    ? STORE_CORRUPT
-           : pass->waiting > 0  ? STORE_FULL
-           : pass->unlisted > 0 ? STORE_RETRY
-                                : 0;
+    return pass->damaged + pass->unlisted > 0  ? STORE_CORRUPT
+           : pass->waiting > 0                 ? STORE_FULL
+           : pass->unread + pass->left_out > 0 ? STORE_RETRY
+                                               : 0;
 }
 
 static void task_end(struct scrub *scrub, int32_t result, const char *why) {

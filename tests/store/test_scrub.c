@@ -122,6 +122,67 @@ Test(scrub, standing_work_keeps_to_its_cycle) {
     rig_end(&rig);
 }
 
+/* The file of the segment that a block lies in. */
+static uint64_t file_of(struct rig *rig, uint32_t i, char path[SEGMENT_PATH_MAX]) {
+    uint64_t bytes = 0;
+    segment_path(&rig->store->segments, place_spot(rig_place(rig, i, BYTES)).segment, path);
+    (void)sim_disk_bytes(rig->sim, path, &bytes);
+    return bytes;
+}
+
+/* A list that does not verify is damage; one that the disk does not give may be sound. */
+Test(scrub, a_list_that_is_damaged_and_one_that_cannot_be_read_are_told_apart) {
+    struct rig rig;
+    struct store_task task;
+    char path[SEGMENT_PATH_MAX];
+    sealed(&rig, 37);
+    uint64_t list = file_of(&rig, 0, path) - 2 * PAGE_BYTES;
+    sim_disk_bad_page(rig.sim, path, list);
+    run(&rig, &task);
+    cr_assert_eq(task.result, STORE_RETRY, "%d %s", task.result, task.why);
+    cr_assert_not_null(strstr(task.why, "cannot be read"), "%s", task.why);
+    sim_disk_heal(rig.sim);
+    run(&rig, &task);
+    cr_assert_eq(task.result, 0, "%s", task.why);
+    sim_disk_spoil(rig.sim, path, list, "rotten", 6);
+    run(&rig, &task);
+    cr_assert_eq(task.result, STORE_CORRUPT);
+    cr_assert_not_null(strstr(task.why, "damaged list"), "%s", task.why);
+    rig_end(&rig);
+}
+
+/* Killed, and then its tier can only be read: nothing is sealed, and so nothing is looked at. */
+Test(scrub, what_has_no_list_on_a_tier_that_cannot_be_written_is_said_to_be_left_out) {
+    struct rig rig;
+    struct store_task task;
+    static const struct store_tier pair[] = {{"a", 0, TIER_SSD}, {"b", 0, TIER_SSD}};
+    rig_start(&rig, 38);
+    rig.config.tiers = pair;
+    rig.config.tier_count = 1;
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0);
+    }
+    rig_mark(&rig);
+    run(&rig, &task);
+    cr_assert_eq(task.result, 0, "a log that is written has no list yet: %s", task.why);
+    rig_crash(&rig);
+    sim_disk_device(rig.sim, "/s/a", &(struct sim_device){.read_only = true});
+    rig.config.tier_count = 2;
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    run(&rig, &task);
+    cr_assert_eq(task.result, STORE_RETRY);
+    cr_assert_eq(counter_get(&task.seen), 0);
+    cr_assert_not_null(strstr(task.why, "1 segment was left out"), "%s", task.why);
+    sim_disk_device(rig.sim, "/s/a", &(struct sim_device){.state = SIM_DEVICE_FINE});
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    run(&rig, &task);
+    cr_assert_eq(task.result, 0, "%s", task.why);
+    cr_assert_eq(counter_get(&task.seen), BLOCKS);
+    rig_end(&rig);
+}
+
 Test(scrub, a_pass_can_be_canceled) {
     struct rig rig;
     struct store_task task = {.kind = STORE_TASK_SCRUB};
