@@ -260,20 +260,22 @@ static json_t *slot_json(const struct slot *slot) {
 
 static json_t *answer_begin(struct engine *engine, const struct row *row, const json_t *request) {
     struct tasks *tasks = engine->tasks;
+    struct store_task asked = {.kind = row->kind};
+    json_t *error = row->read ? row->read(engine, request, &asked) : NULL;
+    if (error) {
+        return error;
+    }
     struct slot *slot = take(tasks);
     if (!slot) {
         return answer_error("as many long requests are under way as there may be (%u); try again "
                             "when one is over",
                             TASKS_MAX);
     }
-    *slot = (struct slot){.number = slot->number}; /* what stood there is forgotten */
-    slot->task.kind = row->kind;
-    json_t *error = row->read ? row->read(engine, request, &slot->task) : NULL;
-    if (error) {
-        return error;
-    }
+    struct slot before = *slot; /* a task that is over: forgotten when a new one stands there */
+    *slot = (struct slot){.task = asked};
     int r = store_task_begin(engine->store, &slot->task);
     if (r != 0) {
+        *slot = before;
         return answer_error(r == STORE_RETRY
                                 ? "the store has as many long requests as it takes, or is closing; "
                                   "try again"
