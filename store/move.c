@@ -9,7 +9,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define REST_NS (10 * NS_PER_S) /* after two failed writes in a row */
+#define REST_NS  (10 * NS_PER_S) /* after two failed writes in a row */
+#define ZIP_REST 1024u           /* blocks, after SUPER could not be written */
 
 int mover_open(struct mover *mover, struct porter *porter) {
     *mover = (struct mover){.porter = porter, .store = porter->store};
@@ -82,6 +83,18 @@ static void stream_empty(struct move_stream *stream) {
     stream->phase = MOVE_FILLING;
 }
 
+/* May what is compressed be written? SUPER says so first. Where it cannot be written the next
+ * blocks are moved as they are: each would else write and sync it again. */
+static bool may_zip(struct mover *mover) {
+    if (mover->zip_rest > 0) {
+        mover->zip_rest--;
+        return false;
+    }
+    bool may = feature_set(mover->store, FEATURE_ZSTD, mover->page) == 0;
+    mover->zip_rest = may ? 0 : ZIP_REST;
+    return may;
+}
+
 /* The payload behind its header, in the form it has on that tier; the header then says so. Returns:
  * 0 or STORE_CORRUPT. */
 static int put_payload(struct mover *mover, const struct move_stream *stream,
@@ -101,8 +114,7 @@ static int put_payload(struct mover *mover, const struct move_stream *stream,
         return r;
     }
     bool wanted = slow && store->config.compress == STORE_COMPRESS_HDD &&
-                  header->type == RECORD_BLOCK && !record_zipped(header) &&
-                  feature_set(mover->store, FEATURE_ZSTD, mover->page) == 0;
+                  header->type == RECORD_BLOCK && !record_zipped(header) && may_zip(mover);
     uint32_t count = wanted ? zip_block(&mover->zip, record->payload, bytes, to) : 0;
     if (count > 0) {
         header->flags |= RECORD_ZSTD;

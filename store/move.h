@@ -71,7 +71,8 @@ struct mover {
     struct store *store;
     struct move_stream streams[MOVE_STREAMS];
     void *page;
-    struct zip zip; /* opened with the first stream */
+    struct zip zip;    /* opened with the first stream */
+    uint32_t zip_rest; /* blocks to come that are not compressed: SUPER could not be told */
 };
 
 must_check int mover_open(struct mover *mover, struct porter *porter);

@@ -211,6 +211,20 @@ Test(feature, where_super_cannot_be_written_there_is_no_such_record_and_then_the
     cr_assert_eq(check(), FEATURE_PINS | FEATURE_COMMITS);
 }
 
+Test(feature, where_super_cannot_be_written_moves_do_not_try_with_each_block) {
+    rig.config.tiers = tiers;
+    rig.config.tier_count = 2;
+    rig.config.compress = STORE_COMPRESS_HDD;
+    cr_assert_eq(rig_open(&rig), 0);
+    uint64_t sequence = rig.store->super.slot.sequence;
+    sim_disk_plan(rig.sim, &(struct sim_plan){SIM_EIO, 0, UINT64_MAX, "/s/SUPER"});
+    demote();
+    cr_assert_gt(counter_get(&store_upkeep(rig.store)->moves), 50);
+    uint64_t tries = rig.store->super.slot.sequence - sequence;
+    cr_assert(tries > 0 && tries < 3, "%lu", tries);
+    cr_assert_eq(check(), 0);
+}
+
 /* Written by a program that had these records and no bits. */
 Test(feature, a_store_that_holds_some_and_does_not_say_so_says_so_from_now_on) {
     cr_assert_eq(rig_open(&rig), 0);
