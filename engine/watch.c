@@ -68,15 +68,14 @@ static void watch_keepers(const struct engine *engine) {
         if (!core->work) {
             continue;
         }
-        const struct work_counters *counters = &core->work->counters;
-        uint64_t seconds = stall_look(&stalls[i], counter_get(&counters->in_flight) > 0,
-                                      counter_get(&counters->finished));
+        struct keeper_flight flight; /* its own count: bundles and pins are no jobs in the pool */
+        keeper_flight(core->work->keeper, &flight);
+        uint64_t seconds = stall_look(&stalls[i], flight.now > 0, flight.ended);
         if (seconds > 0) {
             enum keeper_wait wait = keeper_waits(core->work->keeper);
             log_warn("nothing was acknowledged or read for a while",
                      log_u64("core", core->place.name), log_u64("seconds", seconds),
-                     log_str("waits_for", keeper_wait_name(wait)),
-                     log_u64("in_flight", counter_get(&counters->in_flight)),
+                     log_str("waits_for", keeper_wait_name(wait)), log_u64("in_flight", flight.now),
                      log_str("memory", ladder_names[store_rung(engine->store)]));
         }
     }

@@ -138,7 +138,7 @@ static void commit(struct store_bundle *bundle) {
                                        .bundle = bundle,
                                        .data = bundle->record,
                                        .bytes = sizeof bundle->record};
-    keeper->ops++;
+    keeper_enters(keeper);
     log_append(keeper, &bundle->commit);
 }
 
@@ -185,6 +185,7 @@ static void reported(struct store_op *op) {
         bundle->failed |= op->result != 0;
     }
     must(bundle->waiting > 0);
+    counter_add(&bundle->keeper->ended, 1); /* a long one goes on elsewhere: this is no stall */
     if (--bundle->waiting == 0) {
         phase_over(bundle);
     }
@@ -192,7 +193,7 @@ static void reported(struct store_op *op) {
 
 void bundle_durable(struct keeper *keeper, struct store_op *op, uint64_t place) {
     if (op->kind == STORE_COMMIT) {
-        keeper->ops--;
+        keeper_leaves(keeper);
         finish(op->bundle, true);
         return;
     }
@@ -202,7 +203,7 @@ void bundle_durable(struct keeper *keeper, struct store_op *op, uint64_t place) 
 
 void bundle_uncommitted(struct keeper *keeper, struct store_op *op, int32_t result) {
     struct store_bundle *bundle = op->bundle;
-    keeper->ops--;
+    keeper_leaves(keeper);
     if (result != STORE_FULL) { /* it may have reached the disk */
         atomic_store_explicit(&keeper->store->in_doubt, true, memory_order_relaxed);
     }
@@ -269,7 +270,7 @@ uint32_t bundle_poll(struct keeper *keeper) {
 /* Reads go to the owners too: a frame is best filled where it is evicted. */
 void keeper_bundle(struct keeper *keeper, struct store_bundle *bundle) {
     struct store *store = keeper->store;
-    keeper->ops++;
+    keeper_enters(keeper);
     counter_add(&keeper->counters.bundles, 1);
     bundle->keeper = keeper;
     bundle->failed = bundle->committed = false;
@@ -306,7 +307,7 @@ struct store_bundle *keeper_bundle_done(struct keeper *keeper) {
     struct store_bundle *bundle = keeper->bundles_done;
     if (bundle) {
         keeper->bundles_done = bundle->next;
-        keeper->ops--;
+        keeper_leaves(keeper);
     }
     return bundle;
 }

@@ -174,8 +174,9 @@ struct keeper {
     uint32_t index;
     uint32_t reader; /* its place in store->turns */
     uint64_t now_ns;
-    uint64_t rings; /* keepers that got a message */
-    uint64_t ops;   /* in the keeper */
+    uint64_t rings;  /* keepers that got a message */
+    counter_t ops;   /* in the keeper: keeper_enters, keeper_leaves */
+    counter_t ended; /* of those, and steps of its bundles */
     struct op_list done;
     struct store_op *pending[PENDING_BUCKETS];
     struct frame_home home;
@@ -301,6 +302,13 @@ uint64_t footer_place(const struct store *store, uint32_t segment,
 struct entry store_entry(const struct store *store, uint64_t hash, uint64_t place);
 
 /* --- keeper.c --- */
+static inline void keeper_enters(struct keeper *keeper) {
+    counter_add(&keeper->ops, 1);
+}
+static inline void keeper_leaves(struct keeper *keeper) {
+    counter_set(&keeper->ops, counter_get(&keeper->ops) - 1);
+    counter_add(&keeper->ended, 1);
+}
 void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result);
 
 /* --- page.c --- */

@@ -10,15 +10,15 @@
 COUNTER_NAMES(store, STORE_COUNTERS);
 
 void keeper_finish(struct keeper *keeper, struct store_op *op, int32_t result) {
-    must(keeper->ops > 0);
+    must(counter_get(&keeper->ops) > 0);
     op->result = result;
     if (op->bundle) {
-        keeper->ops--;
+        keeper_leaves(keeper);
         bundle_finished(keeper, op);
         return;
     }
     if (op->done) {
-        keeper->ops--;
+        keeper_leaves(keeper);
         op->done(op);
         return;
     }
@@ -29,7 +29,7 @@ void keeper_begin(struct keeper *keeper, struct store_op *op) {
     *op_state(op) = (struct op_state){.hash = store_hash(keeper->store, &op->key)};
     op->result = 0;
     op->frame = NULL;
-    keeper->ops++;
+    keeper_enters(keeper);
     switch ((enum store_op_kind)op->kind) {
     case STORE_PUT:
     case STORE_DELETE:
@@ -57,11 +57,15 @@ static enum keeper_wait wait_now(const struct keeper *keeper) {
     if (log->count > 0) {
         return log->stalled ? KEEPER_WAITS_SPARE : KEEPER_WAITS_HELPER;
     }
-    return keeper->ops > 0 ? KEEPER_WAITS_OTHERS : KEEPER_WAITS_NOT;
+    return counter_get(&keeper->ops) > 0 ? KEEPER_WAITS_OTHERS : KEEPER_WAITS_NOT;
 }
 
 enum keeper_wait keeper_waits(const struct keeper *keeper) {
     return (enum keeper_wait)counter_get(&keeper->waits);
+}
+
+void keeper_flight(const struct keeper *keeper, struct keeper_flight *ret_flight) {
+    *ret_flight = (struct keeper_flight){counter_get(&keeper->ops), counter_get(&keeper->ended)};
 }
 
 const char *keeper_wait_name(enum keeper_wait wait) {
@@ -96,7 +100,7 @@ uint32_t keeper_poll(struct keeper *keeper, uint64_t now_ns) {
 struct store_op *keeper_done(struct keeper *keeper) {
     struct store_op *op = op_list_pop(&keeper->done);
     if (op) {
-        keeper->ops--;
+        keeper_leaves(keeper);
     }
     return op;
 }
@@ -107,7 +111,7 @@ uint64_t keeper_due_ns(const struct keeper *keeper) {
 }
 
 bool keeper_idle(const struct keeper *keeper) {
-    return keeper->ops == 0 && keeper->log.writing == 0 && keeper->fetches.out == 0;
+    return counter_get(&keeper->ops) == 0 && keeper->log.writing == 0 && keeper->fetches.out == 0;
 }
 
 bool keeper_has_messages(const struct keeper *keeper) {

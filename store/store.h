@@ -507,7 +507,13 @@ enum keeper_wait {
     KEEPER_WAITS_HELPER, /* its log has batches, and the helper is at work ahead of it */
     KEEPER_WAITS_OTHERS, /* none of these: other keepers, or a turn */
 };
+/* Operations of every kind, of bundles and of the porter too. */
+struct keeper_flight {
+    uint64_t now;   /* in the keeper; one that ended is until it is taken (keeper_done) */
+    uint64_t ended; /* moves whenever one of them ends or gets on */
+};
 /* Thread: any. */
+void keeper_flight(const struct keeper *keeper, struct keeper_flight *ret_flight);
 enum keeper_wait keeper_waits(const struct keeper *keeper);
 const char *keeper_wait_name(enum keeper_wait wait);
 

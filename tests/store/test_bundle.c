@@ -123,6 +123,27 @@ Test(bundle, each_operation_has_a_result_of_its_own) {
     cr_assert_eq(rig_get(&rig, 1, BYTES), STORE_ABSENT);
 }
 
+/* What is looked at to see that a keeper stands still. */
+Test(bundle, its_operations_are_under_way_until_it_is_taken) {
+    struct keeper_flight before, flight;
+    keeper_flight(store_keeper(rig.store, 1), &before);
+    cr_assert_eq(before.now, 0);
+    puts_of(0, MANY, true);
+    keeper_bundle(store_keeper(rig.store, 1), &bundle);
+    keeper_flight(store_keeper(rig.store, 1), &flight);
+    cr_assert_gt(flight.now, 0);
+    finish(&bundle);
+    keeper_flight(store_keeper(rig.store, 1), &flight);
+    cr_assert_eq(flight.now, 0);
+    cr_assert_geq(flight.ended, before.ended + MANY, "each step of it is a sign of life");
+    struct store_op pin = {.kind = STORE_UNPIN, .key = keys[40]};
+    uint32_t at = store_keeper_of(rig.store, &pin.key);
+    keeper_flight(store_keeper(rig.store, at), &before);
+    cr_assert_eq(rig_do(&rig, &pin), STORE_ABSENT);
+    keeper_flight(store_keeper(rig.store, at), &flight);
+    cr_assert_eq(flight.ended, before.ended + 1);
+}
+
 Test(bundle, an_empty_remainder_ends_at_once) {
     puts_of(0, 2, false);
     ops[0].result = ops[1].result = STORE_HASH;
