@@ -389,9 +389,6 @@ void read_again(struct keeper *keeper, struct store_op *op);
 void read_fetched(struct keeper *keeper, struct fetch *fetch, const struct record_header *record,
                   int32_t result);
 
-/* The segment it was sent to is gone: looks the block up again. */
-void read_gone(struct keeper *keeper, struct store_op *op);
-
 /* --- admit.c: memory --- */
 /* Copies a sound record into a frame with `leases` leases, admitted where allowed. NULL: no memory.
  */
@@ -431,12 +428,13 @@ void tier_made(struct tier *tier, int result);
 /* One that was full and has room for a log's segment again is online: nobody asks for one while the
  * others hold the spares. Takes store->files where it is full. Thread: porter. */
 void tier_freed(struct store *store, struct tier *tier);
-/* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. */
 /* How far ahead of its pen a log whose commits are of this size (0: not known) finds zeroes of use.
  */
 uint64_t spare_ahead(enum segment_state state, uint32_t commit_bytes);
 /* Seals a segment that its log has left, where seal_may. Thread: helper, boot. */
 must_check int spare_seal(struct store *store, struct segment *segment);
+/* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. Thread:
+ * helper, boot. */
 must_check int spare_refill(struct store *store);
 /* Drops spares that were not used. Thread: boot. */
 void spare_drop_all(struct store *store);

@@ -11,8 +11,9 @@
  *   list ─► header of each (or, damaged, what its batches say it was)
  *        ─► trailer: sealed; else scan
  *   judge ─► which batches count, what is torn, what is damaged
- *   load  ─► what a snapshot knows; then commits, tombstones and blocks of the rest: from footers,
- * or from the scan seal  ─► every unsealed segment gets a footer, or goes if it holds nothing
+ *   load  ─► what a snapshot knows; then commits, tombstones and blocks of the rest, from
+ *            footers or from the scan
+ *   seal  ─► every unsealed segment gets a footer, or goes if it holds nothing
  *
  * A scanned record of a transaction counts only if its commit record does; footers name no other.
  * A trailer whose footer does not verify is believed for its range of LSNs, and the batches are

@@ -4,7 +4,9 @@
 /* seal — gives a segment that will not be written again its footer and trailer, and cuts it to
  * size.
  *
- *   scan -> accepted entries -> footer behind the last accepted batch -> trailer -> sync
+ *   what its log left of it (a roll) ────────┐
+ *                                            ├─► footer behind the last accepted batch
+ *   no roll: scan ─► accepted entries ───────┘     ─► trailer ─► sync
  *
  * The file is cut first: a trailer counts only as the last page. A crash in between leaves an
  * unsealed segment whose batches are scanned again; what stands behind them is no batch. */
