@@ -326,7 +326,6 @@ int adder_begin(struct adder *adder, struct mr_client *client) {
     }
     chunker_init(&adder->chunker, &adder->plan);
     flight_begin(&adder->flight, client, on_stored, adder);
-    flight_widen(&adder->flight, adder->to);
     progress_begin(&adder->progress, "add", adder->expect, true);
     return CLI_DONE;
 }
@@ -342,7 +341,7 @@ int adder_drain(struct adder *adder) {
 
 void adder_end(struct adder *adder) {
     progress_clear(&adder->progress);
-    if (adder->flight.lines_count > 0) {
+    if (adder->flight.client != NULL) {
         flight_end(&adder->flight);
     }
     while (adder->first != NULL) {

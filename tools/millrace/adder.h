@@ -29,7 +29,6 @@ struct adder {
     bool raw_leaves;
     bool quiet;      /* no lines */
     bool bare;       /* lines of CIDs alone */
-    const char *to;  /* the daemon */
     uint64_t expect; /* bytes to come, for the progress; 0: not known */
 
     struct mr_client *client;

@@ -187,7 +187,6 @@ static int wishes(const struct cli *cli, struct adder *adder) {
         return cli_misuse(cli, "--pin %s: it takes true or false", pinned);
     }
     adder->cli = cli;
-    adder->to = remote_to(cli);
     adder->cid_version = version[0] == '1';
     adder->raw_leaves = adder->cid_version == 1 || cli_has(cli, "raw-leaves");
     adder->quiet = cli_has(cli, "quieter");

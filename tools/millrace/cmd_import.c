@@ -122,7 +122,7 @@ static int import_all(const struct cli *cli, struct import *import, struct mr_cl
         }
     }
     double seconds = progress_seconds(&import->progress);
-    int pinned = flight_connected(&import->flight) ? import_roots_pin(cli, import) : CLI_DONE;
+    int pinned = mr_connected(client) ? import_roots_pin(cli, import) : CLI_DONE;
     status = status == CLI_DONE ? pinned : status;
     if (import->files != NULL) {
         summary_json(import, seconds);

@@ -16,47 +16,13 @@
 void flight_begin(struct flight *flight, struct mr_client *client, flight_done done,
                   void *context) {
     memset(flight, 0, sizeof *flight);
+    flight->client = client;
     flight->done = done;
     flight->context = context;
-    flight->lines[0].client = client;
-    flight->lines_count = 1;
-}
-
-void flight_widen(struct flight *flight, const char *to) {
-    while (flight->lines_count < FLIGHT_LINES_MAX) {
-        struct mr_client *client = mr_new();
-        if (client == NULL || mr_connect(client, to, NULL) != 0) {
-            mr_free(client);
-            return; /* those there are will do */
-        }
-        flight->lines[flight->lines_count++].client = client;
-    }
-}
-
-bool flight_connected(const struct flight *flight) {
-    bool connected = true;
-    for (uint32_t i = 0; i < flight->lines_count; i++) {
-        connected = connected && mr_connected(flight->lines[i].client);
-    }
-    return connected;
-}
-
-/* The line with the least to do. */
-static uint8_t line_choose(const struct flight *flight) {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < flight->lines_count; i++) {
-        const struct flight_line *a = &flight->lines[i], *b = &flight->lines[best];
-        bool less =
-            a->out_bytes < b->out_bytes || (a->out_bytes == b->out_bytes && a->out < b->out);
-        best = less ? i : best;
-    }
-    return (uint8_t)best;
 }
 
 static void slot_free(struct flight *flight, struct flight_slot *slot) {
     free(slot->copy);
-    flight->lines[slot->line].out--;
-    flight->lines[slot->line].out_bytes -= slot->ask.bytes;
     flight->out--;
     flight->out_bytes -= slot->ask.bytes;
     *slot = (struct flight_slot){.used = false};
@@ -68,27 +34,22 @@ void flight_end(struct flight *flight) {
             slot_free(flight, &flight->slots[i]);
         }
     }
-    for (uint32_t i = 1; i < flight->lines_count; i++) {
-        mr_free(flight->lines[i].client);
-    }
-    flight->lines_count = 0;
 }
 
 /* Gives the slot's request to the client. Returns: as the client does. */
 static int submit(struct flight *flight, struct flight_slot *slot) {
     const struct flight_ask *ask = &slot->ask;
-    struct mr_client *client = flight->lines[slot->line].client;
     switch (ask->kind) {
     case MR_KIND_GET:
-        return mr_submit_get(client, &ask->cid, 0, 0, NULL, 0, NULL, slot);
+        return mr_submit_get(flight->client, &ask->cid, 0, 0, NULL, 0, NULL, slot);
     case MR_KIND_PUT:
         if (ask->in_file) {
-            return mr_submit_put_file(client, &ask->cid, ask->fd, ask->offset, ask->bytes, NULL,
-                                      slot);
+            return mr_submit_put_file(flight->client, &ask->cid, ask->fd, ask->offset, ask->bytes,
+                                      NULL, slot);
         }
-        return mr_submit_put(client, &ask->cid, slot->copy, ask->bytes, NULL, slot);
+        return mr_submit_put(flight->client, &ask->cid, slot->copy, ask->bytes, NULL, slot);
     case MR_KIND_VERIFY:
-        return mr_submit_verify(client, &ask->cid, NULL, slot);
+        return mr_submit_verify(flight->client, &ask->cid, NULL, slot);
     case MR_KIND_PING:
     case MR_KIND_HAVE:
     case MR_KIND_DELETE:
@@ -135,56 +96,28 @@ static int settle(struct flight *flight, struct mr_completion *completion) {
     return r;
 }
 
-/* Takes the answers of one line that are here. Returns: how many; *ret_result is what ends the
- * flight, or as it was. */
-static int line_take(struct flight *flight, struct mr_client *client, int *ret_result) {
-    struct mr_completion completions[FLIGHT_MAX];
-    /* Answers that came while a blocking call waited for its own are kept for mr_poll. */
-    if (mr_unanswered(client) == 0 && !mr_ready(client)) {
-        *ret_result = *ret_result == 0 && !mr_connected(client) ? MR_CLOSED : *ret_result;
-        return 0;
-    }
-    int count = mr_poll(client, completions, (int)FLIGHT_MAX, 0);
-    for (int i = 0; i < count; i++) {
-        int r = settle(flight, &completions[i]);
-        *ret_result = *ret_result != 0 ? *ret_result : r;
-        mr_completion_free(&completions[i]);
-    }
-    *ret_result = *ret_result == 0 && count < 0 ? count : *ret_result;
-    return count > 0 ? count : 0;
-}
-
-/* Waits until a line has something to say, or takes something. */
-static int lines_wait(const struct flight *flight, int wait_ms) {
-    struct pollfd fds[FLIGHT_LINES_MAX];
-    for (uint32_t i = 0; i < flight->lines_count; i++) {
-        struct mr_client *client = flight->lines[i].client;
-        fds[i] = (struct pollfd){.fd = mr_fd(client), .events = mr_events(client)};
-    }
-    int r = poll(fds, flight->lines_count, wait_ms);
-    return r < 0 && errno != EINTR ? -errno : 0;
-}
-
 int flight_step(struct flight *flight) {
-    bool waited = false;
+    struct mr_completion completions[FLIGHT_MAX];
+    int result = 0;
     if (flight->out == 0) {
         return 0;
     }
     int wait_ms = ask_again(flight);
-    for (;;) {
-        int result = 0, got = 0;
-        for (uint32_t i = 0; i < flight->lines_count; i++) {
-            got += line_take(flight, flight->lines[i].client, &result);
+    /* Answers that came while a blocking call waited for its own are kept for mr_poll. */
+    if (mr_unanswered(flight->client) == 0 && !mr_ready(flight->client)) {
+        if (!mr_connected(flight->client)) {
+            return MR_CLOSED;
         }
-        if (result != 0 || got > 0 || waited) {
-            return result;
-        }
-        result = lines_wait(flight, wait_ms == 0 ? 1 : wait_ms);
-        if (result != 0) {
-            return result;
-        }
-        waited = wait_ms >= 0; /* else: whatever it was, an answer has to come */
+        poll(NULL, 0, wait_ms > 0 ? wait_ms : 1);
+        return 0;
     }
+    int count = mr_poll(flight->client, completions, (int)FLIGHT_MAX, wait_ms);
+    for (int i = 0; i < count; i++) {
+        int r = settle(flight, &completions[i]);
+        result = result != 0 ? result : r;
+        mr_completion_free(&completions[i]);
+    }
+    return count < 0 ? count : result;
 }
 
 int flight_drain(struct flight *flight) {
@@ -222,11 +155,7 @@ int flight_ask(struct flight *flight, const struct flight_ask *ask) {
         memcpy(copy, ask->data, ask->bytes);
     }
     struct flight_slot *slot = slot_take(flight);
-    *slot =
-        (struct flight_slot){.used = true, .line = line_choose(flight), .ask = *ask, .copy = copy};
-    struct flight_line *line = &flight->lines[slot->line];
-    line->out++;
-    line->out_bytes += ask->bytes;
+    *slot = (struct flight_slot){.used = true, .ask = *ask, .copy = copy};
     flight->out++;
     flight->out_bytes += ask->bytes;
     while ((r = submit(flight, slot)) == MR_FULL) {
@@ -235,8 +164,8 @@ int flight_ask(struct flight *flight, const struct flight_ask *ask) {
             break;
         }
     }
-    if (r == 0 && line->out % FLUSH_EVERY == 0) {
-        r = mr_flush(line->client) < 0 ? MR_CLOSED : 0;
+    if (r == 0 && flight->out % FLUSH_EVERY == 0) {
+        r = mr_flush(flight->client) < 0 ? MR_CLOSED : 0;
     }
     if (r != 0 && slot->used) {
         slot_free(flight, slot);

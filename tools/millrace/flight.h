@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* flight — many requests at once, bounded in number and bytes, over one connection or several (a
- * daemon receives each on one core: several keep all its cores at work); what the daemon is too
- * busy for is asked again when it said so.
+/* flight — many requests at once over one connection, bounded in number and bytes; what the daemon
+ * is too busy for is asked again when it said so.
  *
- *   flight_begin -> flight_widen? -> flight_ask ... -> flight_drain -> flight_end
+ *   flight_begin -> flight_ask ... -> flight_drain -> flight_end
  *
- * Answers come by the `done` function, in any order, from within ask, step and drain. One
- * connection lost ends the flight. Thread: one. Blocks: ask while the flight is full, step and
- * drain until answers come. */
+ * Answers come by the `done` function, in the daemon's order, from within ask, step and drain.
+ * Thread: one. Blocks: ask while the flight is full, step and drain until answers come. */
 
 #include "tools/client/millrace_client.h"
 
@@ -17,7 +15,6 @@
 
 #define FLIGHT_MAX       64u
 #define FLIGHT_BYTES_MAX (32u << 20)
-#define FLIGHT_LINES_MAX 4u
 
 struct flight_ask {
     enum mr_kind kind; /* MR_KIND_GET, MR_KIND_PUT or MR_KIND_VERIFY */
@@ -38,20 +35,13 @@ typedef int (*flight_done)(void *context, const struct flight_ask *ask,
 
 struct flight_slot {
     bool used, again; /* again: waits for due_ns to be asked once more */
-    uint8_t line;
     uint32_t tries;
     uint64_t due_ns;
     struct flight_ask ask;
     void *copy; /* of a PUT's data */
 };
-struct flight_line {
-    struct mr_client *client;
-    uint64_t out_bytes;
-    uint32_t out;
-};
 struct flight {
-    struct flight_line lines[FLIGHT_LINES_MAX];
-    uint32_t lines_count;
+    struct mr_client *client;
     flight_done done;
     void *context;
     uint32_t out;
@@ -60,10 +50,6 @@ struct flight {
 };
 
 void flight_begin(struct flight *flight, struct mr_client *client, flight_done done, void *context);
-/* Connections of its own beside the caller's, as many as the daemon at `to` takes, at most
- * FLIGHT_LINES_MAX in all. */
-void flight_widen(struct flight *flight, const char *to);
-bool flight_connected(const struct flight *flight); /* all of them */
 /* Each returns 0, what `done` ended it with, MR_CLOSED when the connection is lost, or what the
  * client gave for the request itself (MR_BAD_CID, MR_TOO_LARGE, -errno). */
 must_check int flight_ask(struct flight *flight, const struct flight_ask *ask);

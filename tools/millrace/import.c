@@ -511,7 +511,7 @@ void import_input_begin(struct import *import, const char *name) {
 }
 
 enum import_end import_input_end(struct import *import, int r) {
-    bool unread = r < 0 && r > IMPORT_HALT && flight_connected(&import->flight);
+    bool unread = r < 0 && r > IMPORT_HALT && mr_connected(import->flight.client);
     /* What was sent is waited for, even when the rest will not be: the counts must be true. */
     int drained = r == 0 || r == IMPORT_HALT || unread ? drain(import) : r;
     enum import_end end = ended(import, import->stop && drained == 0 ? IMPORT_HALT : drained);
@@ -557,7 +557,6 @@ int import_begin(struct import *import, struct mr_client *client) {
         return -ENOMEM;
     }
     flight_begin(&import->flight, client, on_stored, import);
-    flight_widen(&import->flight, import->to);
     return 0;
 }
 
