@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct conf conf;
@@ -128,5 +129,33 @@ Test(conf, an_included_file_stands_beside_the_first_and_has_its_own_name) {
     unlink(two);
     cr_expect_eq(conf_read_file(&conf, one, why, sizeof why), CONF_BAD);
     cr_expect(strstr(why, one) != NULL, "%s", why);
+    rmdir(dir);
+}
+
+/* Each would hold the control thread up: a pipe for ever, a large text for longer than anybody
+ * waits. */
+Test(conf, what_is_no_file_or_too_large_is_refused_before_it_is_read, .timeout = 20) {
+    char dir[] = "/tmp/millrace-conf-XXXXXX", one[64], two[64];
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(one, sizeof one, "%s/one.conf", dir);
+    snprintf(two, sizeof two, "%s/two.conf", dir);
+    cr_assert_eq(mkfifo(two, 0600), 0);
+    write_file(one, "  @include \"two.conf\"\n");
+    conf_init(&conf);
+    cr_expect_eq(conf_read_file(&conf, two, why, sizeof why), CONF_BAD);
+    cr_expect(strstr(why, "not a regular file") != NULL, "%s", why);
+    cr_expect_eq(conf_read_file(&conf, one, why, sizeof why), CONF_BAD);
+    cr_expect(strstr(why, "two.conf") != NULL, "%s", why);
+    cr_expect_eq(conf_read_file(&conf, "/dev/zero", why, sizeof why), CONF_BAD);
+    unlink(two);
+    write_file(two, "");
+    cr_assert_eq(truncate(two, 2 << 20), 0);
+    cr_expect_eq(conf_read_file(&conf, one, why, sizeof why), CONF_BAD);
+    cr_expect(strstr(why, "larger than") != NULL, "%s", why);
+    write_file(two, "@include \"two.conf\"\n@include \"two.conf\"\n@include \"two.conf\"\n");
+    cr_expect_eq(conf_read_file(&conf, one, why, sizeof why), CONF_BAD);
+    cr_expect(strstr(why, "too many") != NULL, "%s", why);
+    unlink(one);
+    unlink(two);
     rmdir(dir);
 }

@@ -13,7 +13,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define NAME_MAX_BYTES 128
+#define NAME_MAX_BYTES    128
+#define CONF_FILE_MAX     (1 << 20)
+#define CONF_INCLUDES_MAX 64u
+#define CONF_DEPTH_MAX    10u /* the parser's own */
 
 /* What one reading needs: where to put things, and what to call the file. */
 struct reading {
@@ -172,6 +175,58 @@ static int read_section(const struct reading *reading, const config_setting_t *s
     return 0;
 }
 
+/* Opening a pipe waits for whoever writes to it, a device has no end, and the parser's time grows
+ * faster than its text: none of these may hold the control thread up.
+ * Returns: NULL, or why it is not read. */
+static const char *unfit(const struct stat *about) {
+    if (S_ISDIR(about->st_mode)) {
+        return strerror(EISDIR);
+    }
+    if (!S_ISREG(about->st_mode)) {
+        return "not a regular file";
+    }
+    return about->st_size > CONF_FILE_MAX ? "larger than 1 MiB" : NULL;
+}
+
+struct look {
+    const char *dir;
+    uint32_t files, depth;
+    char *why;
+    size_t why_bytes;
+};
+
+/* Looks at a file and at all that it includes before the parser opens any of them. One that is not
+ * there is left to the parser, which says so. */
+static bool look_at(struct look *look, const char *path) {
+    struct stat about;
+    if (stat(path, &about) != 0) {
+        return true;
+    }
+    const char *words = unfit(&about);
+    words = words == NULL && look->files++ >= CONF_INCLUDES_MAX ? "too many files" : words;
+    FILE *file = words == NULL ? fopen(path, "re") : NULL;
+    if (file == NULL) {
+        snprintf(look->why, look->why_bytes, "%s: cannot be read: %s", path,
+                 words != NULL ? words : strerror(errno));
+        return false;
+    }
+    char *line = NULL;
+    size_t room = 0;
+    bool fits = true;
+    look->depth++;
+    while (fits && look->depth <= CONF_DEPTH_MAX && getline(&line, &room, file) > 0) {
+        char name[256], whole[sizeof name + 512];
+        if (sscanf(line, " @include \"%255[^\"\n]", name) == 1) {
+            snprintf(whole, sizeof whole, "%s/%s", look->dir, name);
+            fits = look_at(look, whole);
+        }
+    }
+    look->depth--;
+    free(line);
+    fclose(file);
+    return fits;
+}
+
 /* One line of a file, without what surrounds it; "" where there is none. */
 static void line_read(const char *name, int number, char text[160]) {
     FILE *file = fopen(name, "re");
@@ -243,22 +298,21 @@ int conf_read_text(struct conf *conf, const char *text, const char *name, char *
 
 int conf_read_file(struct conf *conf, const char *path, char *why, size_t why_bytes) {
     struct reading reading = {conf, path, why, why_bytes};
-    struct stat stat;
     char dir[512];
     config_t file;
-    FILE *stream = fopen(path, "re");
-    if (stream == NULL || fstat(fileno(stream), &stat) != 0 || S_ISDIR(stat.st_mode)) {
-        int error = stream != NULL ? EISDIR : errno;
-        snprintf(why, why_bytes, "%s: cannot be read: %s", path, strerror(error));
-        if (stream != NULL) {
-            fclose(stream);
-        }
-        return CONF_BAD;
-    }
     /* Included files stand beside the one that names them. */
     const char *slash = strrchr(path, '/');
     snprintf(dir, sizeof dir, "%.*s", slash != NULL ? (int)(slash - path) : 1,
              slash != NULL ? path : ".");
+    struct look look = {.dir = dir, .why = why, .why_bytes = why_bytes};
+    if (!look_at(&look, path)) {
+        return CONF_BAD;
+    }
+    FILE *stream = fopen(path, "re");
+    if (stream == NULL) {
+        snprintf(why, why_bytes, "%s: cannot be read: %s", path, strerror(errno));
+        return CONF_BAD;
+    }
     config_init(&file);
     config_set_include_dir(&file, dir);
     int r = finish(&reading, &file, config_read(&file, stream));
