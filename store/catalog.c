@@ -190,12 +190,16 @@ int catalog_insert(struct catalog *catalog, uint64_t hash, uint64_t place) {
             catalog->entries[hash_shard(hash)]++;
             return 0;
         }
+        uint64_t places[CATALOG_MATCHES_MAX];
+        if (catalog_find(catalog, hash, places) == CATALOG_MATCHES_MAX) {
+            return err_raise(-EOVERFLOW); /* no table, however large, has two buckets more for it */
+        }
         r = crowded ? r : shard_grow(catalog, hash);
         if (r != 0) {
             return r;
         }
     }
-    return err_raise(-ENOMEM); /* more equal hashes than two buckets hold */
+    return err_raise(-ENOMEM);
 }
 
 static struct entry bucket_entry(const struct bucket *bucket, uint64_t hash, uint64_t place) {

@@ -207,7 +207,9 @@ uint32_t catalog_find(const struct catalog *catalog, uint64_t hash,
 
 /* --- the owner of the shard ------------------------------------------------------------------- */
 
-/* Adds an entry, also beside others of the same hash. Returns: 0 or -ENOMEM. Cost: about 120 ns. */
+/* Adds an entry, also beside others of the same hash. Returns: 0; -ENOMEM; -EOVERFLOW: there are
+ * CATALOG_MATCHES_MAX of this hash already, which only a forged list of records brings about.
+ * Cost: about 120 ns. */
 must_check int catalog_insert(struct catalog *catalog, uint64_t hash, uint64_t place);
 /* The entry of this hash whose place word equals `place` in its low PLACE_BITS and state. */
 struct entry catalog_entry(const struct catalog *catalog, uint64_t hash, uint64_t place);

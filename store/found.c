@@ -150,7 +150,10 @@ static int list_one(void *context, const char *name) {
         (void)say(recovery->report, "cannot read the size of segment ", path);
         return 1;
     }
-    atomic_store_explicit(&segment->file_bytes, (uint64_t)bytes, memory_order_relaxed);
+    /* Its list is never longer than its blocks: what lies behind is nobody's, and would be read. */
+    uint64_t most = 2 * store->segments.segment_bytes + PAGE_BYTES;
+    atomic_store_explicit(&segment->file_bytes, min_u64((uint64_t)bytes, most),
+                          memory_order_relaxed);
     must(recovery->count < recovery->max);
     recovery->found[recovery->count++].segment = segment;
     return 0;

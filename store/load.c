@@ -419,7 +419,8 @@ void load_block(struct load *load, uint32_t segment, const struct footer_entry *
         }
     }
     int r = catalog_insert(&store->catalog, entry->hash, place);
-    if (r != 0) {
+    if (r != 0) { /* eight blocks under one keyed hash are a list somebody made up */
+        r = r == -EOVERFLOW ? STORE_CORRUPT : r;
         load->result = load->result ? load->result : r;
         return;
     }

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "store/found.h"
 #include "store/load.h"
+#include "store/text.h"
 
 #include <errno.h>
 
@@ -381,6 +382,11 @@ static int load_records(struct recovery *recovery, const struct recall *recall) 
         recovery->report->tombstones += load.tombstone_count;
     }
     load_close(&load);
+    if (r == STORE_CORRUPT && recovery->report->why[0] == 0) {
+        struct text why = {recovery->report->why, sizeof recovery->report->why, 0};
+        text_add(&why, "a segment lists more blocks under one keyed hash than chance brings about: "
+                       "somebody made that list; use another backup, or take the segment away");
+    }
     return r;
 }
 

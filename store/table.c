@@ -248,7 +248,7 @@ static uint32_t growth_target(const struct table *table, uint32_t side) {
 static struct table *table_remake(struct catalog *catalog, struct catalog_arena *arena,
                                   struct table *from, uint32_t side) {
     uint32_t buckets = growth_target(from, side);
-    for (uint32_t tries = 0; tries < 4; tries++) {
+    for (uint32_t tries = 0; tries < 4 && buckets <= TABLE_CHUNKS * CHUNK_BUCKETS; tries++) {
         struct table *to = table_make(catalog, arena, buckets, from->depth + (side == 2 ? 0 : 1));
         if (!to) {
             return NULL;

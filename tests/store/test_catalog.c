@@ -5,6 +5,7 @@
 #include "tests/sim/disk.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 
 /* Readers, owners and quiescence on one thread; what threads do to each other is
  * tests/stress/stress_catalog.c. */
@@ -89,6 +90,19 @@ Test(catalog, keeps_both_of_two_keys_whose_hashes_collide) {
     catalog_remove(&catalog, 77, &entry);
     cr_assert_eq(catalog_find(&catalog, 77, places), 1);
     cr_assert_eq(places[0], 6);
+    catalog_close(&catalog);
+}
+
+Test(catalog, refuses_one_more_of_a_hash_than_two_buckets_hold) {
+    open_catalog(1);
+    for (uint64_t i = 0; i < CATALOG_MATCHES_MAX; i++) {
+        cr_assert_eq(catalog_insert(&catalog, hash_of(7), i), 0);
+    }
+    uint64_t before = catalog_memory(&catalog);
+    cr_assert_eq(catalog_insert(&catalog, hash_of(7), CATALOG_MATCHES_MAX), -EOVERFLOW);
+    cr_assert_eq(catalog_memory(&catalog), before, "nothing grew for it");
+    cr_assert_eq(catalog_insert(&catalog, hash_of(8), 1), 0);
+    cr_assert(holds(8, 1));
     catalog_close(&catalog);
 }
 

@@ -339,6 +339,19 @@ Test(recover, a_truncated_segment_keeps_what_is_left_of_it) {
     rig_end(&rig);
 }
 
+Test(recover, what_somebody_hung_onto_a_segment_is_not_read) {
+    struct rig rig;
+    make_crashed(&rig, 10, 700, true);
+    sim_disk_set_size(rig.sim, data_file(&rig), 64 * MiB);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.blocks, 10);
+    for (uint32_t id = 1; id < rig.store->segments.top; id++) {
+        cr_assert_leq(atomic_load(&rig.store->segments.all[id].file_bytes),
+                      2 * rig.store->segments.segment_bytes + PAGE_BYTES);
+    }
+    rig_end(&rig);
+}
+
 Test(recover, a_segment_copied_under_another_name_is_not_taken_for_one) {
     struct rig rig;
     make_crashed(&rig, 10, 700, true);
