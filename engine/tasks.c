@@ -166,6 +166,9 @@ static void show_scrub(const struct store_task *task, json_t *answer) {
 }
 
 static void show_gc(const struct store_task *task, json_t *answer) {
+    json_object_set_new(answer, "pinned", json_integer((json_int_t)counter_get(&task->pinned)));
+    json_object_set_new(answer, "young", json_integer((json_int_t)counter_get(&task->young)));
+    json_object_set_new(answer, "put_again", json_integer((json_int_t)counter_get(&task->again)));
     json_object_set_new(answer, "dry_run", json_boolean(task->ask.gc.dry_run));
     json_object_set_new(answer, "phase",
                         json_string(counter_get(&task->phase) < 4 ? "mark" : "sweep"));

@@ -134,6 +134,9 @@ static uint32_t settle_step(struct porter *porter) {
     gc->phase = GC_SWEEP;
     sweep_begin(&gc->sweep, &(struct sweep_order){gc->task, &gc->reach.marks, gc->limit});
     counter_set(&gc->task->seen, 0);
+    counter_set(&gc->task->pinned, 0);
+    counter_set(&gc->task->young, 0);
+    counter_set(&gc->task->again, 0);
     counter_set(&gc->task->total, catalog_entries(&porter->store->catalog));
     counter_set(&gc->task->phase, GC_SWEEP);
     return 1;

@@ -390,8 +390,11 @@ struct store_task {
     counter_t blocks, bytes; /* that the task did something about */
     counter_t phase;         /* GC: up to 1 it begins, 2 marks, 4 sweeps; SCRUB: damaged for good;
                                 BACKUP: files of the configuration that are in it */
-    int32_t result;          /* 0, enum store_outcome, -errno */
-    char why[512];           /* a sentence for people where the result is not 0 */
+    /* GC: why blocks that were looked at stay: a pin reaches them; younger than the grace; put
+     * again since the last collection. Whole when it ends. */
+    counter_t pinned, young, again;
+    int32_t result; /* 0, enum store_outcome, -errno */
+    char why[512];  /* a sentence for people where the result is not 0 */
 };
 /* Returns: 0; STORE_RETRY: too many are under way; STORE_READONLY: this store takes none.
  * Thread: any. */

@@ -90,6 +90,9 @@ static bool lots_in(struct sweep *sweep) {
             if (op->result == 0) {
                 counter_add(&sweep->task->blocks, 1);
                 counter_add(&sweep->task->bytes, op->bytes);
+            } else if (op->result == STORE_RETRY || op->result == STORE_PINNED) {
+                counter_add(op->result == STORE_RETRY ? &sweep->task->again : &sweep->task->pinned,
+                            1);
             } else if (op->result < 0 || op->result == STORE_FULL || op->result == STORE_READONLY) {
                 sweep->failed = sweep->failed ? sweep->failed : op->result;
             }
@@ -112,14 +115,18 @@ static bool is_touched(struct porter *porter, const struct store_item *item) {
 static void take(struct sweep *sweep, const struct store_item *item) {
     struct porter *porter = sweep->porter;
     uint32_t keeper = hash_keeper(porter->store, item->hash);
-    if (item->birth_lsn > sweep->limit[keeper] || mark_has(sweep->marks, item->hash)) {
+    if (mark_has(sweep->marks, item->hash)) {
+        counter_add(&sweep->task->pinned, 1);
+        return;
+    }
+    if (item->birth_lsn > sweep->limit[keeper]) {
+        counter_add(&sweep->task->young, 1);
         return;
     }
     if (sweep->task->ask.gc.dry_run) {
-        if (!is_touched(porter, item)) {
-            counter_add(&sweep->task->blocks, 1);
-            counter_add(&sweep->task->bytes, item->bytes);
-        }
+        bool touched = is_touched(porter, item);
+        counter_add(touched ? &sweep->task->again : &sweep->task->blocks, 1);
+        counter_add(&sweep->task->bytes, touched ? 0 : item->bytes);
         return;
     }
     struct sweep_lot *lot = &sweep->lots[keeper];

@@ -50,14 +50,18 @@ class Pins(cases.Case):
     def test_a_pinned_file_stays_and_an_unpinned_one_goes(self):
         kept, lost = self.add(1), self.add(2, pinned=False)
         self.assertEqual(list(self.pins()), [kept])
-        self.assertEqual(self.gc("--dry-run")["blocks"], 0, "all are younger than an hour")
+        dry = self.gc("--dry-run")
+        self.assertEqual((dry["blocks"], dry["pinned"], dry["young"]), (0, 7, 7), dry)
         self.assertEqual(self.gc("--dry-run", "--grace", "0")["blocks"], 7)
         self.assertTrue(self.whole(lost, 2), "a dry run deletes nothing")
         done = self.d.run("gc", "--grace", "0")
         self.assertIn("collected 7 blocks", done.stdout)
         self.assertTrue(self.whole(kept, 1))
         self.assertEqual(self.d.run("cat", lost).returncode, 3)
-        self.assertIn("nothing to collect", self.d.run("gc", "--grace", "0").stdout)
+        self.assertEqual(
+            self.d.run("gc", "--grace", "0").stdout,
+            "nothing to collect: 7 pinned, 0 younger than the grace\n",
+        )
         self.assertEqual(self.d.run("unpin", kept).returncode, 0)
         self.assertEqual(self.gc("--grace", "0")["blocks"], 7)
         self.assertEqual(self.d.run("has", kept).returncode, 3)

@@ -24,16 +24,32 @@ static void note_gc(const json_t *answer, char text[TASK_NOTE_MAX]) {
                    json_is_true(admin_at(answer, "dry_run")) ? "would go" : "deleted");
 }
 
+/* What stays, and why. */
+static void print_rest(const json_t *answer) {
+    char pinned[HUMAN_MAX], young[HUMAN_MAX], again[HUMAN_MAX];
+    uint64_t put_again = (uint64_t)admin_number(answer, "put_again");
+    printf("%s pinned, %s younger than the grace",
+           human_count((uint64_t)admin_number(answer, "pinned"), pinned),
+           human_count((uint64_t)admin_number(answer, "young"), young));
+    if (put_again > 0) {
+        printf(", %s put again since the last collection", human_count(put_again, again));
+    }
+    printf("\n");
+}
+
 static void print_result(const json_t *answer) {
     char count[HUMAN_MAX], bytes[HUMAN_MAX];
     uint64_t blocks = (uint64_t)admin_number(answer, "blocks");
     bool dry = json_is_true(admin_at(answer, "dry_run"));
     if (blocks == 0) {
-        printf("nothing to collect: every block is pinned, or younger than the grace\n");
+        printf("nothing to collect: ");
+        print_rest(answer);
         return;
     }
-    printf("%s %s block%s, %s\n", dry ? "would collect" : "collected", human_count(blocks, count),
-           blocks == 1 ? "" : "s", human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
+    printf("%s %s block%s, %s; stay: ", dry ? "would collect" : "collected",
+           human_count(blocks, count), blocks == 1 ? "" : "s",
+           human_bytes((uint64_t)admin_number(answer, "bytes"), bytes));
+    print_rest(answer);
 }
 
 static int cmd_gc(struct cli *cli) {
@@ -69,9 +85,12 @@ const struct cli_command command_gc = {
         "Puts and reads go on meanwhile. Blocks younger than the grace stay, and one that was put\n"
         "again since the last collection stays until the next. Blocks of before the daemon's "
         "start\n"
-        "count as no older than the start. A block that is missing or damaged in a pinned DAG\n"
-        "stops it before anything is deleted, and is named (exit status 3 or 4). Space on disk\n"
-        "comes back as segments are compacted. An interrupted collection keeps what it did.",
+        "count as no older than the start. A block that is missing in a pinned DAG, or a damaged\n"
+        "one with links, stops it before anything is deleted, and is named (exit status 3 or 4). "
+        "Raw\n"
+        "blocks are only seen to be there: scrub and verify read them. Space on disk comes back "
+        "as\n"
+        "segments are compacted. An interrupted collection keeps what it did.",
     .examples = "  millrace gc --dry-run\n  millrace gc --grace 0\n",
     .run = cmd_gc,
 };
