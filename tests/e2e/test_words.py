@@ -11,10 +11,11 @@ import os
 import random
 import socket
 import subprocess
+import time
 import unittest
 
 import cases
-from daemon import run
+from daemon import free_port, run
 
 
 class Words(cases.Case):
@@ -40,6 +41,34 @@ class Words(cases.Case):
             ):
                 with self.subTest(words=words):
                     self.says(run("serve", *words), status, *said)
+
+    def test_a_place_that_is_none_is_refused_before_it_is_found_slow(self):
+        done = run("serve", "--store", "/dev/null")
+        self.says(done, 1, "/dev/null is not a directory")
+        self.assertNotIn("tmpfs", done.stderr)
+
+    def test_a_store_that_is_served_is_imported_into_through_its_daemon(self):
+        d = self.daemon()
+        done = run("import", "--store", d.directory, __file__)
+        self.says(done, 1, "millrace import: ", "another process has this store open", "--to")
+        self.assertNotIn("millrace serve", done.stderr)
+
+    def test_sizes_take_units_and_export_is_quiet_when_told(self):
+        d, file = self.daemon(), self.scratch() / "file"
+        file.write_bytes(random.Random(3).randbytes(600_000))
+        cid = d.run("add", "-Q", file).stdout.strip()
+        done = d.run("cat", cid, "--offset", "256KiB", "--length", "1KiB", text=False)
+        self.assertEqual(done.stdout, file.read_bytes()[256 << 10 : 257 << 10])
+        self.says(d.run("cat", cid, "--offset", "1Q"), 2, "--offset 1Q", "4096 or 1MiB")
+        self.assertEqual(d.run("export", "-q", "-o", self.scratch() / "a.car").stderr, "")
+        self.assertIn("4 blocks", d.run("export", "-o", self.scratch() / "a.car").stderr)
+
+    def test_a_pin_without_a_peer_to_ask_is_refused_at_once(self):
+        d = self.daemon(flags=["--bitswap", f"127.0.0.1:{free_port()}"])
+        absent = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+        begun = time.monotonic()
+        self.says(d.run("pin", absent), 3, f"{absent} is not here, and there is no peer")
+        self.assertLess(time.monotonic() - begun, 5, "not after the ten seconds of a fetch")
 
     def test_no_daemon_is_said_with_how_to_start_one(self):
         nobody = {**os.environ, "MILLRACE_TO": "127.0.0.1:1", "MILLRACE_ADMIN": "/nowhere/sock"}

@@ -6,6 +6,7 @@
 
 #include "base/cid.h"
 #include "base/must.h"
+#include "base/option.h"
 #include "proto/tlv/tlv.h"
 #include "tools/millrace/output.h"
 #include "tools/millrace/progress.h"
@@ -123,14 +124,12 @@ static int cat_to(struct cat *cat, struct mr_client *client, const struct mr_cid
 /* A flag's number of bytes. Returns: CLI_DONE, also where the flag is not there. */
 static int number(const struct cli *cli, const char *flag, uint64_t *ret_value) {
     const char *text = cli_value(cli, flag, NULL);
-    char *end = NULL;
+    uint64_t value = 0;
     if (text == NULL) {
         return CLI_DONE;
     }
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > INT64_MAX) {
-        return cli_misuse(cli, "--%s %s: it takes a number of bytes", flag, text);
+    if (option_size(text, &value) != 0 || value > INT64_MAX) {
+        return cli_misuse(cli, "--%s %s: it takes a number of bytes, as 4096 or 1MiB", flag, text);
     }
     *ret_value = value;
     return CLI_DONE;
@@ -165,8 +164,8 @@ static int cmd_cat(struct cli *cli) {
 static const struct cli_flag flags[] = {
     CLI_FLAG_TO,
     {"output", 'o', "FILE", "write there instead of standard output"},
-    {"offset", 0, "BYTES", "begin there; what lies before is not fetched"},
-    {"length", 0, "BYTES", "so many at most"},
+    {"offset", 0, "SIZE", "begin there, as 4096 or 1MiB; what lies before is not fetched"},
+    {"length", 0, "SIZE", "so many at most"},
     CLI_FLAG_END,
 };
 

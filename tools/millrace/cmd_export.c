@@ -47,6 +47,7 @@ struct export {
     uint64_t blocks, bytes, gone, damaged, absent, known;
     bool go_on; /* --on-error continue: damaged blocks are named and left out */
     bool all;   /* a block that has gone since it was listed is no failure */
+    bool quiet; /* --quiet: no progress, no summary */
     bool dag;   /* --dag: all that one CID leads to */
     bool split; /* --split: into a folder of archives, what they do not hold yet */
     uint8_t *header;
@@ -58,6 +59,12 @@ struct export {
     struct flight flight;
     struct waiting waiting[FLIGHT_MAX];
 };
+
+static void show(struct export *export) {
+    if (!export->quiet) {
+        progress_show(&export->progress, export->bytes, export->blocks);
+    }
+}
 
 static int write_block(struct export *export, const struct mr_cid *name, const void *data,
                        uint32_t bytes) {
@@ -95,7 +102,7 @@ static int write_ready(struct export *export) {
             return r;
         }
     }
-    progress_show(&export->progress, export->bytes, export->blocks);
+    show(export);
     return 0;
 }
 
@@ -191,7 +198,7 @@ static int ask_named(struct export *export, const struct remote_cids *cids) {
 static int on_dag_block(void *context, const struct mr_cid *cid, const void *data, uint32_t bytes) {
     struct export *export = context;
     int r = write_block(export, cid, data, bytes);
-    progress_show(&export->progress, export->bytes, export->blocks);
+    show(export);
     return r;
 }
 
@@ -316,7 +323,9 @@ static int concluded(const struct export *export, int status) {
     if (status != CLI_DONE) {
         return status;
     }
-    conclude(export);
+    if (!export->quiet) {
+        conclude(export);
+    }
     return export->damaged > 0 ? CLI_DAMAGED : export->absent > 0 ? CLI_ABSENT : CLI_DONE;
 }
 
@@ -368,6 +377,7 @@ static int cmd_export(struct cli *cli) {
         return cli_misuse(cli, "a CAR is no text for a terminal; name a file with -o");
     }
     export.dag = cli_has(cli, "dag");
+    export.quiet = cli_has(cli, "quiet");
     const char *split = cli_value(cli, "split", NULL);
     uint64_t split_bytes = 0;
     export.split = split != NULL;
@@ -400,6 +410,7 @@ static const struct cli_flag flags[] = {
     {"output", 'o', "FILE.car", "the archive to write (required); '-' is standard output"},
     {"split", 0, "SIZE", "into archives of at most SIZE in the folder -o, what it lacks"},
     {"dag", 0, NULL, "all that the CID links to, directly or not"},
+    {"quiet", 'q', NULL, "say nothing but errors"},
     {"on-error", 0, "stop|continue", "at a damaged block: end (default), or leave it out"},
     CLI_FLAG_END,
 };

@@ -64,17 +64,14 @@ static void pin_done(const struct cli *cli, const char *cid, const json_t *answe
     }
 }
 
-/* Would nobody be asked? No peer is named or connected, and none can come. */
+/* Would nobody be asked? No peer is named, and none is connected. */
 static bool is_alone(const struct cli *cli, const struct bring *bring) {
     int status = CLI_DONE;
     if (json_array_size(bring->from) > 0) {
         return false;
     }
-    json_t *id = admin_ask(cli, "id", &status);
     json_t *peers = admin_ask(cli, "peers", &status);
-    bool alone = id != NULL && peers != NULL && json_array_size(admin_at(id, "addrs")) == 0 &&
-                 json_array_size(admin_at(peers, "peers")) == 0;
-    json_decref(id);
+    bool alone = peers != NULL && json_array_size(admin_at(peers, "peers")) == 0;
     json_decref(peers);
     return alone;
 }
@@ -166,11 +163,14 @@ const struct cli_command command_pin = {
     .args_max = CLI_ARGS_ANY,
     .more =
         "What of the DAG is not here is fetched from IPFS peers, as 'millrace fetch --dag' does:\n"
-        "of those that are connected, or of --from. Where nobody has a block it is named (exit\n"
-        "status 3), and what came is kept for the next try. dag-pb, dag-cbor and dag-json are\n"
-        "followed. A second pin of the same CID gives it another name, or makes a direct pin\n"
-        "recursive. It is on disk when the command is over. '-' reads CIDs from standard input,\n"
-        "one a line.",
+        "of those that are connected, or of --from; where there is neither it is refused at once.\n"
+        "Where nobody has a block it is named (exit status 3), and what came is kept for the next\n"
+        "try. Raw blocks are only seen to be there, not read: verify does that. Links are "
+        "followed\n"
+        "in dag-pb, dag-cbor and dag-json. A second pin of the same CID gives it another name, or\n"
+        "makes a direct pin recursive. It is on disk when the command is over. '-' reads CIDs "
+        "from\n"
+        "standard input, one a line.",
     .examples = "  millrace pin bafybei... --name site-2026\n"
                 "  millrace pin --direct bafkrei...\n"
                 "  millrace pin bafybei... --from /ip4/192.0.2.7/tcp/4001/p2p/12D3Koo...\n"

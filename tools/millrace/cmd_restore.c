@@ -86,6 +86,7 @@ static int cmd_restore(struct cli *cli) {
         .disk = &disk, .from = cli->args[0], .to = to, .progress = on_progress, .context = &shown};
     struct store_report report = {0};
     progress_begin(&shown.progress, "restore", 0, true);
+    shown.progress.unit = "segment";
     r = store_restore(&restore);
     const char *why = restore.why;
     if (r == 0) {

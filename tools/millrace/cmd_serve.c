@@ -69,14 +69,15 @@ static void raise_files(void) {
     }
 }
 
-/* Says what of the host is wrong, once. Returns false when serve cannot run on it. */
+/* Says what of the host is wrong, once. Returns false when serve cannot run on it: then that alone
+ * is said. */
 static bool host_examined(const struct cli *cli, const struct settings *settings) {
     static struct doctor doctor;
     doctor_examine(&doctor, settings);
     for (uint32_t i = 0; i < doctor.count; i++) {
         const struct doctor_finding *finding = &doctor.findings[i];
         struct log_site site = {0};
-        if (finding->level == DOCTOR_WARN) {
+        if (finding->level == DOCTOR_WARN && doctor.worst != DOCTOR_BAD) {
             char sentence[256];
             snprintf(sentence, sizeof sentence, "%s: %s", finding->what, finding->found);
             log_write(&site, LOG_LEVEL_WARN, __FILE__, __LINE__, sentence,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/millrace/private.h"
 
+#include "store/disk.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -89,9 +91,29 @@ static int wait_ready(struct private *private, int notify) {
     }
 }
 
+/* A daemon of our own would end for it, in words that name another command. */
+static bool is_served(const char *store) {
+    char path[4096];
+    uint32_t pid = 0;
+    if (snprintf(path, sizeof path, "%s/LOCK", store) >= (int)sizeof path) {
+        return false;
+    }
+    int fd = disk_sync_calls.lock_file(NULL, path, true, &pid);
+    if (fd >= 0) {
+        (void)disk_sync_calls.close_file(NULL, fd);
+    }
+    return fd == -EAGAIN;
+}
+
 int private_start(struct private *private, const struct cli *cli, const char *store) {
     char name[64];
     *private = (struct private){.pid = 0};
+    if (is_served(store)) {
+        return cli_fail(cli, CLI_FAILED,
+                        "%s: another process has this store open; where it is a daemon, import "
+                        "through it with --to ADDR:PORT",
+                        store);
+    }
     int port = free_port();
     int notify = port > 0 ? notify_open(name) : port;
     if (notify < 0) {

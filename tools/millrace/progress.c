@@ -64,7 +64,9 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t blocks) {
     amount_text(progress, done, amount);
     amount_text(progress, (uint64_t)speed, rate);
     human_count(blocks, count);
-    fprintf(stderr, "%s%s ", progress->terminal ? "\r\033[K" : "", progress->what);
+    bool words = progress->waiting && progress->note != NULL && progress->total == 0;
+    fprintf(stderr, "%s%s%s ", progress->terminal ? "\r\033[K" : "", progress->what,
+            words ? ":" : "");
     if (progress->total > 0) {
         done = done < progress->total ? done : progress->total;
         if (progress->terminal) {
@@ -78,7 +80,8 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t blocks) {
     } else {
         fprintf(stderr, "%s  ", amount);
         if (blocks > 0) {
-            fprintf(stderr, "%s %s  ", count, blocks == 1 ? "block" : "blocks");
+            const char *unit = progress->unit != NULL ? progress->unit : "block";
+            fprintf(stderr, "%s %s%s  ", count, unit, blocks == 1 ? "" : "s");
         }
         fprintf(stderr, "%s/s", rate);
         fprintf(stderr, "%s%s", progress->note != NULL ? "  " : "",

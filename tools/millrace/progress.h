@@ -10,6 +10,7 @@ struct progress {
     const char *what; /* "import" */
     const char *note; /* shown behind the numbers; NULL: none */
     bool waiting;     /* nothing has come: the note is all there is to say */
+    const char *unit; /* what is counted beside the bytes; NULL: block */
     uint64_t total;   /* bytes or items to come; 0: not known */
     bool in_bytes;    /* total and done are bytes */
     bool terminal;
