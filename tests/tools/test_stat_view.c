@@ -51,8 +51,13 @@ Test(stat_view, totals_and_rates_come_of_the_same_answer) {
 
 Test(stat_view, trouble_is_named) {
     json_t *now = answer(1, 3);
+    json_object_set_new(json_object_get(now, "store"), "full", json_integer(25));
+    json_object_set_new(json_object_get(now, "store"), "free_bytes", json_integer(2 << 20));
     char *text = shown(now, NULL, 0);
-    cr_assert(strstr(text, "TROUBLE  3 reads did not verify") != NULL, "%s", text);
+    cr_assert(strstr(text, "TROUBLE  3 reads did not verify since the start") != NULL, "%s", text);
+    cr_assert(strstr(text, "25 puts were refused since the start: no space; 2.0 MiB free now") !=
+                  NULL,
+              "%s", text);
     free(text);
     json_decref(now);
 }

@@ -99,7 +99,7 @@ static void header_print(const struct dump *dump) {
     }
     const char *tier = header->tier == 0 ? "ssd" : "hdd";
     (void)snprintf(line, sizeof line,
-                   "segment   %05llx  tier %s  generation %llu  log %u  epoch %u  made at %s\n"
+                   "segment   %05llx  tier %s  generation %llu  log %u  epoch %u  made at LSN %s\n"
                    "          store %s  format %u  segments of %s",
                    (unsigned long long)header->segment_id, tier,
                    (unsigned long long)header->generation, header->log, header->epoch,
@@ -311,8 +311,9 @@ static int cmd_segdump(struct cli *cli) {
     if (r < 0) {
         return cli_fail(cli, CLI_FAILED, "%s: %s", name, strerror(-r));
     }
-    return dump.damage > 0 ? cli_fail(cli, CLI_DAMAGED, "%llu things in %s do not verify",
-                                      (unsigned long long)dump.damage, name)
+    return dump.damage > 0 ? cli_fail(cli, CLI_DAMAGED, "%s: %llu place%s in it %s not verify",
+                                      name, (unsigned long long)dump.damage,
+                                      dump.damage == 1 ? "" : "s", dump.damage == 1 ? "does" : "do")
                            : CLI_DONE;
 }
 
@@ -329,8 +330,10 @@ const struct cli_command command_segdump = {
     .flags = flags,
     .args_min = 1,
     .args_max = 1,
-    .more = "The file may belong to a store that is being served: it is only read. Exit status 4:\n"
-            "something does not verify.",
+    .more = "The file may belong to a store that is being served: it is only read. An LSN,\n"
+            "as 2:17, is the place of a record in its log: the epoch (one a start) and a number in "
+            "it.\n"
+            "Exit status 4: something does not verify.",
     .examples = "  millrace segdump store/ssd/00001.seg\n"
                 "  millrace segdump --json --brief copy.seg | jq 'select(.kind == \"damage\")'\n",
     .run = cmd_segdump,

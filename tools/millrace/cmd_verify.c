@@ -5,6 +5,7 @@
 
 #include "tools/millrace/commands.h"
 
+#include "base/bits.h"
 #include "base/cid.h"
 #include "base/clock.h"
 #include "store/store.h"
@@ -23,7 +24,8 @@
 #include <time.h>
 
 struct totals {
-    uint64_t blocks, bytes, bad, gone, failed, repaired;
+    uint64_t blocks, bytes, gone, failed, repaired;
+    uint64_t bad, bad_blocks; /* all damage; what of it is blocks */
     bool json;
     json_t *damage; /* array */
     struct progress progress;
@@ -54,9 +56,10 @@ static int conclude(struct totals *totals) {
         admin_print(document);
         json_decref(document);
     } else {
-        printf("%s block%s, %s verified in %s: %llu damaged", human_count(totals->blocks, blocks),
-               totals->blocks == 1 ? "" : "s", human_bytes(totals->bytes, bytes),
-               human_time(seconds, time), (unsigned long long)totals->bad);
+        uint64_t sound = totals->blocks - min_u64(totals->bad_blocks, totals->blocks);
+        printf("%s sound block%s, %s read in %s: %llu damaged", human_count(sound, blocks),
+               sound == 1 ? "" : "s", human_bytes(totals->bytes, bytes), human_time(seconds, time),
+               (unsigned long long)totals->bad);
         if (totals->repaired > 0) {
             printf(", %llu written anew", (unsigned long long)totals->repaired);
         }
@@ -90,6 +93,8 @@ static int on_verified(void *context, const struct flight_ask *ask,
         totals->gone++; /* deleted since it was listed */
     } else if (remote_status(completion->result, completion->fault) == CLI_DAMAGED) {
         totals->blocks++;
+        totals->bad_blocks++;
+        totals->bytes += ask->tag;
         damage_add(totals, cid, "", "damaged");
     } else {
         totals->failed++;
@@ -142,6 +147,7 @@ static void on_bad(void *context, const struct store_damage *damage) {
     char cid_text[CID_TEXT_MAX] = "unknown CID", place[256];
     if (damage->key_known) {
         struct cid cid;
+        ((struct totals *)context)->bad_blocks++;
         cid_of_key(&damage->key, CID_RAW, &cid);
         cid_format(&cid, cid_text);
     }
@@ -317,7 +323,9 @@ const struct cli_command command_verify = {
     .summary = "check every stored block again; exit status 4 if one is damaged",
     .flags = flags,
     .more = "With --repair a running daemon is asked to scrub (--admin), and an offline store is\n"
-            "opened for writing. What has no other sound copy stays damaged, and is named.\n",
+            "opened for writing. What has no other sound copy stays damaged, and is named.\n"
+            "Offline the place is named too: segment and offset; a daemon names the CID alone. In\n"
+            "--json 'blocks' is all that were looked at, 'bad' the damage among them.",
     .examples = "  millrace verify\n  millrace verify --store ./run --repair --json\n",
     .run = cmd_verify,
 };

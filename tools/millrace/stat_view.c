@@ -124,17 +124,22 @@ static void troubles(FILE *out, const json_t *now) {
     static const struct {
         const char *path, *words;
     } rows[] = {
-        {"store.io_errors", "disk operations failed"},
-        {"store.corrupt", "reads did not verify"},
-        {"store.full", "puts refused: no space"},
+        {"store.io_errors", "disk operations failed since the start"},
+        {"store.corrupt",
+         "reads did not verify since the start: 'millrace scrub' says what is so now"},
         {"store.corrupt_ranges", "damaged ranges found when the store was opened"},
     };
-    char text[CELL];
+    char text[CELL], free_text[CELL];
     for (size_t i = 0; i < array_count(rows); i++) {
         if (admin_number(now, rows[i].path) > 0) {
             fprintf(out, "TROUBLE  %s %s\n", count(admin_number(now, rows[i].path), text),
                     rows[i].words);
         }
+    }
+    if (admin_number(now, "store.full") > 0) {
+        fprintf(out, "TROUBLE  %s puts were refused since the start: no space; %s free now\n",
+                count(admin_number(now, "store.full"), text),
+                bytes(admin_number(now, "store.free_bytes"), free_text));
     }
 }
 
