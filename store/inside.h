@@ -246,7 +246,9 @@ struct store {
     _Atomic bool read_only;        /* some keeper takes no more */
     _Atomic uint32_t rung;         /* enum ladder_rung: store_press sets it, everybody looks */
     _Atomic uint64_t frames_bytes; /* what frames may take, all keepers together */
-    _Atomic bool in_doubt; /* whether some atomic bundle counts shows only at the next start */
+    /* Whether some atomic bundle counts, or what a put without memory came to, shows only at the next
+     * start. */
+    _Atomic bool in_doubt;
     char dir[512];
 };
 

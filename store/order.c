@@ -278,6 +278,14 @@ void order_account(struct keeper *keeper, uint64_t place, int sign) {
     }
 }
 
+/* Its record is durable and counts, and for want of memory the catalog does not have it: the next
+ * start will. Till then its segment is not taken for known, nor is an absent key. */
+static void put_unlisted(struct keeper *keeper, uint64_t place) {
+    struct segment *segment = &keeper->store->segments.all[place_spot(place).segment];
+    atomic_store_explicit(&segment->unsettled, true, memory_order_relaxed);
+    atomic_store_explicit(&keeper->store->in_doubt, true, memory_order_relaxed);
+}
+
 static int publish_put(struct keeper *keeper, const struct op_state *state, uint64_t place) {
     struct entry entry = {NULL, 0};
     if (state->place != 0) {
@@ -287,6 +295,8 @@ static int publish_put(struct keeper *keeper, const struct op_state *state, uint
         int r = catalog_insert(&keeper->store->catalog, state->hash, place);
         if (r == 0) {
             order_account(keeper, place, 1);
+        } else {
+            put_unlisted(keeper, place);
         }
         return r;
     }
@@ -368,8 +378,8 @@ void order_decide(struct keeper *keeper, struct store_op *op, bool committed) {
         } else {
             put_aborted(keeper, segment, op);
         }
-        /* release: the catalog has it, or the words of put_aborted say why not; pairs with
-         * housekeeping */
+        /* release: the catalog has it, or the words of put_aborted and put_unlisted say why not;
+         * pairs with housekeeping */
         atomic_fetch_sub_explicit(&segment->undecided, 1, memory_order_release);
     }
     order_end(keeper, op, r);

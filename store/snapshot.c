@@ -334,6 +334,10 @@ uint32_t snapshot_step(struct porter *porter) {
         post(snapshot);
         return 1;
     }
+    /* Acquired with the last note: what came into doubt while its table was not copied yet is seen.
+     */
+    bool doubt = atomic_load_explicit(&snapshot->store->in_doubt, memory_order_relaxed);
+    r = r == 0 && doubt ? err_raise(-ECANCELED) : r;
     note_end(snapshot, r == 0 ? end(snapshot) : r);
     return 1;
 }

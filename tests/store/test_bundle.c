@@ -7,6 +7,7 @@
 #include "store/seal.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 /* Many operations as one, and all or nothing: store/bundle.c, with what store/order.c, store/log.c,
@@ -457,6 +458,56 @@ Test(bundle, power_may_go_at_any_call_while_such_a_segment_is_sealed) {
         cr_assert_eq(present(0, MANY), MANY, "call %u", at);
         cr_assert_eq(present(20, MANY), 0, "call %u", at);
     }
+}
+
+/* No memory for one more entry of this key, and none to grow. Returns: how many stand in its way.
+ */
+static uint32_t crowd(const struct key *key, bool crowded) {
+    struct catalog *catalog = &rig.store->catalog;
+    uint64_t hash = store_hash(rig.store, key);
+    struct slab *slab = &catalog->arenas[hash_keeper(rig.store, hash)].slab;
+    slab->first_free = crowded ? slab->pages_max : 0;
+    for (uint32_t i = 0;; i++) {
+        struct spot spot = {.segment = 1, .offset_units = 1000 + i, .length_units = 1};
+        uint64_t place = store_place(rig.store, &spot);
+        if (crowded && catalog_insert(catalog, hash, place) != 0) {
+            return i;
+        }
+        struct entry entry = catalog_entry(catalog, hash, place);
+        if (!crowded && !entry.bucket) {
+            return i;
+        }
+        if (!crowded) {
+            catalog_remove(catalog, hash, &entry);
+        }
+    }
+}
+
+/* It is committed, and the catalog has no room for one of its blocks: that one is in no snapshot,
+ * so none may say that the segment of it is known. */
+Test(bundle, a_block_of_it_that_found_no_memory_is_there_after_the_next_start) {
+    enum { LEFT_OUT = 5 };
+    puts_of(0, MANY, true);
+    keeper_bundle(store_keeper(rig.store, 1), &bundle);
+    for (uint32_t i = 0; op_state(&ops[LEFT_OUT])->durable == 0; i++) {
+        cr_assert_lt(i, 10000);
+        rig_turn(&rig);
+        (void)store_housekeep(rig.store);
+    }
+    uint32_t crowding = crowd(&keys[LEFT_OUT], true);
+    cr_assert_gt(crowding, 0);
+    finish(&bundle);
+    cr_assert_eq(ops[LEFT_OUT].result, -ENOMEM);
+    cr_assert_eq(crowd(&keys[LEFT_OUT], false), crowding);
+    cr_assert_eq(present(0, MANY), MANY - 1);
+    cr_assert_eq(rig_delete(&rig, LEFT_OUT, BYTES), STORE_READONLY, "not absent: it will be there");
+    rig_close(&rig);
+    for (uint32_t starts = 0; starts < 2; starts++) {
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert_eq(present(0, MANY), MANY);
+        rig_close(&rig);
+    }
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
 }
 
 Test(bundle, more_that_came_to_nothing_than_is_remembered_waits_for_the_next_start) {
