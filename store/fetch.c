@@ -151,9 +151,10 @@ static void fetch_release(struct keeper *keeper, struct fetch *fetch) {
     fetches->out--;
     for (uint32_t class = fetch->class + 1; class -- > 0;) {
         struct store_op *op;
-        while ((op = op_list_pop(&fetches->waiting[class])) != NULL) {
+        /* One that joins a fetch under way takes no buffer: the next one may have it. */
+        while (fetches->free[fetch->class] && (op = op_list_pop(&fetches->waiting[class]))) {
             if (fetch_begin(keeper, op, op->kind == STORE_DELETE)) {
-                return;
+                continue;
             }
             if (op->kind == STORE_PUT || op->kind == STORE_DELETE) {
                 order_again(keeper, op);

@@ -280,6 +280,35 @@ Test(store, pressed_it_evicts_and_serves_on_with_the_fewest_buffers) {
     cr_assert_gt(keeper->evictor.frames, 0);
 }
 
+/* Readers of one block share a read: who joins one takes no buffer, and the next in line has it. */
+Test(store, no_buffer_stays_idle_while_a_read_waits_for_one) {
+    enum { BLOCKS = 9, READS = 24, BYTES = 5000 };
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0);
+    }
+    rig_close(&rig);
+    rig.config.fetches[0] = rig.config.fetches[1] = rig.config.fetches[2] = 1;
+    cr_assert_eq(rig_open(&rig), 0);
+    struct keeper *keeper = store_keeper(rig.store, 0);
+    static struct store_op reads[READS];
+    for (uint32_t i = 0; i < READS; i++) {
+        reads[i] = (struct store_op){.kind = STORE_READ};
+        uint32_t block = i < 3 ? i : 3 + (i - 3) / 4; /* three under way, then four of each */
+        (void)rig_block(block, BYTES, &reads[i].key);
+        keeper_begin(keeper, &reads[i]);
+    }
+    uint32_t done = 0;
+    while (done < READS) {
+        const struct fetches *fetches = &keeper->fetches;
+        cr_assert(!fetches->waiting[0].head || fetches->out == 3, "%u are under way", fetches->out);
+        cr_assert(sim_disk_step(rig.sim));
+        for (struct store_op *op = keeper_done(keeper); op; op = keeper_done(keeper), done++) {
+            cr_assert_eq(op->result, 0);
+            frame_give_back(op->frame);
+        }
+    }
+}
+
 Test(store, a_scan_does_not_enter_memory) {
     cr_assert_eq(rig_put(&rig, 1, 5000), 0);
     struct store_op op = {.kind = STORE_READ, .no_admit = true};
