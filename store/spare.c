@@ -230,19 +230,24 @@ int spare_seal(struct store *store, struct segment *segment) {
     return r;
 }
 
-/* Rolls of segments that will not be sealed by them: gone, away with their tier, or with records
- * that only the next start can judge. */
+/* Its segment will be sealed by it. A log hands its roll over first and then sets its segment
+ * CLOSED: in between it is OPEN still. */
+static bool roll_waits(struct store *store, const struct roll *roll) {
+    const struct segment *segment = &store->segments.all[roll->segment];
+    enum segment_state state = segment_state(segment);
+    return (state == SEGMENT_OPEN || state == SEGMENT_CLOSED) && roll_is_of(roll, segment) &&
+           tier_state(tier_of(store, segment)) < TIER_READONLY &&
+           !atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
+}
+
+/* Rolls of segments that will not be sealed by them: gone, away with their tier (or not to be
+ * written, for who knows how long: its log has other segments to fill), or with records that only
+ * the next start can judge. */
 static void rolls_sweep(struct store *store) {
     for (uint32_t k = 0; k < store->config.keepers; k++) {
         for (uint32_t i = 0; i < LOG_ROLLS; i++) {
             struct roll *roll = &store->keepers[k].log.rolls[i];
-            if (roll_state(roll) != ROLL_LEFT) {
-                continue;
-            }
-            const struct segment *segment = &store->segments.all[roll->segment];
-            bool waits = segment_state(segment) == SEGMENT_CLOSED && roll_is_of(roll, segment) &&
-                         !atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
-            if (!waits) {
+            if (roll_state(roll) == ROLL_LEFT && !roll_waits(store, roll)) {
                 roll_free(roll);
             }
         }

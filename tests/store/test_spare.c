@@ -4,7 +4,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
-/* store/spare.c: how far ahead of a log space is written with zeroes, and when a tier is full. */
+/* store/spare.c: how far ahead of a log space is written with zeroes, what it is told of what is
+ * behind it, and when a tier is full. */
 
 Test(spare, zeroes_go_ahead_of_logs_with_small_commits_alone) {
     static const struct {
@@ -100,5 +101,37 @@ Test(spare, a_tier_that_refused_a_segment_is_full_until_it_holds_less) {
     tier->refused_at = UINT64_MAX;
     tier_freed(rig.store, tier);
     cr_assert_eq(tier_state(tier), TIER_ONLINE);
+    rig_end(&rig);
+}
+
+/* Housekeeping comes between the two words with which a log hands its segment over, and then the
+ * segment's tier is lost before it is sealed. */
+Test(spare, what_a_log_hands_over_is_kept_till_its_segment_cannot_be_sealed) {
+    struct rig rig;
+    rig_start(&rig, 12);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_eq(rig_put(&rig, 1, 5000), 0);
+    struct log *log = &store_keeper(rig.store, 0)->log;
+    struct segment *segment = log->open;
+    struct roll *roll = log->roll;
+    cr_assert_not_null(roll);
+    roll_leave(roll, false);
+    log->roll = NULL;
+    (void)store_housekeep(rig.store);
+    cr_assert_eq(roll_state(roll), ROLL_LEFT, "its segment is OPEN yet");
+    log_leave(log);
+    cr_assert_eq(segment_state(segment), SEGMENT_CLOSED);
+    struct tier *tier = tier_of(rig.store, segment);
+    enum tier_state before = tier_state(tier);
+    atomic_store(&tier->state, TIER_MISSING);
+    (void)store_housekeep(rig.store);
+    cr_assert_eq(segment_state(segment), SEGMENT_CLOSED);
+    cr_assert_eq(roll_state(roll), ROLL_FREE, "for the segments of other tiers");
+    atomic_store(&tier->state, before);
+    for (uint32_t i = 0; i < 10 && segment_state(segment) == SEGMENT_CLOSED; i++) {
+        (void)store_housekeep(rig.store);
+    }
+    cr_assert_eq(segment_state(segment), SEGMENT_SEALED, "read back");
+    cr_assert_eq(rig_get(&rig, 1, 5000), 0);
     rig_end(&rig);
 }
