@@ -246,8 +246,8 @@ struct store {
     _Atomic bool read_only;        /* some keeper takes no more */
     _Atomic uint32_t rung;         /* enum ladder_rung: store_press sets it, everybody looks */
     _Atomic uint64_t frames_bytes; /* what frames may take, all keepers together */
-    /* Whether some atomic bundle counts, or what a put without memory came to, shows only at the next
-     * start. */
+    /* Whether some atomic bundle counts, or what a put without memory came to, shows only at the
+     * next start. */
     _Atomic bool in_doubt;
     char dir[512];
 };
@@ -433,7 +433,8 @@ void tier_freed(struct store *store, struct tier *tier);
 /* How far ahead of its pen a log whose commits are of this size (0: not known) finds zeroes of use.
  */
 uint64_t spare_ahead(enum segment_state state, uint32_t commit_bytes);
-/* Seals a segment that its log has left, where seal_may. Thread: helper, boot. */
+/* Seals a segment that its log has left, where seal_may. Returns: as seal_closed. Thread: helper,
+ * boot. */
 must_check int spare_seal(struct store *store, struct segment *segment);
 /* Makes the spares that are missing. Returns: how many, or -errno other than -ENOSPC. Thread:
  * helper, boot. */

@@ -4,6 +4,8 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/must.h"
+#include "store/compact.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,10 +26,32 @@ int mover_open(struct mover *mover, struct porter *porter) {
 static void segment_leave(struct move_stream *stream, bool suspect) {
     struct segment *segment = stream->open;
     segment->suspect = suspect;
+    if (stream->roll) {
+        roll_leave(stream->roll, suspect);
+        stream->roll = NULL;
+    }
     stream->previous_generation = segment->generation;
     stream->marked_lsn = stream->data_lsn;      /* its footer will say that it is durable */
     segment_set_state(segment, SEGMENT_CLOSED); /* pairs with housekeeping, which seals it */
     stream->open = NULL;
+}
+
+struct roll *move_rolls(struct store *store, uint32_t log) {
+    bool moves = log <= MOVE_LOG && log > MOVE_LOG - MOVE_STREAMS && store->porter;
+    return moves ? porter_mover(store->porter)->streams[MOVE_LOG - log].rolls : NULL;
+}
+
+/* Where that fails the closer tries again, by reading it. */
+static void seal_left(struct mover *mover, struct move_stream *stream) {
+    struct store *store = mover->store;
+    for (uint32_t i = 0; i < LOG_ROLLS; i++) {
+        struct segment *segment = &store->segments.all[stream->rolls[i].segment];
+        bool sealable = roll_state(&stream->rolls[i]) == ROLL_LEFT &&
+                        segment_state(segment) == SEGMENT_CLOSED && seal_may(segment) &&
+                        tier_state(tier_of(store, segment)) < TIER_READONLY;
+        int r = sealable && stream->rolls[i].count > 0 ? spare_seal(store, segment) : 0;
+        (void)r;
+    }
 }
 
 void mover_close(struct mover *mover) {
@@ -36,11 +60,18 @@ void mover_close(struct mover *mover) {
         if (stream->open) {
             segment_leave(stream, stream->failures > 0);
         }
+        seal_left(mover, stream);
         vm_unmap(stream->memory, stream->memory_bytes);
     }
     zip_close(&mover->zip);
     vm_unmap(mover->page, PAGE_BYTES);
     *mover = (struct mover){0};
+}
+
+/* Fewer where the budget leaves the logs fewer batches. */
+static uint32_t roll_records(const struct store *store) {
+    uint32_t batches = store->config.batches ? store->config.batches : LOG_BATCHES;
+    return MOVE_ROLL_RECORDS / LOG_BATCHES * batches;
 }
 
 /* A stream's memory is taken when it is first used. */
@@ -56,8 +87,9 @@ static int stream_open(struct mover *mover, struct move_stream *stream) {
     uint64_t batch =
         round_up(max_u64(MOVE_BATCH_BYTES, store->record_bytes_max) + BATCH_RECORD, PAGE_BYTES);
     uint64_t items = round_up(MOVE_ITEMS_MAX * sizeof *stream->items, PAGE_BYTES);
-    uint64_t notes = MOVE_NOTES_MAX * sizeof *stream->notes;
-    stream->memory_bytes = batch + PAGE_BYTES + 2 * items + notes;
+    uint64_t notes = round_up(MOVE_NOTES_MAX * sizeof *stream->notes, PAGE_BYTES);
+    uint64_t roll = round_up(roll_records(store) * sizeof *stream->rolls[0].entries, PAGE_BYTES);
+    stream->memory_bytes = batch + PAGE_BYTES + 2 * items + notes + LOG_ROLLS * roll;
     stream->memory = vm_map(stream->memory_bytes);
     if (!stream->memory) {
         return err_raise(-ENOMEM);
@@ -66,6 +98,10 @@ static int stream_open(struct mover *mover, struct move_stream *stream) {
     stream->items = (void *)(stream->memory + batch + PAGE_BYTES);
     stream->sorted = (void *)((uint8_t *)stream->items + items);
     stream->notes = (void *)((uint8_t *)stream->sorted + items);
+    for (uint32_t i = 0; i < LOG_ROLLS; i++) { /* counts only as far as it is filled */
+        stream->rolls[i].entries = (void *)((uint8_t *)stream->notes + notes + i * roll);
+        stream->rolls[i].max = roll_records(store);
+    }
     stream->next_lsn = lsn_make(store->segments.epoch, 1);
     stream->durable_lsn = stream->data_lsn = stream->marked_lsn =
         lsn_make(store->segments.epoch, 0);
@@ -198,6 +234,31 @@ static int segment_for(struct mover *mover, const struct move_stream *stream,
     return r;
 }
 
+static void roll_open(const struct mover *mover, struct move_stream *stream) {
+    bool wanted = store_rung(mover->store) < LADDER_BATCHES;
+    for (uint32_t i = 0; i < LOG_ROLLS && wanted && !stream->roll; i++) {
+        if (roll_state(&stream->rolls[i]) == ROLL_FREE) {
+            stream->roll = &stream->rolls[i];
+            roll_begin(stream->roll, stream->open);
+        }
+    }
+}
+
+/* The batch is durable: its footer will name what is in it by what was written, and not by what is
+ * read of it later, when the place that it was copied from may be gone. */
+static void tell(const struct mover *mover, const struct move_stream *stream) {
+    const struct log_batch *batch = &stream->batch;
+    if (!stream->roll) {
+        return;
+    }
+    roll_batch(stream->roll, batch_of(batch->buffer));
+    for (uint32_t i = 0; i < stream->item_count; i++) {
+        uint32_t at = stream->items[i].at;
+        roll_record(stream->roll, (const void *)(batch->buffer + at), batch->offset + at,
+                    mover->store->hash_seed);
+    }
+}
+
 /* Sees to an open segment with room. Returns: 0 or -errno. */
 static int stream_ready(struct mover *mover, struct move_stream *stream) {
     if (stream->open && has_room(mover, stream)) {
@@ -212,6 +273,7 @@ static int stream_ready(struct mover *mover, struct move_stream *stream) {
         return r;
     }
     stream->open = segment;
+    roll_open(mover, stream);
     stream->write_at = PAGE_BYTES;
     stream->segment_records = 0;
     atomic_store_explicit(&segment->min_birth_lsn, UINT64_MAX, memory_order_relaxed);
@@ -301,6 +363,7 @@ static uint32_t stream_write(struct mover *mover, struct move_stream *stream) {
         stream_fail(mover, stream);
         return 1;
     }
+    tell(mover, stream);
     stream->failures = 0;
     stream->write_at += round_up(batch->used, PAGE_BYTES);
     stream->segment_records += batch->records;

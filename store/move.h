@@ -18,11 +18,12 @@
 
 #include "store/inside.h"
 
-#define MOVE_STREAMS     16u /* as many as there may be tiers */
-#define MOVE_BATCH_BYTES (2u * 1024 * 1024)
-#define MOVE_ITEMS_MAX   4096u
-#define MOVE_NOTE_ITEMS  128u
-#define MOVE_NOTES_MAX   (MOVE_ITEMS_MAX / MOVE_NOTE_ITEMS + STORE_KEEPERS_MAX)
+#define MOVE_STREAMS      16u /* as many as there may be tiers */
+#define MOVE_BATCH_BYTES  (2u * 1024 * 1024)
+#define MOVE_ITEMS_MAX    4096u
+#define MOVE_NOTE_ITEMS   128u
+#define MOVE_ROLL_RECORDS 65536u /* what a stream keeps in mind of a segment, at most */
+#define MOVE_NOTES_MAX    (MOVE_ITEMS_MAX / MOVE_NOTE_ITEMS + STORE_KEEPERS_MAX)
 
 enum move_phase { MOVE_FILLING, MOVE_WRITING, MOVE_PUBLISHING };
 
@@ -50,6 +51,8 @@ struct move_stream {
     uint32_t failures;
     uint64_t rest_ns; /* after failures: not before then */
     struct segment *open;
+    struct roll rolls[LOG_ROLLS];
+    struct roll *roll; /* as a log's */
     uint64_t write_at;
     uint64_t segment_records;
     uint64_t previous_generation;
@@ -76,7 +79,7 @@ struct mover {
 };
 
 must_check int mover_open(struct mover *mover, struct porter *porter);
-/* Leaves its segments closed, as logs do. The keepers' threads are gone. */
+/* Leaves its segments, and seals those it knows. The keepers' threads are gone. */
 void mover_close(struct mover *mover);
 
 /* move_add takes a record along: header (with its multihash behind it) and payload as stored; LSN,
@@ -101,5 +104,8 @@ uint32_t move_step(struct mover *mover);
 bool move_settled(const struct mover *mover);
 /* Births of what was added and is not in a segment yet are not below this. */
 uint64_t mover_min_birth(const struct mover *mover);
+/* What the stream of a log of moves left behind it: [LOG_ROLLS]. NULL: there is no such stream.
+ * Thread: helper, boot. */
+struct roll *move_rolls(struct store *store, uint32_t log);
 /* Some stream dropped what it had in hand since the last call. */
 bool move_dropped(struct mover *mover);

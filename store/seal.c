@@ -195,6 +195,11 @@ int seal_closed(struct segments *segments, struct segment *segment, uint64_t has
         scan_window_close(&window);
         return err_raise(-EIO);
     }
+    if (damaged > 0 && !segment->suspect) {
+        scan_close(&scan);
+        scan_window_close(&window);
+        return SEAL_DAMAGED;
+    }
     segment->damaged_ranges = damaged;
     for (uint64_t i = 0; i < scan.batch_count; i++) {
         scan.batches[i].accepted = true;

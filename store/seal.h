@@ -30,8 +30,11 @@ static inline bool seal_may(const struct segment *segment) {
     return atomic_load_explicit(&segment->undecided, memory_order_acquire) == 0 &&
            !atomic_load_explicit(&segment->unsettled, memory_order_relaxed);
 }
-/* seal_closed scans and seals a segment that its log has left, where seal_may. Thread: helper,
- * boot. */
+/* seal_closed scans and seals a segment that its log has left, where seal_may. Returns: 0;
+ * SEAL_DAMAGED: something in it does not verify though no write of it failed, and a footer would
+ * leave that out for good: as long as it is not sealed it may be read another time, and the next
+ * start says what is missing; -errno. Thread: helper, boot. */
+enum { SEAL_DAMAGED = 1 };
 must_check int seal_closed(struct segments *segments, struct segment *segment, uint64_t hash_seed);
 
 /* The same by what its log left of it, reading nothing: what was acknowledged is named, whether it

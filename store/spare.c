@@ -2,12 +2,14 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "store/inside.h"
+#include "store/move.h"
 #include "store/seal.h"
 
 #include <errno.h>
 
 #define SPARE_FAILURES_MAX 3u
 #define SEAL_PAUSE         1000u /* rounds of housekeeping */
+#define SEAL_PAUSE_DAMAGED (100 * SEAL_PAUSE)
 #define READONLY_PAUSE     1000u
 
 /* Housekeeping: segments ahead of the logs, zeroes ahead of their pens, footers behind them. One
@@ -206,11 +208,10 @@ static int prewrite(struct store *store, struct segment *segment) {
 }
 
 static struct roll *roll_of(struct store *store, const struct segment *segment) {
-    if (segment->log >= store->config.keepers) {
-        return NULL; /* of moves, or of a start with more keepers */
-    }
-    struct roll *rolls = store->keepers[segment->log].log.rolls;
-    for (uint32_t i = 0; i < LOG_ROLLS; i++) {
+    struct roll *rolls = segment->log < store->config.keepers
+                             ? store->keepers[segment->log].log.rolls
+                             : move_rolls(store, segment->log);
+    for (uint32_t i = 0; rolls && i < LOG_ROLLS; i++) {
         if (roll_is_of(&rolls[i], segment)) {
             return &rolls[i];
         }
@@ -243,13 +244,10 @@ static bool roll_waits(struct store *store, const struct roll *roll) {
 /* Rolls of segments that will not be sealed by them: gone, away with their tier (or not to be
  * written, for who knows how long: its log has other segments to fill), or with records that only
  * the next start can judge. */
-static void rolls_sweep(struct store *store) {
-    for (uint32_t k = 0; k < store->config.keepers; k++) {
-        for (uint32_t i = 0; i < LOG_ROLLS; i++) {
-            struct roll *roll = &store->keepers[k].log.rolls[i];
-            if (roll_state(roll) == ROLL_LEFT && !roll_waits(store, roll)) {
-                roll_free(roll);
-            }
+static void rolls_sweep(struct store *store, struct roll *rolls) {
+    for (uint32_t i = 0; i < LOG_ROLLS; i++) {
+        if (roll_state(&rolls[i]) == ROLL_LEFT && !roll_waits(store, &rolls[i])) {
+            roll_free(&rolls[i]);
         }
     }
 }
@@ -267,7 +265,7 @@ static bool seal(struct store *store, struct segment *segment) {
     segment_hold(segment);
     int r = spare_seal(store, segment);
     segment_unpin(segment);
-    segment->seal_pause = r == 0 ? 0 : SEAL_PAUSE;
+    segment->seal_pause = r == 0 ? 0 : r == SEAL_DAMAGED ? SEAL_PAUSE_DAMAGED : SEAL_PAUSE;
     return r == 0;
 }
 
@@ -282,6 +280,11 @@ uint32_t store_housekeep(struct store *store) {
         work += prewrite(store, segment) > 0;
         work += seal(store, segment);
     }
-    rolls_sweep(store);
+    for (uint32_t k = 0; k < store->config.keepers; k++) {
+        rolls_sweep(store, store->keepers[k].log.rolls);
+    }
+    for (uint32_t i = 0; i < store->tiers.count && store->porter; i++) {
+        rolls_sweep(store, move_rolls(store, move_log(i)));
+    }
     return work;
 }

@@ -432,7 +432,7 @@ static int close_segments(struct store *store) {
         bool empty = atomic_load_explicit(&segment->data_bytes, memory_order_relaxed) <= PAGE_BYTES;
         int one = empty && !segment->suspect ? segment_drop(&store->segments, segment)
                                              : spare_seal(store, segment);
-        r = r == 0 ? one : r;
+        r = r == 0 && one < 0 ? one : r; /* damaged: the next start says so */
     }
     return r;
 }

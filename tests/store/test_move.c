@@ -7,6 +7,7 @@
 #include "tests/store/rig.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Moves and compactions, step by step and with power going at every one of them. */
@@ -285,6 +286,80 @@ Test(move, housekeeping_writes_no_zeroes_into_a_segment_of_moves) {
     cr_assert_eq(segment_prewrite(segments, segment, rig.store->zeroes, MiB), 0,
                  "however early the helper looks");
     cr_assert(segment_claim(segment, segments->segment_bytes));
+    rig_end(&rig);
+}
+
+/* What lives was moved, and is in a segment of moves that is open yet. mindful: its stream keeps in
+ * mind what it wrote there. Returns: that segment. */
+static const struct segment *moved(struct rig *rig, bool mindful) {
+    half_dead(rig, 31);
+    if (!mindful) {
+        store_press(rig->store, &(struct ladder_step){LADDER_BATCHES, rig->config.memory_bytes});
+    }
+    turns(rig, 60);
+    const struct segment *segment =
+        &rig->store->segments.all[place_spot(rig_place(rig, 5, BYTES)).segment];
+    cr_assert_eq(segment->log, move_log(0));
+    cr_assert_eq(segment_state(segment), SEGMENT_OPEN);
+    return segment;
+}
+
+/* A copy of the segment of moves, sealed; the caller's to free. */
+static uint8_t *sealed_bytes(bool mindful, uint64_t *ret_bytes, uint64_t *ret_calls) {
+    struct rig rig;
+    const struct segment *segment = moved(&rig, mindful);
+    char path[SEGMENT_PATH_MAX];
+    segment_path(&rig.store->segments, segment->id, path);
+    uint64_t before = sim_disk_calls(rig.sim);
+    rig_close(&rig);
+    *ret_calls = sim_disk_calls(rig.sim) - before;
+    const uint8_t *bytes = sim_disk_bytes(rig.sim, path, ret_bytes);
+    uint8_t *copy = malloc(*ret_bytes);
+    memcpy(copy, bytes, *ret_bytes);
+    rig_end(&rig);
+    return copy;
+}
+
+Test(move, what_a_stream_keeps_in_mind_makes_the_footer_that_reading_it_would) {
+    uint64_t read_bytes, told_bytes, read_calls, told_calls;
+    uint8_t *read = sealed_bytes(false, &read_bytes, &read_calls);
+    uint8_t *told = sealed_bytes(true, &told_bytes, &told_calls);
+    cr_assert_eq(read_bytes, told_bytes);
+    cr_assert_eq(memcmp(read, told, read_bytes), 0);
+    cr_assert_lt(told_calls, read_calls, "it was not read");
+    free(read);
+    free(told);
+}
+
+/* The block's old place is gone: its copy is the only one there is. */
+Test(move, a_copy_that_rots_before_it_is_sealed_is_damaged_and_not_absent) {
+    struct rig rig;
+    (void)moved(&rig, true);
+    rig_spoil(&rig, rig_place(&rig, 5, BYTES), 20);
+    rig_close(&rig);
+    (void)rig_forget(&rig);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        cr_assert_eq(rig_get(&rig, i, BYTES), i == 5       ? STORE_CORRUPT
+                                              : i % 5 == 0 ? 0
+                                                           : STORE_ABSENT);
+    }
+    rig_end(&rig);
+}
+
+/* Nobody kept in mind what is in it: no footer is written that would leave the block out. */
+Test(move, what_rots_where_only_reading_tells_stays_unsealed_and_is_said) {
+    struct rig rig;
+    const struct segment *segment = moved(&rig, false);
+    rig_spoil(&rig, rig_place(&rig, 5, BYTES), 20);
+    uint32_t id = segment->id;
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+    cr_assert_gt(rig.report.corrupt_ranges, 0);
+    cr_assert_eq(rig.report.segments_scanned, 1);
+    cr_assert_gt(rig.store->segments.all[id].damaged_ranges, 0);
+    cr_assert_eq(rig_get(&rig, 5, BYTES), STORE_CORRUPT, "the snapshot knows it");
+    cr_assert_eq(rig_get(&rig, 10, BYTES), 0);
     rig_end(&rig);
 }
 
