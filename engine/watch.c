@@ -24,7 +24,6 @@ static struct watched sums(const struct engine *engine) {
 
 static void watch_store(const struct engine *engine) {
     static struct watched seen;
-    static bool said_read_only;
     struct watched now = sums(engine);
     if (now.corrupt > seen.corrupt) {
         log_error("a stored block is damaged; it is not served (millrace verify names it)",
@@ -39,12 +38,26 @@ static void watch_store(const struct engine *engine) {
                  log_u64("refused", now.full - seen.full));
     }
     seen = now;
+}
+
+/* A write failed twice in a row: the core that owns those keys takes no more of them. */
+static void watch_stopped(const struct engine *engine) {
+    static uint64_t said;
     struct store_usage usage;
     store_usage(engine->store, &usage);
-    if (usage.read_only && !said_read_only) {
-        log_error("writing failed for good: the store takes no more until a restart");
+    uint32_t count = engine->layout.work_count;
+    for (uint32_t i = 0; i < engine->layout.count; i++) {
+        const struct core *core = &engine->cores[i];
+        for (uint32_t k = 0; core->work && k < count; k++) {
+            bool its = core->work->keeper == store_keeper(engine->store, k);
+            if (its && (usage.stopped & ~said) >> k & 1) {
+                log_error("writing failed for good: this core takes no puts and deletes until a "
+                          "restart, for its share of the keys; reads go on",
+                          log_u64("core", core->place.name), log_u64("percent", 100 / count));
+            }
+        }
     }
-    said_read_only = usage.read_only;
+    said = usage.stopped;
 }
 
 static void watch_heap(const struct engine *engine) {
@@ -93,6 +106,7 @@ static void watch_memory(const struct engine *engine) {
 
 void watch_counters(struct engine *engine) {
     watch_store(engine);
+    watch_stopped(engine);
     watch_heap(engine);
     watch_keepers(engine);
     watch_memory(engine);

@@ -2,9 +2,9 @@
 #pragma once
 
 /* watch — what an operator must hear of at once, said in the log: damage, failed disk operations, a
- * full or read-only store, heap calls on a sealed core, keepers that stand still, puts that are
- * refused for long. Tiles count and never log; once a second
- * the control thread looks at what moved. Thread: control. */
+ * full store, a core that writes no more, heap calls on a sealed core, keepers that stand still,
+ * puts that are refused for long. Tiles count and never log; once a second the control thread looks
+ * at what moved. Thread: control. */
 
 struct engine;
 

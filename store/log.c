@@ -158,12 +158,14 @@ static void log_acknowledge(struct keeper *keeper) {
     }
 }
 
-/* No more writes: everything that waits is refused. Puts that failed may have reached the disk; to
- * their callers they are unknown, and an error says so. */
+/* No more writes of this keeper, and so of its share of the keys, till the next start: everything
+ * that waits is refused. The others go on, whose segments may be on other disks. Puts that failed
+ * may have reached the disk; to their callers they are unknown, and an error says so. */
 static void log_give_up(struct keeper *keeper) {
     struct log *log = &keeper->log;
     log->read_only = true;
-    atomic_store_explicit(&keeper->store->read_only, true, memory_order_relaxed);
+    atomic_fetch_or_explicit(&keeper->store->stopped, UINT64_C(1) << keeper->index,
+                             memory_order_relaxed);
     struct op_list ops = {NULL, NULL};
     for (; log->count > 0; log->count--) {
         struct log_batch *batch = batch_at(log, 0);

@@ -501,7 +501,7 @@ void store_usage(const struct store *store, struct store_usage *ret_usage) {
     usage.snapshots_failed = counter_get(&store->snapshots.failed);
     usage.snapshot_blocks = counter_get(&store->snapshots.blocks);
     usage.snapshot_bytes = counter_get(&store->snapshots.bytes);
-    usage.read_only =
-        store->config.read_only || atomic_load_explicit(&store->read_only, memory_order_relaxed);
+    usage.stopped = atomic_load_explicit(&store->stopped, memory_order_relaxed);
+    usage.read_only = store->config.read_only || usage.stopped != 0;
     *ret_usage = usage;
 }

@@ -50,7 +50,7 @@ enum store_outcome {
     STORE_FULL,       /* no space: puts are refused, reads and deletes go on */
     STORE_LOCKED,     /* open: another process has it */
     STORE_FORMAT,     /* open: not a store, or a version we cannot read */
-    STORE_READONLY,   /* a write failed twice: the tier takes no more */
+    STORE_READONLY,   /* a write failed twice: the keeper of this key takes no more */
     STORE_PINNED,     /* pin: direct was asked for, and recursive is what it is already */
     STORE_ABORTED,    /* put, all or nothing: another of its bundle failed */
 };
@@ -541,7 +541,8 @@ uint64_t store_buffers_bytes(const struct store *store);
 struct store_usage {
     uint64_t segments, spare_segments, bytes_on_disk, live_bytes, free_bytes, catalog_bytes;
     uint64_t snapshots_written, snapshots_failed, snapshot_blocks, snapshot_bytes;
-    bool read_only;
+    uint64_t stopped; /* keepers that take no puts and deletes before a restart: a bit each */
+    bool read_only;   /* there are such, or the store was opened so */
 };
 void store_usage(const struct store *store, struct store_usage *ret_usage);
 

@@ -387,6 +387,30 @@ Test(store, a_second_failure_ends_writing_and_reading_goes_on) {
     cr_assert(usage.read_only);
 }
 
+/* What one keeper's log cannot write is no word on the others, and usage says whose it was. */
+Test(store, a_keeper_whose_writes_fail_stops_alone) {
+    enum { KEEPERS = 3 };
+    rig_close(&rig);
+    rig.config.keepers = KEEPERS;
+    cr_assert_eq(rig_open(&rig), 0);
+    struct key key;
+    (void)rig_block(1, 700, &key);
+    uint32_t stopped = store_keeper_of(rig.store, &key);
+    sim_disk_faults(rig.sim, &(struct sim_faults){.write_eio = 65536});
+    cr_assert_eq(rig_put(&rig, 1, 700), STORE_READONLY);
+    sim_disk_faults(rig.sim, &(struct sim_faults){0});
+    struct store_usage usage;
+    store_usage(rig.store, &usage);
+    cr_assert_eq(usage.stopped, UINT64_C(1) << stopped);
+    cr_assert(usage.read_only);
+    for (uint32_t i = 2; i < 30; i++) {
+        (void)rig_block(i, 700, &key);
+        bool its = store_keeper_of(rig.store, &key) == stopped;
+        cr_assert_eq(rig_put(&rig, i, 700), its ? STORE_READONLY : 0, "block %u", i);
+        cr_assert_eq(rig_get(&rig, i, 700), its ? STORE_ABSENT : 0);
+    }
+}
+
 Test(store, a_full_store_refuses_puts_and_still_deletes) {
     sim_disk_faults(rig.sim, &(struct sim_faults){.space = 18 * MiB});
     uint32_t stored = 0;
