@@ -245,7 +245,7 @@ static int sync_lock_file(void *backend, const char *path, bool shared, uint32_t
         return r;
     }
     int r = shared ? 0 : lock_write_pid(fd);
-    if (r != 0) {
+    if (r != 0 && r != -ENOSPC && r != -EDQUOT) { /* on a full disk it holds without a pid */
         close(fd);
         return r;
     }

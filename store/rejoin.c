@@ -150,6 +150,19 @@ static bool reopen_all(struct porter *porter, const struct tier *tier) {
     return all;
 }
 
+/* Another process may have taken it while it was away. */
+static bool hold(struct porter *porter, struct tier *tier) {
+    static const char in_use[] = "another process has it in use";
+    const char *waits = atomic_load_explicit(&tier->waits, memory_order_relaxed); /* ours */
+    if (waits && waits != in_use) {
+        return true; /* it is not taken up before the next start, which asks again */
+    }
+    uint32_t pid = 0;
+    int r = tier_lock(&porter->store->config.disk, tier, false, &pid);
+    atomic_store_explicit(&tier->waits, r == -EAGAIN ? in_use : NULL, memory_order_relaxed);
+    return r != -EAGAIN;
+}
+
 static uint32_t judge_tier(struct porter *porter, struct tier *tier) {
     struct store *store = porter->store;
     enum presence seen = probe(porter, tier);
@@ -159,7 +172,8 @@ static uint32_t judge_tier(struct porter *porter, struct tier *tier) {
         return 1;
     }
     bool known = atomic_load_explicit(&tier->known, memory_order_relaxed); /* ours */
-    if (seen != PRESENT || !missing || (!known && !arrival_may(porter, tier))) {
+    if (seen != PRESENT || !missing || !hold(porter, tier) ||
+        (!known && !arrival_may(porter, tier))) {
         return 0;
     }
     (void)pthread_mutex_lock(&store->files);

@@ -372,6 +372,9 @@ static int open_steps(struct store *store, struct store_report *report) {
 static void close_files(struct store *store) {
     const struct disk *disk = &store->config.disk;
     segments_close(&store->segments);
+    for (uint32_t i = 0; i < store->tiers.count; i++) {
+        tier_unlock(disk, &store->tiers.all[i]);
+    }
     if (store->super.fd >= 0) {
         (void)disk->calls->close_file(disk->backend, store->super.fd);
     }

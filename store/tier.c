@@ -67,7 +67,7 @@ static struct tier *add(struct store *store, const struct store_tier *given) {
         return NULL;
     }
     struct tier *tier = &tiers->all[tiers->count];
-    *tier = (struct tier){.kind = (uint8_t)given->kind, .size_bytes = given->bytes};
+    *tier = (struct tier){.kind = (uint8_t)given->kind, .size_bytes = given->bytes, .lock_fd = -1};
     struct text text = {tier->dir, sizeof tier->dir, 0};
     if (given->dir[0] != '/') {
         text_add(&text, store->dir);
@@ -125,7 +125,7 @@ static int see(void *context, const char *name) {
     bool file = strcmp(name, "TIER") == 0;
     seen->segments += segment;
     seen->tier_file = seen->tier_file || file;
-    bool ours = segment || file || strcmp(name, "TIER.new") == 0;
+    bool ours = segment || file || strcmp(name, "TIER.new") == 0 || strcmp(name, "LOCK") == 0;
     seen->foreign = seen->foreign || !(ours || name[0] == '.' || strcmp(name, "lost+found") == 0);
     return 0;
 }
@@ -171,6 +171,32 @@ static struct super_tier *known_by(struct opening *opening, const struct tier *t
     return NULL;
 }
 
+/* Nobody else may use it from now on. Returns: 0, STORE_LOCKED. */
+static int hold(struct opening *opening, struct tier *tier) {
+    const struct store_config *config = &opening->store->config;
+    uint32_t pid = 0;
+    int r = tier_lock(&config->disk, tier, config->read_only, &pid);
+    if (r == -EAGAIN) {
+        char words[160];
+        struct text text = {words, sizeof words, 0};
+        text_add(&text, "is in use by another process");
+        if (pid != 0) {
+            text_add(&text, ", pid ");
+            text_add_number(&text, pid);
+        }
+        text_add(&text,
+                 ": stop that one, or, where this store is a copy, give it tiers of its own");
+        return refuse(opening->report, tier, words, STORE_LOCKED);
+    }
+    if (r != 0) {
+        remark(opening->report, tier, "cannot be locked, nothing keeps another process from it: ");
+        struct text text = {opening->report->tiers, sizeof opening->report->tiers,
+                            strlen(opening->report->tiers)};
+        text_add(&text, err_text(r));
+    }
+    return 0;
+}
+
 /* A path with a sound TIER file: which tier is it? Returns: 0, or refused. */
 static int claim(struct opening *opening, struct tier *tier) {
     struct store *store = opening->store;
@@ -184,6 +210,10 @@ static int claim(struct opening *opening, struct tier *tier) {
         if (other != tier && memcmp(other->uuid, found.uuid, 16) == 0) {
             return refuse(opening->report, tier, "is the same as another one's", STORE_FORMAT);
         }
+    }
+    int held = hold(opening, tier);
+    if (held != 0) {
+        return held;
     }
     memcpy(tier->uuid, found.uuid, 16);
     const struct super_tier *known = known_by(opening, tier, false);
@@ -212,7 +242,10 @@ static int make(struct opening *opening, struct tier *tier, bool adopted) {
     struct store *store = opening->store;
     const struct disk *disk = &store->config.disk;
     static const uint8_t none[16];
-    int r = 0;
+    int r = hold(opening, tier);
+    if (r != 0) {
+        return r;
+    }
     if (memcmp(tier->uuid, none, 16) == 0) {
         r = super_entropy(disk, tier->uuid, sizeof tier->uuid);
     }
@@ -319,6 +352,10 @@ static int take_up(struct opening *opening, const struct super_tier *known) {
     if (here && look(store, tier, &seen) == 0 && seen.segments == 0) {
         tiers->count--;
         return 0;
+    }
+    int r = here ? hold(opening, tier) : 0;
+    if (r != 0) {
+        return r;
     }
     tier_set_state(tier, here ? TIER_READONLY : TIER_MISSING);
     remark(opening->report, tier,

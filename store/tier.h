@@ -37,6 +37,7 @@ struct tier {
     bool leaving; /* SUPER knows it, the configuration does not: nothing new goes there */
     uint8_t index;
     uint8_t uuid[16];
+    int lock_fd;               /* of DIR/LOCK; -1: none. Thread: boot, then the porter */
     uint64_t size_bytes;       /* 0: the file system's free space less a reserve */
     char dir[TIER_PATH_MAX];   /* as opened */
     char given[TIER_PATH_MAX]; /* as configured: what SUPER and people are told */

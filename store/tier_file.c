@@ -81,3 +81,33 @@ int tier_write(const struct disk *disk, const char *dir, const struct tier_page 
     r = r == 0 ? disk->calls->rename_file(disk->backend, from, to) : r;
     return r == 0 ? disk->calls->sync_dir(disk->backend, dir) : r;
 }
+
+void tier_unlock(const struct disk *disk, struct tier *tier) {
+    if (tier->lock_fd >= 0) {
+        (void)disk->calls->close_file(disk->backend, tier->lock_fd);
+    }
+    tier->lock_fd = -1;
+}
+
+int tier_lock(const struct disk *disk, struct tier *tier, bool shared, uint32_t *ret_pid) {
+    char path[TIER_FILE_PATH];
+    file_path(tier->dir, "/LOCK", path);
+    int (*lock_file)(void *, const char *, bool, uint32_t *) =
+        disk->calls->lock_file ? disk->calls->lock_file : disk_sync_calls.lock_file;
+    /* The lock may lie on a file that is no longer the one under this name. */
+    tier_unlock(disk, tier);
+    *ret_pid = 0;
+    int fd = lock_file(disk->backend, path, shared, ret_pid);
+    bool readable = fd == -EROFS || fd == -EACCES;
+    if (readable && !shared) {
+        fd = lock_file(disk->backend, path, true, ret_pid);
+    }
+    if (fd == -ENOENT && (shared || readable)) {
+        return 0;
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    tier->lock_fd = fd;
+    return 0;
+}

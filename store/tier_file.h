@@ -3,7 +3,10 @@
 
 /* tier_file — DIR/TIER, one page: whose store, which tier, what kind. It tells a tier's directory
  * from the empty one that is left where its disk was unmounted, and from another's. It is replaced
- * whole. Thread: boot, helper, porter. Blocks: on the disk. */
+ * whole.
+ *
+ * DIR/LOCK is held for as long as the tier is used: a store and its copy have a lock each, and may
+ * name the same tier. Thread: boot, helper, porter. Blocks: on the disk. */
 
 #include "base/base.h"
 #include "store/disk.h"
@@ -37,5 +40,11 @@ must_check int tier_read(const struct disk *disk, const char *dir, void *page);
 /* Is the directory still that tier's? Asked before a segment is made in it: where a disk was
  * unmounted, the directory under it is there and empty. Returns: 0, -ENODEV, -errno. */
 must_check int tier_present(const struct disk *disk, const struct tier *tier, void *page);
+/* Takes the tier's lock anew, shared where it is only read; what was held is let go first. Returns:
+ * 0; -EAGAIN: another process has it, *ret_pid says which (0: unknown); -errno: it has no lock, as
+ * where locks are not to be had. A tier that nobody can write needs none. */
+must_check int tier_lock(const struct disk *disk, struct tier *tier, bool shared,
+                         uint32_t *ret_pid);
+void tier_unlock(const struct disk *disk, struct tier *tier);
 must_check int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier,
                           void *page);

@@ -100,6 +100,18 @@ class Tiers(cases.Case):
             self.assertEqual(d.stop(), 0)
             d.start()
 
+    def test_a_copy_of_the_store_is_kept_from_a_tier_in_use(self):
+        d = self.filled()
+        self.assertEqual(d.stop(), 0)
+        shutil.copytree(d.directory, self.folder / "copy")
+        d.start()
+        for words in (["serve", "--tlv", "127.0.0.1:0"], ["verify", "--repair"]):
+            with self.subTest(words=words):
+                done = daemon.run(*words, "--store", self.folder / "copy")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"{self.slow} is in use by another process", done.stderr)
+        self.assertEqual(set(self.kinds(d)), {tlv.VALUE})
+
     def test_nothing_is_formatted_beside_a_tier_that_has_a_store(self):
         d = self.filled()
         self.assertEqual(d.stop(), 0)

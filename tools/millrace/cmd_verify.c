@@ -166,9 +166,8 @@ static int open_fail(const struct cli *cli, const char *dir, int r,
     int status = r == STORE_CORRUPT || r == STORE_FORMAT ? CLI_DAMAGED : CLI_FAILED;
     if (r == STORE_LOCKED) {
         return cli_fail(cli, CLI_FAILED,
-                        "%s: a daemon serves this store; ask it with --to ADDR:PORT, or stop it "
-                        "first",
-                        dir);
+                        "%s: %s; ask a daemon that serves it with --to ADDR:PORT, or stop it first",
+                        dir, report->why);
     }
     return cli_fail(cli, status, "%s: %s", dir, report->why);
 }
