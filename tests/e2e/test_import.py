@@ -130,6 +130,35 @@ class Import(cases.Case):
         self.assertExit(done, 4)
         self.assertIn("stopped there", done.stderr)
 
+    def test_pipes_are_not_waited_for_and_names_move_no_cursor(self):
+        server = self.daemon()
+        repository = Repository(self.folder / "repo")
+        sound, pipe = blocks_of(31, 20), raw_block(b"never written")
+        for block in sound:
+            repository.add(block)
+        path = repository.path(pipe)
+        path.parent.mkdir(exist_ok=True)
+        os.mkfifo(path)
+        found, words = self.summary(server, repository.root, 4)
+        self.assertEqual((found["blocks"], found["bad"]), (20, 1))
+        self.assertIn(path.name, words)
+        sharding = repository.blocks / "SHARDING"
+        sharding.unlink()
+        os.mkfifo(sharding)
+        self.assertExit(server.run("import", repository.root), 1)
+        sharding.unlink()
+        sharding.write_text("\x1b]0;title\x07\n")
+        done = server.run("import", repository.root)
+        self.assertExit(done, 1)
+        self.assertNotIn("\x1b", done.stderr)
+        folder = self.folder / "cars"
+        folder.mkdir()
+        os.mkfifo(folder / "a.car")
+        (folder / "\x1b[31mb.car").write_bytes(b"no archive")
+        done = server.run("import", folder)
+        self.assertExit(done, 4)
+        self.assertNotIn("\x1b", done.stdout + done.stderr)
+
     def test_old_repositories_name_files_by_cid(self):
         server = self.daemon()
         repository = Repository(self.folder / "repo")

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum slot_state { SLOT_FREE, SLOT_ASKED, SLOT_READING, SLOT_READ };
@@ -27,8 +28,9 @@ struct ahead {
 };
 
 static void read_file(struct ahead_file *file, uint32_t bytes_max) {
-    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
-    file->error = fd < 0 ? -errno : 0;
+    struct stat about; /* a pipe is not waited for, and has no block in it */
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    file->error = fd < 0 || fstat(fd, &about) != 0 ? -errno : S_ISREG(about.st_mode) ? 0 : -EINVAL;
     file->bytes = 0;
     while (file->error == 0 && file->bytes <= bytes_max) {
         ssize_t got = read(fd, file->data + file->bytes, bytes_max + 1 - file->bytes);

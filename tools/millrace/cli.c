@@ -33,14 +33,22 @@ const char *cli_quote(const char *text, struct cli_quoted *quoted) {
     return quoted->text;
 }
 
+char *cli_tame(char *text) {
+    for (char *at = text; *at != '\0'; at++) {
+        bool wild = ((unsigned char)*at < ' ' && *at != '\n') || *at == 127;
+        *at = wild ? '?' : *at;
+    }
+    return text;
+}
+
 int cli_fail(const struct cli *cli, int status, const char *format, ...) {
+    char sentence[8192];
     va_list args;
     fflush(stdout);
-    fprintf(stderr, "millrace %s: ", cli->command->name);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    fprintf(stderr, "millrace %s: %s\n", cli->command->name, cli_tame(sentence));
     return status;
 }
 

@@ -85,7 +85,10 @@ struct cli_quoted {
     char text[256];
 };
 const char *cli_quote(const char *text, struct cli_quoted *quoted);
-/* cli_fail says "millrace COMMAND: sentence" on stderr and returns `status`. */
+/* Names of files are other people's words: what would move a terminal's cursor, or colour it,
+ * becomes '?'. Lines and UTF-8 stay. Returns: text. */
+char *cli_tame(char *text);
+/* cli_fail says "millrace COMMAND: sentence", tamed, on stderr and returns `status`. */
 int cli_fail(const struct cli *cli, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* As cli_fail for a command line that makes no sense: adds where to read more; CLI_USAGE. */

@@ -40,6 +40,13 @@ static int look(const char *dir, const struct disk *disk, struct store_report *r
     return r == 0 ? store_close(store) : r;
 }
 
+/* What stands in a line to be copied into a shell must be a word to it: the names in a backup are
+ * whatever its maker chose. */
+static bool is_word(const char *text) {
+    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+@%:=,-";
+    return strspn(text, plain) == strlen(text);
+}
+
 static void print_result(const struct cli *cli, const struct restore *restore,
                          const struct store_report *report) {
     char bytes[HUMAN_MAX], blocks[HUMAN_MAX], when[32] = "";
@@ -62,8 +69,15 @@ static void print_result(const struct cli *cli, const struct restore *restore,
            (unsigned long long)restore->number, when, restore->to,
            human_count(report->blocks, blocks), (unsigned long long)restore->segments,
            human_bytes(restore->bytes, bytes));
-    printf("start it: millrace serve --store %s%s%s\n", restore->to,
-           restore->config[0] != '\0' ? " --config " : "", restore->config);
+    if (is_word(restore->to) && is_word(restore->config)) {
+        printf("start it: millrace serve --store %s%s%s\n", restore->to,
+               restore->config[0] != '\0' ? " --config " : "", restore->config);
+    } else {
+        struct cli_quoted to, config;
+        printf("start it with 'millrace serve'; its --store is \"%s\"%s%s%s\n",
+               cli_quote(restore->to, &to), restore->config[0] != '\0' ? ", its --config \"" : "",
+               cli_quote(restore->config, &config), restore->config[0] != '\0' ? "\"" : "");
+    }
     if (restore->config[0] != '\0') {
         printf("that configuration is the one of the node that was backed up: see that its tiers "
                "and addresses are right for this one\n");

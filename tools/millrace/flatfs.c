@@ -43,6 +43,10 @@ int flatfs_cid(const char *name, struct cid *ret_cid) {
 
 /* The first line of a small file. Returns: 0 or -errno. */
 static int first_line(const char *path, char *line, size_t bytes) {
+    struct stat about;
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode)) {
+        return -EINVAL; /* opening a pipe waits for whoever writes to it */
+    }
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         return -errno;

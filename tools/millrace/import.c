@@ -42,7 +42,7 @@ bool import_is_car(const uint8_t *bytes, size_t count) {
 
 /* Counts and tells one bad section; `sentence` has the place. */
 static void bad_section(struct import *import, uint64_t offset, const struct cid *cid,
-                        const char *sentence) {
+                        char *sentence) {
     char text[CID_TEXT_MAX] = "";
     import->totals.bad++;
     import->file_bad++;
@@ -51,7 +51,7 @@ static void bad_section(struct import *import, uint64_t offset, const struct cid
         cid_format(cid, text);
     }
     progress_clear(&import->progress);
-    fprintf(stderr, "%s: %s\n", import->name, sentence);
+    fprintf(stderr, "%s: %s\n", import->name, cli_tame(sentence));
     if (import->bad != NULL) {
         json_array_append_new(import->bad,
                               json_pack("{s:I, s:s, s:s}", "offset", (json_int_t)offset, "cid",
@@ -501,7 +501,8 @@ static void tell_file(struct import *import) {
 }
 
 void import_input_begin(struct import *import, const char *name) {
-    import->name = name;
+    snprintf(import->name, sizeof import->name, "%s", name);
+    (void)cli_tame(import->name);
     import->file_blocks = import->file_bytes = import->file_bad = import->file_known = 0;
     import->version = 0;
     import->lost = import->plain = false;

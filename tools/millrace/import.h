@@ -59,7 +59,7 @@ struct import {
     struct progress progress;
     struct flight flight;
     /* The file at hand. */
-    const char *name;
+    char name[1024]; /* tamed */
     uint64_t file_blocks, file_bytes, file_bad, file_known;
     int fd;
     uint64_t file_end; /* bytes of a regular file; 0: it is none, or not to be sent from */

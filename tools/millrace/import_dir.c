@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "tools/millrace/ahead.h"
+#include "tools/millrace/cli.h"
 #include "tools/millrace/flatfs.h"
 #include "tools/millrace/human.h"
 
@@ -140,7 +141,8 @@ static enum import_end put_repository(struct repository *repository, const char 
 
 static int is_archive(const struct dirent *entry) {
     size_t chars = strlen(entry->d_name);
-    return chars > 4 && strcasecmp(entry->d_name + chars - 4, ".car") == 0;
+    bool file = entry->d_type == DT_REG || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
+    return file && chars > 4 && strcasecmp(entry->d_name + chars - 4, ".car") == 0;
 }
 
 static enum import_end put_archives(struct import *import, const char *name, const char **ret_why) {
@@ -163,7 +165,7 @@ static enum import_end put_archives(struct import *import, const char *name, con
         end = import_file(import, path);
         if (end == IMPORT_UNREAD && !import->stop_on_error) {
             progress_clear(&import->progress);
-            fprintf(stderr, "%s: %s\n", path, strerror(-import->error));
+            fprintf(stderr, "%s: %s\n", cli_tame(path), strerror(-import->error));
             import->totals.bad++;
             end = IMPORT_WENT_ON;
         }
