@@ -229,7 +229,9 @@ static int open_store(struct engine *engine, char *why, size_t why_bytes) {
     if (r == 0) {
         return 0;
     }
-    int band = r == STORE_FORMAT || r == STORE_CORRUPT ? ENGINE_DATA : ENGINE_HOST;
+    int band = engine->report.misconfigured              ? ENGINE_CONFIG
+               : r == STORE_FORMAT || r == STORE_CORRUPT ? ENGINE_DATA
+                                                         : ENGINE_HOST;
     return complain(why, why_bytes, band, "%s",
                     engine->report.why[0] ? engine->report.why : err_text(r));
 }

@@ -62,7 +62,7 @@ const struct option settings_table[] = {
     SIZE("store.segment_size", store_segment_bytes, "0", 0, STORE_SEGMENT_BYTES_MAX, false,
          "bytes",
          "Size of a segment file, a power of two from 4MiB; decided when the store is made, 0 "
-         "takes what it was made with (256MiB for a new one)."),
+         "takes what it was made with (for a new one 256MiB, less for small disks and tiers)."),
     SIZE("store.memory", store_memory_bytes, "256MiB", MiB, 64 * 1024 * GiB, false, "bytes",
          "Memory for blocks that are read often, all cores together."),
     SIZE("store.quota", store_quota_bytes, "0", 0, UINT64_C(1) << 60, false, "bytes",

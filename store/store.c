@@ -16,6 +16,10 @@
 #include <errno.h>
 #include <string.h>
 
+#define SEGMENT_EDGES                                                           \
+    (64 * KiB) /* header, batch, footer and trailer of a segment with one block \
+                */
+
 /* Opening: lock, SUPER, recovery, a new epoch, spares; and closing in the reverse order. */
 
 static void say(struct store_report *report, const char *words, const char *more) {
@@ -68,7 +72,25 @@ static uint64_t space_of(const struct store *store, const struct tier *tier) {
     return tier->size_bytes != 0 ? min_u64(space, tier->size_bytes) : space;
 }
 
-/* 256 MiB, or less where the space would hold only a few of those a keeper. */
+/* Would segments of half the size be better? Where the space holds only a few of these a keeper, or
+ * a tier with a size of its own does, of which spares would take a large part: down to what holds
+ * the largest block then, as long as there are numbers for as many as there is space. */
+static bool too_large(const struct store *store, uint64_t bytes, uint64_t space) {
+    uint64_t keepers = store->config.keepers;
+    bool few = bytes > 4 * STORE_SEGMENT_BYTES_MIN && bytes * 8 * keepers > space;
+    bool small = false;
+    for (uint32_t i = 0; i < store->tiers.count; i++) {
+        uint64_t size = store->tiers.all[i].size_bytes;
+        small = small || (size != 0 && bytes * 16 * keepers > size);
+    }
+    uint64_t half = bytes / 2;
+    bool can = half >= STORE_SEGMENT_BYTES_MIN &&
+               half >= (uint64_t)store->config.block_bytes_max + SEGMENT_EDGES &&
+               space / half < SEGMENT_IDS / 4;
+    return few || (small && can);
+}
+
+/* 256 MiB, or less. */
 static uint64_t segment_bytes_chosen(const struct store *store) {
     if (store->config.segment_bytes != 0) {
         return store->config.segment_bytes;
@@ -78,7 +100,7 @@ static uint64_t segment_bytes_chosen(const struct store *store) {
         space += space_of(store, &store->tiers.all[i]);
     }
     uint64_t bytes = STORE_SEGMENT_BYTES_MAX;
-    while (bytes > 4 * STORE_SEGMENT_BYTES_MIN && bytes * 8 * store->config.keepers > space) {
+    while (too_large(store, bytes, space)) {
         bytes /= 2;
     }
     return bytes;
@@ -139,7 +161,11 @@ static int format(struct store *store, struct store_report *report) {
     if (tiers_used(store, report)) {
         return STORE_FORMAT;
     }
-    int r = super_format(&store->config, segment_bytes_chosen(store), store->page);
+    uint64_t segment_bytes = segment_bytes_chosen(store);
+    if (tiers_too_small(store, segment_bytes, report)) {
+        return -EINVAL;
+    }
+    int r = super_format(&store->config, segment_bytes, store->page);
     if (r != 0) {
         say(report, "cannot format a store in ", store->dir);
         return r;
@@ -165,6 +191,9 @@ static int super_open(struct store *store, struct store_report *report) {
     store->hash_seed = slot->hash_seed;
     store->segments.segment_bytes = slot->segment_bytes;
     store->segments.uuid = store->super.slot.uuid;
+    if (!store->config.read_only && tiers_too_small(store, slot->segment_bytes, report)) {
+        return -EINVAL;
+    }
     if (slot->epoch >= EPOCH_MAX) {
         say(report, "the store has been started 16 million times; copy it into a new one", "");
         return STORE_FORMAT;
@@ -313,7 +342,7 @@ static int config_take(struct store *store, const struct store_config *config,
 /* A block must fit a segment with its header, batch, footer and trailer. */
 static void limits_set(struct store *store) {
     struct store_config *config = &store->config;
-    uint64_t room = store->segments.segment_bytes - 64 * KiB;
+    uint64_t room = store->segments.segment_bytes - SEGMENT_EDGES;
     config->block_bytes_max = (uint32_t)min_u64(config->block_bytes_max, room);
     /* What is on the disk may have come in under a higher limit. */
     store->record_bytes_max =

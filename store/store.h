@@ -99,7 +99,7 @@ struct store_config {
     const char *dir;
     uint32_t keepers;       /* 1 .. STORE_KEEPERS_MAX; any count opens any store */
     uint32_t readers;       /* tiles that call store_find: reader ids 0 .. readers-1 */
-    uint64_t segment_bytes; /* 0: as formatted, or 256 MiB when formatting; else a power of two */
+    uint64_t segment_bytes; /* a power of two; 0: as formatted, and chosen when formatting */
     uint64_t memory_bytes;  /* budget for frames, all keepers together: store_press lessens it */
     uint32_t batches;       /* of each log, 2 .. LOG_BATCHES; 0: that many */
     uint32_t fetches[3];    /* reads under way per keeper: up to 16 KiB, up to 256 KiB, larger;
@@ -135,6 +135,7 @@ struct store_config {
 struct store_report {
     char why[512]; /* a sentence for people when the result is not 0 */
     bool formatted, clean;
+    bool misconfigured; /* what was asked for cannot be: the disks are not to blame */
     uint32_t segments, segments_suspect;
     uint64_t blocks, bytes, tombstones, records_scanned;
     uint64_t torn_batches;   /* unacknowledged tails that were ignored */

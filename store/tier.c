@@ -136,6 +136,54 @@ static int look(const struct store *store, const struct tier *tier, struct seen 
     return disk->calls->list_dir(disk->backend, tier->dir, see, ret_seen);
 }
 
+static void add_size(struct text *text, uint64_t bytes) {
+    bool whole = bytes >= MiB && bytes % MiB == 0;
+    text_add_number(text, whole ? bytes / MiB : bytes);
+    text_add(text, whole ? " MiB" : " bytes");
+}
+
+static bool was_there(const struct store *store, const struct tier *tier) {
+    for (uint32_t i = 0; i < store->super.tiers.count; i++) {
+        if (strcmp(store->super.tiers.tiers[i].path, tier->given) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A log leaves room for one that is moved (tier_room), so it takes two to make any. To be of use it
+ * holds what all logs write and keep ready, one more each that is written out, and those two. */
+bool tiers_too_small(const struct store *store, uint64_t segment_bytes,
+                     struct store_report *report) {
+    uint32_t keepers = store->config.keepers;
+    for (uint32_t i = 0; i < store->tiers.count; i++) {
+        const struct tier *tier = &store->tiers.all[i];
+        if (tier->size_bytes == 0 || tier->size_bytes >= 2 * segment_bytes ||
+            was_there(store, tier)) {
+            continue;
+        }
+        struct text why = {report->why, sizeof report->why, 0};
+        text_add(&why, "the tier at ");
+        text_add(&why, tier->dir);
+        text_add(&why, " may take ");
+        add_size(&why, tier->size_bytes);
+        text_add(&why, " and would never hold a block: with segments of ");
+        add_size(&why, segment_bytes);
+        text_add(&why, " it needs ");
+        add_size(&why, 2 * segment_bytes);
+        text_add(&why, ", and is of use from ");
+        add_size(&why, ((LOG_SPARES + 2) * (uint64_t)keepers + 2) * segment_bytes);
+        text_add(&why, keepers == 1 ? " on with 1 work core" : " on with ");
+        if (keepers > 1) {
+            text_add_number(&why, keepers);
+            text_add(&why, " work cores");
+        }
+        report->misconfigured = true;
+        return true;
+    }
+    return false;
+}
+
 bool tiers_used(const struct store *store, struct store_report *report) {
     for (uint32_t i = 0; i < store->tiers.count; i++) {
         struct seen seen;

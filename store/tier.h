@@ -99,6 +99,11 @@ void tier_measure(const struct disk *disk, struct tier *tier);
  * knows beside them. Sets every tier's state: ONLINE, READONLY or MISSING. Returns: 0; STORE_FORMAT
  * with words in report->why (a path belongs to another store, ...); -errno. Thread: boot. */
 must_check int tiers_open(struct store *store, struct store_report *report);
+/* Is one of the configured tiers that the store does not know so small that no segment would ever
+ * be made there? Then report->why names it and the least that would do. One it knows may be given
+ * less than it holds: it takes no more. Thread: boot. */
+bool tiers_too_small(const struct store *store, uint64_t segment_bytes,
+                     struct store_report *report);
 /* Is there what looks like a store's on a configured path? Then nothing is formatted over it. */
 bool tiers_used(const struct store *store, struct store_report *report);
 /* The configured paths, before anything is read. Returns: 0, -EINVAL, -ENAMETOOLONG with words. */

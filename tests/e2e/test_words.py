@@ -35,6 +35,7 @@ class Words(cases.Case):
                 (("--store", here / "s", "--hdd", here / "file"), 1, ("name a directory",)),
                 (("--store", here / "s", "--memory", "lots"), 2, ("--memory", "try 4096")),
                 (("--store", here / "s", "--ssd", "x:5Q"), 2, ("PATH:SIZE",)),
+                (("--store", here / "s", "--ssd", "x:7MiB"), 2, ("s/x", "7 MiB", "8 MiB")),
                 (("--stor", here / "s"), 2, ("did you mean --store?",)),
                 (("--store", here / "s", "--tlv", "203.0.113.7:7000"), 1, ("ip addr",)),
                 (("--store", here / "s", "--tlv", f"127.0.0.1:{port}"), 1, (str(port), "ss -ltn")),

@@ -120,6 +120,56 @@ Test(tier, fast_paths_are_taken_in_turn_and_slow_ones_when_they_are_full) {
     get_many(0, 4 * SEGMENT_BLOCKS, 0);
 }
 
+Test(tier, one_that_could_never_hold_a_segment_is_refused_by_name) {
+    static const struct store_tier tiny[] = {{"a", KiB, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+    static const struct store_tier least[] = {{"a", 8 * MiB, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+    use(tiny, 2);
+    cr_assert_eq(rig_open(&rig), -EINVAL);
+    cr_assert(rig.report.misconfigured);
+    cr_assert_str_eq(rig.report.why, "the tier at /s/a may take 1024 bytes and would never hold a "
+                                     "block: with segments of 4 MiB it needs 8 MiB, and is of use "
+                                     "from 24 MiB on with 1 work core");
+    use(least, 2);
+    cr_assert_eq(rig_open(&rig), 0, "%s: nothing was made before", rig.report.why);
+    cr_assert(rig.report.formatted);
+    put_many(0, 1);
+    cr_assert_eq(segments_in("/s/a"), 1);
+    rig_close(&rig);
+    static const struct store_tier more[] = {
+        {"a", 8 * MiB, TIER_SSD}, {"hdd", 0, TIER_HDD}, {"b", 7 * MiB, TIER_SSD}};
+    use(more, 3);
+    cr_assert_eq(rig_open(&rig), -EINVAL);
+    cr_assert(rig.report.misconfigured);
+    use(tiny, 2);
+    cr_assert_eq(rig_open(&rig), 0, "what is there may be made to take no more");
+}
+
+/* What a new store with two keepers and an SSD of this size takes for its segments. */
+static uint64_t chosen(uint64_t ssd_bytes, uint32_t block_bytes_max) {
+    const struct store_tier tiers[] = {{"a", ssd_bytes, TIER_SSD}, {"hdd", 0, TIER_HDD}};
+    struct rig other;
+    rig_start(&other, 77);
+    other.config.tiers = tiers;
+    other.config.tier_count = 2;
+    other.config.keepers = 2;
+    other.config.segment_bytes = 0;
+    other.config.block_bytes_max = block_bytes_max;
+    cr_assert_eq(rig_open(&other), 0, "%s", other.report.why);
+    uint64_t bytes = other.store->segments.segment_bytes;
+    rig_end(&other);
+    return bytes;
+}
+
+Test(tier, segments_of_a_new_store_follow_the_smallest_tier) {
+    uint64_t large = chosen(0, 0);
+    cr_assert_geq(large, 16 * MiB);
+    cr_assert_eq(chosen(512 * MiB, 0), 16 * MiB);
+    cr_assert_eq(chosen(160 * MiB, 0), 4 * MiB);
+    cr_assert_eq(chosen(30 * MiB, 0), 4 * MiB);
+    cr_assert_eq(chosen(160 * MiB, STORE_BLOCK_HARD_MAX), 8 * MiB, "or no such block would fit");
+    cr_assert_eq(chosen(64 * GiB, 0), large);
+}
+
 Test(tier, a_full_fast_tier_spills_to_the_slow_one) {
     use(small_fast, 2);
     cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
