@@ -415,7 +415,7 @@ class Blocks(Case):
         self.hold(blocks)
         self.server.mood = {"busy_every": 5}
         out, _ = self.run_(0, "verify")
-        self.assertRegex(out.decode(), r"^250 blocks, .* 0 damaged\n$")
+        self.assertRegex(out.decode(), r"^250 sound blocks, .* 0 damaged\n$")
         self.server.mood = {"damaged": {blocks[7].mh, blocks[9].mh}, "busy_every": 6}
         out, _ = self.run_(4, "verify", "--json")
         verdict = json.loads(out)
