@@ -355,8 +355,10 @@ static void say_hello(const struct engine *engine) {
                  log_u64("segments", report->segments_unread));
     }
     if (report->corrupt_ranges > 0) {
-        log_error("acknowledged data is damaged; millrace verify names the blocks",
-                  log_u64("ranges", report->corrupt_ranges));
+        log_error("acknowledged data is damaged or gone; millrace verify names the blocks that are "
+                  "there and damaged, what is gone has no name any more and is answered as absent",
+                  log_u64("ranges", report->corrupt_ranges),
+                  log_u64("gone_segments", report->segments_gone), log_str("known", report->gone));
     }
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         const struct listener_address *at = &engine->listeners[i].address;

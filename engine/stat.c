@@ -164,6 +164,7 @@ static json_t *store_json(const struct engine *engine) {
     put(object, "snapshot_bytes", usage.snapshot_bytes);
     put(object, "torn_batches", engine->report.torn_batches);
     put(object, "corrupt_ranges", engine->report.corrupt_ranges);
+    put(object, "segments_gone", engine->report.segments_gone);
     put(object, "segments_unread", engine->report.segments_unread);
     return object;
 }

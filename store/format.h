@@ -273,6 +273,19 @@ static_assert(offsetof(struct super_tiers, ids_top) == 8, "format");
 static_assert(offsetof(struct super_tiers, tiers) == 16, "format");
 static_assert(SUPER_TIERS_OFFSET + sizeof(struct super_tiers) <= PAGE_CRC_OFFSET, "one page");
 
+/* How a run ended: behind the tiers, where who does not know it leaves zeroes. A start that follows
+ * a clean end finds as many files as that left sealed segments, or some are gone. */
+#define SUPER_END_MAGIC  0x444e454du /* "MEND" */
+#define SUPER_END_OFFSET (SUPER_TIERS_OFFSET + sizeof(struct super_tiers))
+
+struct super_end {
+    uint32_t magic;    /* another: not known, as after a run without all tiers */
+    uint32_t segments; /* sealed */
+};
+static_assert(sizeof(struct super_end) == 8, "format");
+static_assert(SUPER_END_OFFSET == 3952, "format");
+static_assert(SUPER_END_OFFSET + sizeof(struct super_end) <= PAGE_CRC_OFFSET, "one page");
+
 /* In super_slot.incompat: segments lie on other tiers than DIR/ssd, so a reader that does not know
  * tiers would call blocks absent that are there. */
 #define SUPER_INCOMPAT_TIERS UINT64_C(1)

@@ -7,6 +7,7 @@
 #include "store/found.h"
 #include "store/snapshot.h"
 #include "store/table.h"
+#include "store/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -173,6 +174,24 @@ void recall_settle(const struct recall *recall) {
     char path[SNAPSHOT_PATH_MAX];
     snapshot_path_new(store, path);
     (void)disk->calls->unlink_file(disk->backend, path); /* of a start that was cut off */
+}
+
+void recall_name_gone(const struct recall *recall) {
+    const struct segments *segments = &recall->recovery->store->segments;
+    struct store_report *report = recall->recovery->report;
+    struct text text = {report->gone, sizeof report->gone, 0};
+    if (recall->count == 0) {
+        return;
+    }
+    const struct recall_image *image = &recall->images[0];
+    const struct image_segment *known = image_segments(&image->tail, image->manifest);
+    for (uint32_t i = 0; i < image->tail.segments && text.used + 8 < text.bytes; i++) {
+        const struct segment *segment = &segments->all[known[i].id];
+        if (segment_state(segment) == SEGMENT_NONE || segment->id != known[i].id) {
+            text_add(&text, text.used > 0 ? " " : "");
+            text_add_hex(&text, known[i].id, 5);
+        }
+    }
 }
 
 void recall_close(struct recall *recall) {

@@ -46,6 +46,8 @@ must_check int recall_open(struct recall *recall, struct recovery *recovery);
 /* Fills the shards. Returns: 0 or -ENOMEM. */
 must_check int recall_load(struct recall *recall);
 /* Tells the writer of snapshots what the newest covers, where all of it was good. */
+/* Names in the report what the newest snapshot knew and no file is there of. */
+void recall_name_gone(const struct recall *recall);
 void recall_settle(const struct recall *recall);
 void recall_close(struct recall *recall);
 

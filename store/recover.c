@@ -393,6 +393,9 @@ static int load_records(struct recovery *recovery, const struct recall *recall) 
 static int load_all(struct recovery *recovery) {
     struct recall recall;
     int r = recall_open(&recall, recovery);
+    if (recovery->report->segments_gone > 0) {
+        recall_name_gone(&recall);
+    }
     if (r == 0 && recall_pays(recovery, &recall)) {
         r = recall_load(&recall);
     }
@@ -452,6 +455,19 @@ static int seal_all(struct recovery *recovery) {
     return r;
 }
 
+/* After a clean end as many files are there as it left: the last of a log leaves no gap behind it.
+ * Each is a damaged range, as a sealed one holds something. */
+static void miss_segments(struct recovery *recovery) {
+    const struct store *store = recovery->store;
+    struct store_report *report = recovery->report;
+    const struct super_end *end = &store->super.end;
+    bool told = store->super.slot.clean != 0 && end->magic == SUPER_END_MAGIC;
+    if (told && !recovery->partial && recovery->count < end->segments) {
+        report->segments_gone = end->segments - (uint32_t)recovery->count;
+        report->corrupt_ranges = max_u64(report->corrupt_ranges, report->segments_gone);
+    }
+}
+
 int recover(struct store *store, struct store_report *report) {
     struct recovery recovery = {
         .store = store, .report = report, .max = SEGMENT_IDS, .page = store->page};
@@ -468,6 +484,7 @@ int recover(struct store *store, struct store_report *report) {
     if (r == 0) {
         wait_for_unread(&recovery);
         recover_judge(&recovery);
+        miss_segments(&recovery);
         r = load_all(&recovery);
     }
     r = r == 0 ? seal_all(&recovery) : r;

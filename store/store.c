@@ -360,6 +360,7 @@ static void ids_set(struct store *store) {
 static int epoch_begin(struct store *store) {
     store->super.slot.epoch++;
     store->super.slot.clean = 0;
+    store->super.end = (struct super_end){.magic = 0};
     store->super.slot.compat |= SUPER_COMPAT_SNAPSHOTS;
     store->segments.epoch = store->super.slot.epoch;
     store->segments.generation_next = 1;
@@ -469,6 +470,16 @@ static int close_segments(struct store *store) {
     return r;
 }
 
+/* How many sealed segments stay: the others may turn out to hold nothing, and go before a start has
+ * written to SUPER. What lies on a tier that was never known is not counted. */
+static struct super_end end_of(const struct store *store) {
+    struct super_end end = {.magic = tiers_unknown(&store->tiers) ? 0 : SUPER_END_MAGIC};
+    for (uint32_t id = 1; id < store->segments.top; id++) {
+        end.segments += segment_state(&store->segments.all[id]) == SEGMENT_SEALED;
+    }
+    return end;
+}
+
 int store_close(struct store *store) {
     int r = 0;
     for (uint32_t k = 0; k < store->config.keepers; k++) {
@@ -481,6 +492,7 @@ int store_close(struct store *store) {
         (void)hint;
         if (r == 0) {
             store->super.slot.clean = 1;
+            store->super.end = end_of(store);
             r = super_write(&store->super, &store->config.disk, store->page);
         }
     }

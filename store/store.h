@@ -146,6 +146,8 @@ struct store_report {
     uint32_t snapshot_shards, snapshots_bad, segments_footer, segments_scanned;
     uint32_t load_parts; /* looks at the footers: more where deletes are many and memory small */
     uint32_t segments_unread; /* not damaged, but the disk did not give all of them: tried again */
+    uint32_t segments_gone;   /* files that a clean end left and that are not there any more */
+    char gone[128];           /* those of them that are known by name */
     uint32_t segments_twice;  /* files under an id that another tier has too: given their own */
     uint64_t open_ns;
     char tiers[512]; /* what is odd about the tiers, in sentences; empty: nothing */

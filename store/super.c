@@ -20,10 +20,11 @@ static void path_of(const struct store_config *config, const char *name,
 
 static_assert(sizeof(struct super_slot) == SUPER_TIERS_OFFSET, "the tiers stand behind the slot");
 
-static void slot_seal(const struct super_slot *slot, const struct super_tiers *tiers, void *page) {
+static void slot_seal(const struct super *super, void *page) {
     memset(page, 0, PAGE_BYTES);
-    memcpy(page, slot, sizeof *slot);
-    memcpy((uint8_t *)page + SUPER_TIERS_OFFSET, tiers, sizeof *tiers);
+    memcpy(page, &super->slot, sizeof super->slot);
+    memcpy((uint8_t *)page + SUPER_TIERS_OFFSET, &super->tiers, sizeof super->tiers);
+    memcpy((uint8_t *)page + SUPER_END_OFFSET, &super->end, sizeof super->end);
     page_seal(page, 0);
 }
 
@@ -101,6 +102,7 @@ int super_read(struct super *super, const struct store_config *config,
             found.slot = *slot;
             found.minor_before = slot->minor;
             tiers_take_list(&found, scratch->page);
+            memcpy(&found.end, (const uint8_t *)scratch->page + SUPER_END_OFFSET, sizeof found.end);
             found.next = 1 - i;
             any = true;
         }
@@ -117,7 +119,7 @@ int super_read(struct super *super, const struct store_config *config,
 
 int super_write(struct super *super, const struct disk *disk, void *page) {
     super->slot.sequence++;
-    slot_seal(&super->slot, &super->tiers, page);
+    slot_seal(super, page);
     int64_t n = disk->calls->pwrite(disk->backend, super->fd, page, PAGE_BYTES,
                                     (uint64_t)super->next * PAGE_BYTES);
     int r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
@@ -142,11 +144,12 @@ int super_allow_ids(struct super *super, const struct disk *disk, void *page, ui
     return r;
 }
 
-static int write_slots(const struct disk *disk, int fd, struct super_slot *slot, void *page) {
-    const struct super_tiers none = {.magic = SUPER_TIERS_MAGIC, .ids_top = IDS_STEP};
+static int write_slots(const struct disk *disk, int fd, const struct super_slot *slot, void *page) {
+    struct super super = {.slot = *slot,
+                          .tiers = {.magic = SUPER_TIERS_MAGIC, .ids_top = IDS_STEP}};
     for (uint32_t i = 0; i < 2; i++) {
-        slot->sequence = i + 1;
-        slot_seal(slot, &none, page);
+        super.slot.sequence = i + 1;
+        slot_seal(&super, page);
         int64_t n =
             disk->calls->pwrite(disk->backend, fd, page, PAGE_BYTES, (uint64_t)i * PAGE_BYTES);
         if (n != PAGE_BYTES) {

@@ -16,6 +16,7 @@
 struct super {
     struct super_slot slot; /* the newest */
     struct super_tiers tiers;
+    struct super_end end;  /* of the last run, if slot.clean */
     bool tiers_listed;     /* false: written by a version that knew DIR/ssd alone */
     uint16_t minor_before; /* as it was found */
     int fd;
@@ -34,7 +35,8 @@ must_check int super_read(struct super *super, const struct store_config *config
 /* super_format makes a new store's SUPER; its tiers are made by tiers_open. Returns: 0 or -errno.
  */
 must_check int super_format(const struct store_config *config, uint64_t segment_bytes, void *page);
-/* super_write makes super->slot and super->tiers durable in the older slot, with the next sequence.
+/* super_write makes super->slot, super->tiers and super->end durable in the older slot, with the
+ * next sequence.
  */
 must_check int super_write(struct super *super, const struct disk *disk, void *page);
 /* super_allow_ids says that segments may have ids below `top`, with some to spare: a store that is

@@ -112,6 +112,19 @@ class Tiers(cases.Case):
                 self.assertIn(f"{self.slow} is in use by another process", done.stderr)
         self.assertEqual(set(self.kinds(d)), {tlv.VALUE})
 
+    def test_segments_that_are_gone_are_said(self):
+        d = self.filled()
+        self.assertEqual(d.stop(), 0)
+        self.assertExit(daemon.run("verify", "--store", d.directory), 0)
+        last = sorted(self.slow.glob("*.seg"))[-1]
+        last.unlink()
+        done = daemon.run("verify", "--store", d.directory)
+        self.assertExit(done, 4)
+        self.assertIn("damaged or gone", done.stdout)
+        d.start()
+        self.assertIn(f'"known":"{last.stem}"', d.words())
+        self.assertEqual(d.ask("stat")["store"]["segments_gone"], 1)
+
     def test_nothing_is_formatted_beside_a_tier_that_has_a_store(self):
         d = self.filled()
         self.assertEqual(d.stop(), 0)

@@ -552,3 +552,67 @@ Test(recover, an_older_tombstone_kills_no_block_whose_header_is_damaged) {
     free(covered);
     rig_end(&rig);
 }
+
+/* Takes the file of a segment away. Returns: there was one. */
+static bool take_away(struct rig *rig, uint32_t id) {
+    char path[64];
+    snprintf(path, sizeof path, "%s/ssd/%05x.seg", rig->config.dir, id);
+    return rig->disk.calls->unlink_file(rig->disk.backend, path) == 0;
+}
+
+/* The last of a log leaves no gap, and where all are gone there is no log. */
+Test(recover, segments_that_are_gone_after_a_clean_end_are_said) {
+    struct rig rig;
+    rig_start(&rig, 63);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t way = 0; way < 4; way++) {
+        bool all = way % 2 == 1, forgotten = way >= 2;
+        for (uint32_t run = 0; run < 2; run++) {
+            for (uint32_t i = 0; i < 100; i++) {
+                cr_assert_eq(rig_put(&rig, way * 1000 + run * 100 + i, 60000), 0);
+            }
+            rig_close(&rig);
+            cr_assert_eq(rig_open(&rig), 0);
+            cr_assert_eq(rig.report.segments_gone, 0, "all there");
+        }
+        rig_close(&rig);
+        if (forgotten) {
+            cr_assert_gt(rig_forget(&rig), 0);
+        }
+        uint32_t taken = 0;
+        for (uint32_t id = 64; id > 0 && (all || taken == 0); id--) {
+            taken += take_away(&rig, id);
+        }
+        cr_assert_gt(taken, 0);
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert_eq(rig.report.segments_gone, taken, "way %u", way);
+        cr_assert_geq(rig.report.corrupt_ranges, taken);
+        cr_assert_eq(rig.report.gone[0] == 0, forgotten, "%s", rig.report.gone);
+        rig_close(&rig);
+        cr_assert_eq(rig_open(&rig), 0);
+        cr_assert_eq(rig.report.segments_gone, 0, "said once");
+    }
+    rig_end(&rig);
+}
+
+Test(recover, what_compaction_and_a_crash_take_is_not_said_to_be_gone) {
+    struct rig rig;
+    rig_start(&rig, 63);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 200; i++) {
+        cr_assert_eq(rig_put(&rig, i, 60000), 0);
+    }
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 200; i++) {
+        cr_assert_eq(rig_delete(&rig, i, 60000), 0);
+    }
+    rig_maintain(&rig, 4000);
+    rig_crash(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.segments_gone + rig.report.corrupt_ranges, 0);
+    rig_close(&rig);
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.segments_gone + rig.report.corrupt_ranges, 0);
+    rig_end(&rig);
+}

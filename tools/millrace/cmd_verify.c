@@ -26,6 +26,7 @@
 struct totals {
     uint64_t blocks, bytes, gone, failed, repaired;
     uint64_t bad, bad_blocks; /* all damage; what of it is blocks */
+    uint64_t ranges;          /* that the start found damaged or missing */
     bool json;
     json_t *damage; /* array */
     struct progress progress;
@@ -48,11 +49,12 @@ static int conclude(struct totals *totals) {
     double seconds = progress_seconds(&totals->progress);
     progress_clear(&totals->progress);
     if (totals->json) {
-        json_t *document = json_pack(
-            "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:O}", "blocks", (json_int_t)totals->blocks,
-            "bytes", (json_int_t)totals->bytes, "bad", (json_int_t)totals->bad, "repaired",
-            (json_int_t)totals->repaired, "gone", (json_int_t)totals->gone, "failed",
-            (json_int_t)totals->failed, "seconds", seconds, "damage", totals->damage);
+        json_t *document =
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:O}", "ranges",
+                      (json_int_t)totals->ranges, "blocks", (json_int_t)totals->blocks, "bytes",
+                      (json_int_t)totals->bytes, "bad", (json_int_t)totals->bad, "repaired",
+                      (json_int_t)totals->repaired, "gone", (json_int_t)totals->gone, "failed",
+                      (json_int_t)totals->failed, "seconds", seconds, "damage", totals->damage);
         admin_print(document);
         json_decref(document);
     } else {
@@ -60,6 +62,10 @@ static int conclude(struct totals *totals) {
         printf("%s sound block%s, %s read in %s: %llu damaged", human_count(sound, blocks),
                sound == 1 ? "" : "s", human_bytes(totals->bytes, bytes), human_time(seconds, time),
                (unsigned long long)totals->bad);
+        if (totals->ranges > 0) {
+            printf(", %llu ranges of acknowledged data damaged or gone",
+                   (unsigned long long)totals->ranges);
+        }
         if (totals->repaired > 0) {
             printf(", %llu written anew", (unsigned long long)totals->repaired);
         }
@@ -68,7 +74,9 @@ static int conclude(struct totals *totals) {
         }
         printf("\n");
     }
-    return totals->bad > 0 ? CLI_DAMAGED : totals->failed > 0 ? CLI_FAILED : CLI_DONE;
+    return totals->bad + totals->ranges > 0 ? CLI_DAMAGED
+           : totals->failed > 0             ? CLI_FAILED
+                                            : CLI_DONE;
 }
 
 /* ---- a daemon's store ------------------------------------------------------------------------ */
@@ -234,6 +242,7 @@ static int repair_offline(const struct cli *cli, const char *dir, struct totals 
         disk_sync_close(sync);
         return open_fail(cli, dir, r, &report);
     }
+    totals->ranges = report.corrupt_ranges; /* its end makes a new count of what is there */
     r = repair_store(store, sync, totals);
     int closed = store_close(store);
     disk_sync_close(sync);
@@ -276,6 +285,7 @@ static int verify_offline(const struct cli *cli, const char *dir, struct totals 
         disk_sync_close(sync);
         return open_fail(cli, dir, r, &report);
     }
+    totals->ranges = max_u64(totals->ranges, report.corrupt_ranges);
     r = store_check(store, on_bad, on_progress, totals, &checked);
     totals->blocks = checked.blocks;
     totals->bytes = checked.bytes;
