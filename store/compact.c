@@ -106,7 +106,13 @@ struct mover *porter_mover(struct porter *porter) {
 
 /* --- a source --------------------------------------------------------------------------------- */
 
+/* Whether puts that find no room should try again. */
+static void tell(const struct compactor *compactor, bool freeing) {
+    atomic_store_explicit(&compactor->store->freeing, freeing, memory_order_relaxed); /* a hint */
+}
+
 static void give_up(struct compactor *compactor) {
+    tell(compactor, false);
     compactor->rest_ns = compactor->porter->now_ns + REST_NS;
     leave(compactor);
 }
@@ -363,6 +369,14 @@ bool compact_idle(const struct porter *porter) {
     return porter->compactor->phase == COMPACT_IDLE;
 }
 
+void compact_soon(struct porter *porter) {
+    struct compactor *compactor = porter->compactor;
+    compactor->look_ns = 0;
+    if (porter->now_ns >= compactor->rest_ns) {
+        tell(compactor, true); /* until it has looked */
+    }
+}
+
 struct allowance *compact_rate(struct porter *porter) {
     return &porter->compactor->rate;
 }
@@ -384,6 +398,7 @@ static uint32_t look_for_work(struct compactor *compactor) {
         return 0;
     }
     struct choice choice = candidates_choose(&compactor->candidates, now_ns, &compactor->slow);
+    tell(compactor, choice.reason != CHOOSE_NOTHING);
     if (choice.reason == CHOOSE_NOTHING) {
         compactor->look_ns = now_ns + LOOK_NS;
         return 0;

@@ -34,3 +34,6 @@ bool compact_idle(const struct porter *porter);
 struct allowance *compact_rate(struct porter *porter);
 /* The tiers as they are now, [tiers.count]; valid until the next call. */
 const struct choose_tier *compact_tiers(struct porter *porter);
+/* Something was freed: it looks at the next step, and till then puts are told that they may try
+ * again. */
+void compact_soon(struct porter *porter);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/must.h"
 #include "store/ages.h"
+#include "store/compact.h"
 #include "store/inside.h"
 #include "store/pinning.h"
 #include "store/reach.h"
@@ -78,6 +79,7 @@ static void finish(struct porter *porter, int32_t result, const char *why) {
     gc->round++;
     reach_end(&gc->reach);
     gc->task = NULL;
+    compact_soon(porter);
     porter_finish(porter, task, result, why);
 }
 

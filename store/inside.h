@@ -243,6 +243,8 @@ struct store {
     /* Why no spares can be made: 0, STORE_FULL, STORE_READONLY (the disk fails); housekeeping sets
      * and clears it, logs that wait for a spare refuse with it. */
     _Atomic int32_t trouble;
+    /* Compaction found something to free: the porter sets it, puts without room may try again. */
+    _Atomic bool freeing;
     _Atomic uint64_t stopped;      /* keepers whose logs take no more: a bit each */
     _Atomic uint32_t rung;         /* enum ladder_rung: store_press sets it, everybody looks */
     _Atomic uint64_t frames_bytes; /* what frames may take, all keepers together */

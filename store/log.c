@@ -325,7 +325,10 @@ static void batch_stall(struct keeper *keeper, struct log_batch *batch) {
         log->count--;
     }
     for (struct store_op *op = op_list_pop(&refused); op; op = op_list_pop(&refused)) {
-        order_fail(keeper, op, trouble);
+        /* relaxed: a hint. A commit record is refused for good: a bundle must know that it is. */
+        bool again = trouble == STORE_FULL && op->kind == STORE_PUT &&
+                     atomic_load_explicit(&keeper->store->freeing, memory_order_relaxed);
+        order_fail(keeper, op, again ? STORE_RETRY : trouble);
     }
 }
 

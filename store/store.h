@@ -47,7 +47,8 @@ enum store_outcome {
     STORE_MISMATCH,   /* put: the bytes do not hash to the key */
     STORE_HASH,       /* put: a hash function we do not have */
     STORE_SIZE,       /* put: larger than a block may be */
-    STORE_FULL,       /* no space: puts are refused, reads and deletes go on */
+    STORE_FULL,       /* no space: puts are refused, reads and deletes go on; STORE_RETRY where
+                         compaction is about to free some */
     STORE_LOCKED,     /* open: another process has it */
     STORE_FORMAT,     /* open: not a store, or a version we cannot read */
     STORE_READONLY,   /* a write failed twice: the keeper of this key takes no more */

@@ -89,6 +89,11 @@ static bool may_retry(const struct life *life) {
     return life->tiered || life->scripted || life->unread;
 }
 
+/* A full store that is being compacted asks for another try. */
+static bool put_may_retry(const struct life *life) {
+    return may_retry(life) || life->faults.space != 0;
+}
+
 static void learn_write(struct life *life, struct slot *slot) {
     uint32_t key = slot->key;
     int32_t result = slot->op.result;
@@ -109,7 +114,7 @@ static void learn_write(struct life *life, struct slot *slot) {
         life->known[key] = KNOWN_ABSENT;
     } else {
         bool expected = result < 0 || result == STORE_FULL || result == STORE_READONLY ||
-                        (result == STORE_RETRY && may_retry(life)) ||
+                        (result == STORE_RETRY && (put ? put_may_retry(life) : may_retry(life))) ||
                         (result == STORE_CORRUPT && (life_misread(life) || life->hurt[key]));
         if (!expected) {
             life_fail(life, key, "an outcome that nothing explains");
@@ -151,7 +156,7 @@ static void learn_read(struct life *life, struct slot *slot) {
 static void learn_pack_write(struct life *life, const struct pack *pack, uint32_t i) {
     uint32_t key = pack->keys[i];
     int32_t result = pack->ops[i].result;
-    bool nothing = result == STORE_FULL || (result == STORE_RETRY && may_retry(life)) ||
+    bool nothing = result == STORE_FULL || (result == STORE_RETRY && put_may_retry(life)) ||
                    (pack->bundle.atomic && (result == STORE_ABORTED || result == STORE_RETRY));
     bool expected = result <= 0 || nothing || result == STORE_READONLY ||
                     (result == STORE_ABSENT && pack->ops[i].kind == STORE_DELETE) ||

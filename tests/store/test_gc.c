@@ -221,6 +221,27 @@ Test(gc, more_than_the_mark_set_may_hold_is_said) {
     rig_end(&rig);
 }
 
+Test(gc, what_finds_no_room_right_after_a_collection_may_try_again) {
+    start(12, 1);
+    rig.store->tiers.all[0].size_bytes = 24 * MiB;
+    uint32_t i = 1000;
+    int32_t r = 0;
+    while (r == 0) {
+        r = rig_put(&rig, i++, 1 * MiB);
+        cr_assert_lt(i, 2000);
+    }
+    cr_assert_eq(r, STORE_FULL, "nothing is dead");
+    cr_assert_eq(rig_put(&rig, i, 1 * MiB), STORE_FULL);
+    struct store_task task;
+    cr_assert_eq(garden_gc(&rig, 0, false, &task), 0, "%s", task.why);
+    cr_assert_eq(rig_put(&rig, i, 1 * MiB), STORE_RETRY);
+    for (uint32_t n = 0; n < 100; n++) {
+        rig_maintain(&rig, 20);
+        (void)store_housekeep(rig.store);
+    }
+    cr_assert_eq(rig_put(&rig, i, 1 * MiB), 0);
+}
+
 Test(gc, a_full_store_still_collects_and_pins) {
     start(11, 1);
     struct store_task task;
