@@ -497,7 +497,7 @@ Test(bundle, a_block_of_it_that_found_no_memory_is_there_after_the_next_start) {
     uint32_t crowding = crowd(&keys[LEFT_OUT], true);
     cr_assert_gt(crowding, 0);
     finish(&bundle);
-    cr_assert_eq(ops[LEFT_OUT].result, -ENOMEM);
+    cr_assert_eq(ops[LEFT_OUT].result, -EOVERFLOW);
     cr_assert_eq(crowd(&keys[LEFT_OUT], false), crowding);
     cr_assert_eq(present(0, MANY), MANY - 1);
     cr_assert_eq(rig_delete(&rig, LEFT_OUT, BYTES), STORE_READONLY, "not absent: it will be there");
