@@ -281,8 +281,12 @@ static_assert(SUPER_TIERS_OFFSET + sizeof(struct super_tiers) <= PAGE_CRC_OFFSET
 struct super_end {
     uint32_t magic;    /* another: not known, as after a run without all tiers */
     uint32_t segments; /* sealed */
+    /* In the order of the tiers, and not of the end alone: which start each one's file speaks of at
+     * least. One that speaks of an earlier start is an older copy. */
+    uint32_t epochs[SUPER_TIERS_MAX];
 };
-static_assert(sizeof(struct super_end) == 8, "format");
+static_assert(offsetof(struct super_end, epochs) == 8, "format");
+static_assert(sizeof(struct super_end) == 72, "format");
 static_assert(SUPER_END_OFFSET == 3952, "format");
 static_assert(SUPER_END_OFFSET + sizeof(struct super_end) <= PAGE_CRC_OFFSET, "one page");
 

@@ -360,7 +360,8 @@ static void ids_set(struct store *store) {
 static int epoch_begin(struct store *store) {
     store->super.slot.epoch++;
     store->super.slot.clean = 0;
-    store->super.end = (struct super_end){.magic = 0};
+    store->super.end.magic = 0;
+    store->super.end.segments = 0;
     store->super.slot.compat |= SUPER_COMPAT_SNAPSHOTS;
     store->segments.epoch = store->super.slot.epoch;
     store->segments.generation_next = 1;
@@ -374,6 +375,7 @@ static int epoch_begin(struct store *store) {
     if (store->config.read_only) {
         return 0;
     }
+    tiers_mark(store);
     return super_write(&store->super, &store->config.disk, store->page);
 }
 
@@ -473,7 +475,9 @@ static int close_segments(struct store *store) {
 /* How many sealed segments stay: the others may turn out to hold nothing, and go before a start has
  * written to SUPER. What lies on a tier that was never known is not counted. */
 static struct super_end end_of(const struct store *store) {
-    struct super_end end = {.magic = tiers_unknown(&store->tiers) ? 0 : SUPER_END_MAGIC};
+    struct super_end end = store->super.end;
+    end.magic = tiers_unknown(&store->tiers) ? 0 : SUPER_END_MAGIC;
+    end.segments = 0;
     for (uint32_t id = 1; id < store->segments.top; id++) {
         end.segments += segment_state(&store->segments.all[id]) == SEGMENT_SEALED;
     }

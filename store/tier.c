@@ -29,10 +29,27 @@ static int write_file(struct store *store, const struct tier *tier) {
     struct tier_page page = {.magic = TIER_FILE_MAGIC,
                              .version = FORMAT_MAJOR,
                              .kind = tier->kind,
+                             .epoch = tier->epoch,
                              .created_us = clock_wall_us()};
     memcpy(page.store_uuid, store->super.slot.uuid, 16);
     memcpy(page.uuid, tier->uuid, 16);
     return tier_write(&store->config.disk, tier->dir, &page, store->page);
+}
+
+void tiers_mark(struct store *store) {
+    for (uint32_t i = 0; i < store->tiers.count; i++) {
+        struct tier *tier = &store->tiers.all[i];
+        if (tier_state(tier) >= TIER_READONLY) {
+            continue;
+        }
+        uint32_t before = tier->epoch;
+        tier->epoch = store->super.slot.epoch;
+        if (write_file(store, tier) == 0) {
+            store->super.end.epochs[i] = tier->epoch;
+        } else {
+            tier->epoch = before;
+        }
+    }
 }
 
 /* --- the paths as configured ------------------------------------------------------------------ */
@@ -203,20 +220,33 @@ struct opening {
     struct store *store;
     struct store_report *report;
     struct super_tiers before; /* what SUPER knew */
+    struct super_end end;
     bool claimed[SUPER_TIERS_MAX];
 };
 
-static struct super_tier *known_by(struct opening *opening, const struct tier *tier, bool by_path) {
+static struct super_tier *known_by(struct opening *opening, struct tier *tier, bool by_path) {
     for (uint32_t i = 0; i < opening->before.count; i++) {
         struct super_tier *known = &opening->before.tiers[i];
         bool is = by_path ? !opening->claimed[i] && strcmp(known->path, tier->given) == 0
                           : memcmp(known->uuid, tier->uuid, 16) == 0;
         if (is) {
             opening->claimed[i] = true;
+            tier->epoch = opening->end.epochs[i];
             return known;
         }
     }
     return NULL;
+}
+
+static const char outdated[] =
+    "is an older copy of itself: what was deleted since would be back and what was put since is "
+    "not there. Put the newer one in its place and start anew";
+
+/* One that speaks of an earlier start than SUPER remembers is left as if it were missing: what was
+ * deleted since is on it, and what was put since is not. */
+static void set_aside(struct opening *opening, struct tier *tier) {
+    atomic_store_explicit(&tier->waits, outdated, memory_order_relaxed); /* nobody else is here */
+    remark(opening->report, tier, outdated);
 }
 
 /* Nobody else may use it from now on. Returns: 0, STORE_LOCKED. */
@@ -272,6 +302,11 @@ static int claim(struct opening *opening, struct tier *tier) {
         text_add(&text, " ");
         text_add(&text, known->path);
     }
+    if (found.epoch < tier->epoch) {
+        set_aside(opening, tier);
+        return 0;
+    }
+    tier->epoch = found.epoch;
     if (found.kind != tier->kind) {
         remark(opening->report, tier,
                tier->kind == TIER_SSD ? "was an HDD and is used as an SSD"
@@ -397,6 +432,7 @@ static int take_up(struct opening *opening, const struct super_tier *known) {
                 tier_read(&store->config.disk, tier->dir, store->page) == 0 &&
                 memcmp(page->uuid, tier->uuid, 16) == 0 &&
                 memcmp(page->store_uuid, store->super.slot.uuid, 16) == 0;
+    uint32_t epoch = here ? page->epoch : 0;
     if (here && look(store, tier, &seen) == 0 && seen.segments == 0) {
         tiers->count--;
         return 0;
@@ -404,6 +440,11 @@ static int take_up(struct opening *opening, const struct super_tier *known) {
     int r = here ? hold(opening, tier) : 0;
     if (r != 0) {
         return r;
+    }
+    tier->epoch = opening->end.epochs[known - opening->before.tiers];
+    if (here && epoch < tier->epoch) {
+        set_aside(opening, tier);
+        return 0;
     }
     tier_set_state(tier, here ? TIER_READONLY : TIER_MISSING);
     remark(opening->report, tier,
@@ -421,6 +462,7 @@ static void list(struct store *store) {
     for (uint32_t i = 0; i < store->tiers.count; i++) {
         const struct tier *tier = &store->tiers.all[i];
         struct super_tier *at = &said->tiers[i];
+        store->super.end.epochs[i] = tier->epoch;
         memcpy(at->uuid, tier->uuid, 16);
         at->kind = tier->kind;
         at->bytes = tier->size_bytes;
@@ -473,17 +515,20 @@ static int open_all(struct opening *opening) {
 
 int tiers_open(struct store *store, struct store_report *report) {
     struct tiers *tiers = &store->tiers;
-    struct opening opening = {.store = store, .report = report, .before = store->super.tiers};
+    struct opening opening = {
+        .store = store, .report = report, .before = store->super.tiers, .end = store->super.end};
     int r = store->config.tier_count == 0 && store->super.tiers_listed ? as_before(store) : 0;
     r = r == 0 ? open_all(&opening) : r;
     if (r != 0) {
         return r;
     }
     uint32_t here = 0;
+    bool old = false;
     for (uint32_t i = 0; i < tiers->count; i++) {
         struct tier *tier = &tiers->all[i];
         bool missing = tier_state(tier) == TIER_MISSING;
         here += !missing;
+        old = old || tier->waits != NULL;
         atomic_init(&tier->unit, PAGE_BYTES);
         if (!missing) {
             tier_measure(&store->config.disk, tier);
@@ -492,7 +537,8 @@ int tiers_open(struct store *store, struct store_report *report) {
         atomic_fetch_add_explicit(&tiers->unknown, missing, memory_order_relaxed);
     }
     if (here == 0) {
-        return refuse(report, &tiers->all[0], "is missing, and there is no other", STORE_FORMAT);
+        return refuse(report, &tiers->all[0], old ? outdated : "is missing, and there is no other",
+                      STORE_FORMAT);
     }
     list(store);
     return 0;

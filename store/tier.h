@@ -37,6 +37,7 @@ struct tier {
     bool leaving; /* SUPER knows it, the configuration does not: nothing new goes there */
     uint8_t index;
     uint8_t uuid[16];
+    uint32_t epoch;            /* its file's, or what SUPER remembers of it. Thread: boot */
     int lock_fd;               /* of DIR/LOCK; -1: none. Thread: boot, then the porter */
     uint64_t size_bytes;       /* 0: the file system's free space less a reserve */
     char dir[TIER_PATH_MAX];   /* as opened */
@@ -104,6 +105,10 @@ must_check int tiers_open(struct store *store, struct store_report *report);
  * less than it holds: it takes no more. Thread: boot. */
 bool tiers_too_small(const struct store *store, uint64_t segment_bytes,
                      struct store_report *report);
+/* Every tier that can be written says durably in its file which start uses it, before SUPER
+ * remembers it: an older copy that is put back is told by that. One that cannot be written keeps
+ * what it had. Thread: boot. */
+void tiers_mark(struct store *store);
 /* Is there what looks like a store's on a configured path? Then nothing is formatted over it. */
 bool tiers_used(const struct store *store, struct store_report *report);
 /* The configured paths, before anything is read. Returns: 0, -EINVAL, -ENAMETOOLONG with words. */

@@ -26,8 +26,11 @@ struct tier_page {
     uint8_t store_uuid[16];
     uint8_t uuid[16];
     uint64_t created_us; /* wall clock, for people */
+    uint32_t epoch;      /* of the last start that wrote here; 0: by a version that did not say */
+    uint32_t zero2;
 };
-static_assert(sizeof(struct tier_page) == 48, "format");
+static_assert(sizeof(struct tier_page) == 56, "format");
+static_assert(offsetof(struct tier_page, epoch) == 48, "format");
 static_assert(offsetof(struct tier_page, kind) == 6, "format");
 static_assert(offsetof(struct tier_page, store_uuid) == 8, "format");
 static_assert(offsetof(struct tier_page, uuid) == 24, "format");

@@ -570,3 +570,75 @@ Test(tier, case_12_a_tombstone_outlives_compaction_while_the_older_copy_is_away)
     cr_assert_eq(rig_get(&rig, VICTIM, BYTES), STORE_ABSENT);
     get_many(VICTIM + 1, COUNT, 0);
 }
+
+static void copy_tier(const char *from, const char *to) {
+    static uint8_t bytes[5 * MiB];
+    const struct disk_calls *calls = rig.disk.calls;
+    void *backend = rig.disk.backend;
+    const char *names[256];
+    uint32_t count = 0;
+    for (uint32_t i = 0; (names[count] = sim_disk_name(rig.sim, i)) != NULL && count < 255; i++) {
+        size_t length = strlen(from);
+        count += strncmp(names[count], from, length) == 0 && names[count][length] == '/';
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        char path[128], source[128];
+        snprintf(source, sizeof source, "%s", names[i]);
+        snprintf(path, sizeof path, "%s%s", to, source + strlen(from));
+        int in = calls->open_file(backend, source, O_RDWR, 0);
+        int out = calls->open_file(backend, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        cr_assert(in >= 0 && out >= 0);
+        uint64_t size = (uint64_t)calls->file_bytes(backend, in);
+        cr_assert_leq(size, sizeof bytes);
+        cr_assert_eq(calls->pread(backend, in, bytes, size, 0), (int64_t)size);
+        cr_assert_eq(calls->pwrite(backend, out, bytes, size, 0), (int64_t)size);
+        (void)calls->close_file(backend, in);
+        (void)calls->close_file(backend, out);
+    }
+}
+
+static int remove_in_a(void *context, const char *name) {
+    (void)context;
+    char path[128];
+    snprintf(path, sizeof path, "/s/a/%s", name);
+    return rig.disk.calls->unlink_file(rig.disk.backend, path);
+}
+
+Test(tier, an_older_copy_of_a_tier_is_left_aside_and_said) {
+    use(fast_pair, 2);
+    cr_assert_eq(rig_open(&rig), 0);
+    for (uint32_t i = 0; i < 2 * SEGMENT_BLOCKS; i++) {
+        cr_assert_eq(rig_put(&rig, i, BYTES), 0);
+    }
+    rig_close(&rig);
+    cr_assert_eq(rig.disk.calls->make_dir(rig.disk.backend, "/s/old", 0700), 0);
+    copy_tier("/s/a", "/s/old");
+    cr_assert_eq(rig_open(&rig), 0);
+    cr_assert_eq(rig.report.tiers[0], 0, "%s", rig.report.tiers);
+    for (uint32_t i = 0; i < SEGMENT_BLOCKS; i++) {
+        cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
+    }
+    rig_close(&rig);
+    while (segments_in("/s/a") > 0) {
+        (void)rig.disk.calls->list_dir(rig.disk.backend, "/s/a", remove_in_a, NULL);
+    }
+    copy_tier("/s/old", "/s/a");
+    for (uint32_t way = 0; way < 3; way++) { /* named; as it was known; no longer named */
+        rig.config.tier_count = way == 1 ? 0 : way == 2 ? 1 : 2;
+        rig.config.tiers = way == 2 ? &fast_pair[1] : fast_pair;
+        cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
+        cr_assert_not_null(strstr(rig.report.tiers, "older copy"), "%s", rig.report.tiers);
+        for (uint32_t turn = 0; turn < 4; turn++) { /* and it is not taken up while serving */
+            rig.now_ns += 2 * NS_PER_S;
+            rig_maintain(&rig, 50);
+        }
+        uint32_t away = 0;
+        for (uint32_t i = 0; i < 2 * SEGMENT_BLOCKS; i++) {
+            enum find_state found = find_it(i);
+            cr_assert_neq(found, FIND_ABSENT, "nothing is called absent");
+            away += found == FIND_RETRY;
+        }
+        cr_assert_gt(away, 0);
+        rig_close(&rig);
+    }
+}
