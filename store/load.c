@@ -56,7 +56,9 @@ void load_close(struct load *load) {
 void load_part(struct load *load, uint32_t part) {
     load->part = part;
     load->tombstone_count = 0;
-    vm_drop(load->tombstones, load->slots * sizeof *load->tombstones);
+    if (load->slots > 0) {
+        vm_drop(load->tombstones, load->slots * sizeof *load->tombstones);
+    }
 }
 
 static uint64_t *commit_slot(const struct load *load, uint64_t txn) {

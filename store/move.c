@@ -55,6 +55,9 @@ static void seal_left(struct mover *mover, struct move_stream *stream) {
 }
 
 void mover_close(struct mover *mover) {
+    if (!mover->store) { /* opening did not come to it */
+        return;
+    }
     for (uint32_t i = 0; i < MOVE_STREAMS; i++) {
         struct move_stream *stream = &mover->streams[i];
         if (stream->open) {

@@ -167,7 +167,11 @@ static int format(struct store *store, struct store_report *report) {
     }
     int r = super_format(&store->config, segment_bytes, store->page);
     if (r != 0) {
-        say(report, "cannot format a store in ", store->dir);
+        struct text why = {report->why, sizeof report->why, 0};
+        text_add(&why, "cannot format a store in ");
+        text_add(&why, store->dir);
+        text_add(&why, ": ");
+        text_add(&why, err_text(r));
         return r;
     }
     report->formatted = true;

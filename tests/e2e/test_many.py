@@ -184,7 +184,8 @@ class Flat(cases.Case):
             print(f"200 MiB: peak of add and cat {[p // MIB for p in peaks]} MiB, daemon "
                   f"{begun // MIB}, {after_add // MIB}, {after_cat // MIB} MiB")
             self.assertLess(max(peaks), 96 * MIB, words)  # the flight is 32 MiB of it
-            self.assertLess(max(after_add, after_cat) - begun, 64 * MIB, words)
+            # 32 MiB of frames, 28 of buffers that reads touch first, 8 of what moves keep in mind
+            self.assertLess(max(after_add, after_cat) - begun, 96 * MIB, words)
 
 
 if __name__ == "__main__":

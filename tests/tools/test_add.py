@@ -374,7 +374,7 @@ class Cat(Case):
         root, data = self.dag()
         _, err = self.cat(root, "--offset", len(data) + 1, status=2)
         self.assertIn(f"it has {len(data)} bytes", err)
-        for wrong in ("-1", "x", "1k", "99999999999999999999"):
+        for wrong in ("-1", "x", "1q", "99999999999999999999"):
             self.cat(root, "--offset", wrong, status=2)
         self.cat(root, "--length", "", status=2)
 
