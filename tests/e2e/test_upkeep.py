@@ -22,6 +22,14 @@ class Upkeep(cases.Case):
         self.assertExit(done, 0)
         return done.stdout.strip().splitlines()[-1]
 
+    def put_three(self):
+        """Blocks large enough that no segment of theirs is worth a compaction, which would leave
+        them in a segment that is still open."""
+        for seed in range(3):
+            path = self.scratch() / f"{seed}"
+            path.write_bytes(random.Random(90 + seed).randbytes(100_000))
+            self.assertExit(self.d.run("put", path), 0)
+
     def upkeep(self):
         return self.d.ask("stat")["store"]["upkeep"]
 
@@ -43,7 +51,7 @@ class Upkeep(cases.Case):
         self.assertEqual(self.d.ask("stat")["store"]["corrupt_ranges"], 0)
 
     def test_rot_is_found_named_and_healed_by_a_put(self):
-        self.add(9, 300_000)
+        self.put_three()
         self.d.stop()
         self.d.start()  # what was open is sealed: the scrub looks at it
         done = self.d.run("scrub", "--json")
@@ -72,7 +80,7 @@ class Upkeep(cases.Case):
         done = self.d.run("verify", "--repair", "--admin", self.d.admin_path)
         self.assertExit(done, 4)
         self.assertIn("2 sound blocks", done.stdout)
-        self.add(9, 300_000)
+        self.put_three()
         done = self.d.run("verify", "--repair", "--admin", self.d.admin_path)
         self.assertExit(done, 0)
         self.assertIn("0 damaged", done.stdout)
