@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "store/format.h"
+#include "store/page_file.h"
 #include "store/text.h"
 #include "store/tier.h"
 
@@ -26,15 +27,8 @@ int tier_page_check(const void *page) {
 }
 
 int tier_read(const struct disk *disk, const char *dir, void *page) {
-    char path[TIER_FILE_PATH];
-    file_path(dir, "/TIER", path);
-    int fd = disk->calls->open_file(disk->backend, path, O_RDONLY | O_DIRECT, 0);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t n = disk->calls->pread(disk->backend, fd, page, PAGE_BYTES, 0);
-    (void)disk->calls->close_file(disk->backend, fd);
-    return n < 0 ? (int)n : n == PAGE_BYTES ? tier_page_check(page) : FORMAT_BAD;
+    int r = page_file_read(disk, dir, "/TIER", page);
+    return r == 0 ? tier_page_check(page) : r;
 }
 
 void tier_measure(const struct disk *disk, struct tier *tier) {
@@ -63,23 +57,10 @@ int tier_present(const struct disk *disk, const struct tier *tier, void *page) {
 }
 
 int tier_write(const struct disk *disk, const char *dir, const struct tier_page *tier, void *page) {
-    char from[TIER_FILE_PATH], to[TIER_FILE_PATH];
-    file_path(dir, "/TIER.new", from);
-    file_path(dir, "/TIER", to);
     memset(page, 0, PAGE_BYTES);
     memcpy(page, tier, sizeof *tier);
     page_seal(page, 0);
-    int fd =
-        disk->calls->open_file(disk->backend, from, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0640);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t n = disk->calls->pwrite(disk->backend, fd, page, PAGE_BYTES, 0);
-    int r = n == PAGE_BYTES ? 0 : n < 0 ? (int)n : err_raise(-EIO);
-    r = r == 0 ? disk->calls->sync_file(disk->backend, fd) : r;
-    (void)disk->calls->close_file(disk->backend, fd);
-    r = r == 0 ? disk->calls->rename_file(disk->backend, from, to) : r;
-    return r == 0 ? disk->calls->sync_dir(disk->backend, dir) : r;
+    return page_file_write(disk, dir, "/TIER", page);
 }
 
 void tier_unlock(const struct disk *disk, struct tier *tier) {

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/must.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint8_t body[STORE_BLOCK_MAX + 16];
@@ -191,4 +192,50 @@ void rig_maintain(struct rig *rig, uint32_t steps) {
         (void)store_maintain(rig->store, rig->now_ns);
         rig_turn(rig);
     }
+}
+
+static void use(struct rig *rig, const struct store_tier *tiers, uint32_t count) {
+    rig->config.tiers = tiers;
+    rig->config.tier_count = count;
+    must(rig_open(rig) == 0);
+}
+
+void rig_bury_elsewhere(struct rig *rig, uint32_t old, uint32_t victim, uint32_t bytes) {
+    static const struct store_tier first[] = {{"a", 0, TIER_SSD}};
+    static const struct store_tier both[] = {{"ssd", 0, TIER_SSD}, {"a", 1, TIER_SSD}};
+    use(rig, first, 1);
+    for (uint32_t i = 0; i < old; i++) {
+        must(rig_put(rig, i, bytes) == 0);
+    }
+    rig_close(rig);
+    use(rig, both, 2);
+    for (uint32_t i = old; i < old + RIG_BURIED; i++) {
+        must(rig_put(rig, i, bytes) == 0);
+    }
+    must(rig_delete(rig, victim, bytes) == 0);
+    for (uint32_t i = old; i < old + RIG_BURIED; i++) {
+        must(rig_delete(rig, i, bytes) == 0);
+    }
+    rig_close(rig);
+    sim_disk_device(rig->sim, "/s/a", &(struct sim_device){.state = SIM_DEVICE_GONE});
+    must(rig_open(rig) == 0);
+    const _Atomic uint64_t *freed = &store_upkeep(rig->store)->segments_freed;
+    for (uint32_t i = 0; i < 400 && counter_get(freed) == 0; i++) {
+        rig->now_ns += NS_PER_S;
+        rig_maintain(rig, 10);
+    }
+    must(counter_get(freed) > 0);
+}
+
+uint8_t *rig_closed_bytes(struct rig *rig, const char *path, uint64_t *ret_bytes,
+                          uint64_t *ret_calls) {
+    uint64_t before = sim_disk_calls(rig->sim);
+    rig_close(rig);
+    *ret_calls = sim_disk_calls(rig->sim) - before;
+    const uint8_t *bytes = sim_disk_bytes(rig->sim, path, ret_bytes);
+    uint8_t *copy = malloc(*ret_bytes);
+    must(copy != NULL);
+    memcpy(copy, bytes, *ret_bytes);
+    rig_end(rig);
+    return copy;
 }

@@ -45,3 +45,12 @@ void rig_mark(struct rig *rig);
 uint32_t rig_forget(struct rig *rig);
 /* One step of the background work and one turn, `steps` times. */
 void rig_maintain(struct rig *rig, uint32_t steps);
+/* A tombstone that moved while the older copy was away: blocks 0 to `old` lie on tier "a", block
+ * `victim` of them was deleted on tier "ssd", and its tombstone carried on by a compaction there
+ * with RIG_BURIED others. The store is open without "a". */
+enum { RIG_BURIED = 60 };
+void rig_bury_elsewhere(struct rig *rig, uint32_t old, uint32_t victim, uint32_t bytes);
+/* Closes the store and ends the rig. Returns: what the file held then, the caller's to free, and
+ * how many disk calls closing took. */
+uint8_t *rig_closed_bytes(struct rig *rig, const char *path, uint64_t *ret_bytes,
+                          uint64_t *ret_calls);

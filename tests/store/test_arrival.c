@@ -256,29 +256,8 @@ Test(arrival, one_of_two_comes_back_before_the_other) {
 
 /* The tombstone of a block on it was moved while it was away, and lies in no footer. */
 Test(arrival, case_12_a_tombstone_that_was_moved_meanwhile_still_kills) {
-    enum { OLD = 2 * SEGMENT_BLOCKS, VICTIM = 7, EXTRA = 60 };
-    static const struct store_tier first[] = {{"a", 0, TIER_SSD}};
-    static const struct store_tier both[] = {{"ssd", 0, TIER_SSD}, {"a", 1, TIER_SSD}};
-    use(first, 1);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    put_many(0, OLD);
-    rig_close(&rig);
-    use(both, 2);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    put_many(OLD, OLD + EXTRA);
-    cr_assert_eq(rig_delete(&rig, VICTIM, BYTES), 0);
-    for (uint32_t i = OLD; i < OLD + EXTRA; i++) {
-        cr_assert_eq(rig_delete(&rig, i, BYTES), 0);
-    }
-    rig_close(&rig);
-    device("/s/a", SIM_DEVICE_GONE);
-    cr_assert_eq(rig_open(&rig), 0, "%s", rig.report.why);
-    for (uint32_t i = 0; i < 400 && counter_get(&store_upkeep(rig.store)->segments_freed) == 0;
-         i++) {
-        rig.now_ns += NS_PER_S;
-        rig_maintain(&rig, 10);
-    }
-    cr_assert_gt(counter_get(&store_upkeep(rig.store)->segments_freed), 0);
+    enum { OLD = 2 * SEGMENT_BLOCKS, VICTIM = 7 };
+    rig_bury_elsewhere(&rig, OLD, VICTIM, BYTES);
     device("/s/a", SIM_DEVICE_FINE);
     for (uint32_t i = 0; tiers_unknown(&rig.store->tiers); i++) {
         cr_assert_lt(i, 2000);

@@ -310,14 +310,7 @@ static uint8_t *sealed_bytes(bool mindful, uint64_t *ret_bytes, uint64_t *ret_ca
     const struct segment *segment = moved(&rig, mindful);
     char path[SEGMENT_PATH_MAX];
     segment_path(&rig.store->segments, segment->id, path);
-    uint64_t before = sim_disk_calls(rig.sim);
-    rig_close(&rig);
-    *ret_calls = sim_disk_calls(rig.sim) - before;
-    const uint8_t *bytes = sim_disk_bytes(rig.sim, path, ret_bytes);
-    uint8_t *copy = malloc(*ret_bytes);
-    memcpy(copy, bytes, *ret_bytes);
-    rig_end(&rig);
-    return copy;
+    return rig_closed_bytes(&rig, path, ret_bytes, ret_calls);
 }
 
 Test(move, what_a_stream_keeps_in_mind_makes_the_footer_that_reading_it_would) {

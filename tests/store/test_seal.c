@@ -86,14 +86,7 @@ static uint8_t *sealed_bytes(enum mind mind, uint64_t *ret_bytes, uint64_t *ret_
     cr_assert_eq(rig_do(&rig, &op), 0);
     char name[SEGMENT_PATH_MAX];
     segment_name(&rig, name);
-    uint64_t before = sim_disk_calls(rig.sim);
-    rig_close(&rig);
-    *ret_calls = sim_disk_calls(rig.sim) - before;
-    const uint8_t *bytes = sim_disk_bytes(rig.sim, name, ret_bytes);
-    uint8_t *copy = malloc(*ret_bytes);
-    memcpy(copy, bytes, *ret_bytes);
-    rig_end(&rig);
-    return copy;
+    return rig_closed_bytes(&rig, name, ret_bytes, ret_calls);
 }
 
 Test(seal, what_a_log_knows_of_its_segment_makes_the_footer_that_reading_it_would) {
