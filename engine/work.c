@@ -198,14 +198,25 @@ static struct hash_claim claim_of(const struct job *job) {
                                job->key.digest_bytes};
 }
 
+static bool is_expired(const struct job *job, uint64_t now_ns) {
+    uint64_t waited_ns = max_u64(job_since(job, now_ns), job->queued_ns);
+    return job->deadline_ms != 0 && waited_ns > (uint64_t)job->deadline_ms * NS_PER_MS;
+}
+
+/* A put whose block may be hashed: for one that came too late it would be work for nothing, just
+ * when there is too much of it. */
+static bool is_put(const struct job *job, uint64_t now_ns) {
+    return job->kind == JOB_PUT && !is_expired(job, now_ns);
+}
+
 /* Two puts that follow each other are hashed side by side. Returns: whether the next job's block is
  * proven by now. */
-static bool prove_next(struct work *work) {
+static bool prove_next(struct work *work, uint64_t now_ns) {
     const struct batch *container = work->container;
     if (work->ahead == 0 && work->next + 1 < container->count) {
         const struct job *first = container->jobs[work->next];
         const struct job *second = container->jobs[work->next + 1];
-        if (first->kind == JOB_PUT && second->kind == JOB_PUT) {
+        if (is_put(first, now_ns) && is_put(second, now_ns)) {
             struct hash_claim a = claim_of(first), b = claim_of(second);
             work->proven = hash_prove_two(&a, &b);
             work->ahead = 2;
@@ -221,7 +232,7 @@ static bool prove_next(struct work *work) {
  * begun, ns. */
 static uint64_t begin(struct work *work, struct job *job, bool proven, uint64_t now_ns) {
     job_start(job, now_ns);
-    if (job->deadline_ms != 0 && job->started_ns > (uint64_t)job->deadline_ms * NS_PER_MS) {
+    if (is_expired(job, now_ns)) {
         counter_add(&work->counters.expired, 1);
         job->status = JOB_EXPIRED;
         send_home(work, job, now_ns);
@@ -281,7 +292,7 @@ static bool begin_some(struct work *work) {
                 counter_add(&work->counters.long_turns, 1);
                 return true;
             }
-            bool proven = prove_next(work);
+            bool proven = prove_next(work, now);
             spent_ns += begin(work, work->container->jobs[work->next++], proven, now);
         }
         work->next = 0;
